@@ -1,0 +1,14 @@
+//! The words of the domain: money, days, ids, codes. Pure: no I/O, no async, no globals.
+
+pub mod clock;
+pub mod code;
+pub mod day;
+pub mod ids;
+pub mod money;
+pub mod uscc;
+
+pub use clock::Clock;
+pub use code::{Defect, DefectCode, FlagCode, Place, Severity};
+pub use day::{AsOf, Day, Instant};
+pub use ids::{AccountNo, ContractNo, ImportNo, InstId, RunId};
+pub use money::{Money, MoneyError, Ratio};
