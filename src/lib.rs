@@ -1,2 +1,3 @@
 pub mod base;
 pub mod wire;
+pub mod report;

@@ -9,7 +9,7 @@
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use crate::base::{Day, Defect};
+use crate::base::Day;
 
 /// The statement formats told apart by [`sniff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,5 @@
+//! Reports: read models of one completed run.
+
+mod model;
+
+pub use model::*;
