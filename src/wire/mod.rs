@@ -6,6 +6,8 @@
 //! own rule, and whether a statement proves itself from its balances ([`verify`]), never from the
 //! parser's own success.
 
+pub mod interchange;
+
 use rust_decimal::Decimal;
 use serde::Serialize;
 

@@ -1,0 +1,431 @@
+-- First light: registry, interchange, ledger, results. Same numbers and names as the other engine's file.
+
+-- One import at a time; what it brought is seen when completed_at is set, all at once.
+CREATE TABLE import (
+  import_no INTEGER PRIMARY KEY,
+  source TEXT NOT NULL,
+  started_at TEXT NOT NULL,
+  completed_at TEXT
+) STRICT;
+
+-- Every file an import read. Its number is the provenance of each fact, and because imports complete
+-- one after the other, what is known at an instant is a prefix of these numbers.
+CREATE TABLE source_file (
+  source_no INTEGER PRIMARY KEY,
+  import_no INTEGER NOT NULL REFERENCES import (import_no),
+  name TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  digest BLOB,
+  bytes INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  rows_new INTEGER NOT NULL,
+  rows_same INTEGER NOT NULL,
+  rows_revised INTEGER NOT NULL,
+  rows_waiting INTEGER NOT NULL,
+  rows_quarantined INTEGER NOT NULL
+) STRICT;
+CREATE INDEX source_file_import ON source_file (import_no);
+CREATE INDEX source_file_digest ON source_file (digest);
+
+-- Statement files as received, before anything is parsed.
+CREATE TABLE raw_file (
+  digest BLOB PRIMARY KEY,
+  received_at TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  content BLOB NOT NULL
+) STRICT;
+
+-- Rows and files that cannot be used: kept and shown, never dropped.
+CREATE TABLE quarantine (
+  record_digest BLOB PRIMARY KEY,
+  source_no INTEGER NOT NULL,
+  file TEXT NOT NULL,
+  line INTEGER NOT NULL,
+  column_name TEXT NOT NULL,
+  code INTEGER NOT NULL,
+  found TEXT NOT NULL,
+  record TEXT NOT NULL
+) STRICT;
+CREATE INDEX quarantine_source ON quarantine (source_no);
+
+-- Rows whose parent is not known yet: tried again by every later import.
+CREATE TABLE waiting_row (
+  record_digest BLOB PRIMARY KEY,
+  source_no INTEGER NOT NULL,
+  line INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  parent_id TEXT NOT NULL,
+  record TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE district (
+  district_id TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  gb_code TEXT,
+  parent_id TEXT,
+  tile_col INTEGER,
+  tile_row INTEGER,
+  PRIMARY KEY (district_id, version)
+) WITHOUT ROWID, STRICT;
+
+-- The licensing registries' own list.
+CREATE TABLE licence (
+  licence_no TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  uscc TEXT,
+  district_id TEXT NOT NULL,
+  department TEXT NOT NULL,
+  licence_from TEXT,
+  licence_to TEXT,
+  status TEXT,
+  PRIMARY KEY (licence_no, version)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE institution_directory (
+  institution_id TEXT PRIMARY KEY,
+  inst_id INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE institution (
+  inst_id INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  institution_id TEXT NOT NULL,
+  district_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  uscc TEXT,
+  licence_kind TEXT,
+  licence_no TEXT,
+  licence_from TEXT,
+  licence_to TEXT,
+  department TEXT,
+  category TEXT,
+  subject TEXT,
+  prepays TEXT NOT NULL,
+  status TEXT NOT NULL,
+  platform_since TEXT,
+  opened_on TEXT,
+  custody_mode TEXT,
+  effective_from TEXT,
+  PRIMARY KEY (inst_id, version)
+) WITHOUT ROWID, STRICT;
+
+-- Next numbers and the end of each institution's hash chain; updated with every append.
+CREATE TABLE institution_head (
+  inst_id INTEGER PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  contracts INTEGER NOT NULL,
+  accounts INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE account_directory (
+  account_id TEXT PRIMARY KEY,
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE account (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  account_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  min_deposit_fen INTEGER NOT NULL,
+  bank_code TEXT,
+  branch_district_id TEXT,
+  agreement_no TEXT,
+  agreement_from TEXT,
+  agreement_to TEXT,
+  filed_on TEXT,
+  status TEXT,
+  PRIMARY KEY (inst_id, account_no, version)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE contract_directory (
+  order_id TEXT PRIMARY KEY,
+  inst_id INTEGER NOT NULL,
+  contract_no INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+-- Days are days since 1970-01-01 in the tables from here on: they are hot.
+CREATE TABLE contract (
+  inst_id INTEGER NOT NULL,
+  contract_no INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  order_id TEXT NOT NULL,
+  student_ref TEXT NOT NULL,
+  ordered_day INTEGER NOT NULL,
+  lessons INTEGER NOT NULL,
+  gift_lessons INTEGER NOT NULL,
+  unit_price_fen INTEGER NOT NULL,
+  amount_fen INTEGER NOT NULL,
+  extras_fen INTEGER NOT NULL,
+  list_price_fen INTEGER,
+  subject_group TEXT,
+  kind TEXT,
+  starts_day INTEGER,
+  ends_day INTEGER,
+  PRIMARY KEY (inst_id, contract_no, version)
+) WITHOUT ROWID, STRICT;
+
+-- Running totals of a contract, all postings counted; re-proved by the fold.
+CREATE TABLE contract_state (
+  inst_id INTEGER NOT NULL,
+  contract_no INTEGER NOT NULL,
+  lessons_counted INTEGER NOT NULL,
+  earned_fen INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, contract_no)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE settlement (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  batch_no TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  channel INTEGER NOT NULL,
+  period_from_day INTEGER NOT NULL,
+  period_to_day INTEGER NOT NULL,
+  gross_fen INTEGER NOT NULL,
+  fee_fen INTEGER NOT NULL,
+  refund_fen INTEGER NOT NULL,
+  net_fen INTEGER NOT NULL,
+  expected_day INTEGER,
+  PRIMARY KEY (inst_id, account_no, batch_no, version)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE account_freeze (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  document_no TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  amount_fen INTEGER,
+  from_day INTEGER,
+  to_day INTEGER,
+  PRIMARY KEY (inst_id, account_no, document_no, version)
+) WITHOUT ROWID, STRICT;
+
+-- What a bank says an account held at the start and the end of a day.
+CREATE TABLE statement_day (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  day INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  opening_fen INTEGER NOT NULL,
+  closing_fen INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, account_no, day, version)
+) WITHOUT ROWID, STRICT;
+
+-- The ledger. One row is one posting and one fact: debit and credit are accounts of the fixed chart
+-- in ledger/mod.rs, so debits equal credits by construction. `business_day` is when it happened,
+-- `source_no` when it was learned. A mistake is reversed by a row that names it, never edited.
+CREATE TABLE posting (
+  inst_id INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  debit INTEGER NOT NULL,
+  credit INTEGER NOT NULL,
+  amount_fen INTEGER NOT NULL CHECK (amount_fen >= 0),
+  business_day INTEGER NOT NULL,
+  contract_no INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  source_id TEXT NOT NULL,
+  revision INTEGER NOT NULL,
+  reverses INTEGER,
+  reference TEXT NOT NULL,
+  channel INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  quantity INTEGER NOT NULL,
+  stated_fen INTEGER,
+  hash BLOB NOT NULL,
+  PRIMARY KEY (inst_id, seq)
+) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX posting_source ON posting (inst_id, kind, source_id, revision);
+
+-- What a bank line carries beyond its posting.
+CREATE TABLE bank_line (
+  inst_id INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  value_day INTEGER,
+  memo TEXT NOT NULL,
+  counterparty TEXT NOT NULL,
+  bank_ref TEXT NOT NULL,
+  PRIMARY KEY (inst_id, seq)
+) WITHOUT ROWID, STRICT;
+
+-- Running balances of the chart; re-proved by the fold.
+CREATE TABLE ledger_balance (
+  inst_id INTEGER NOT NULL,
+  ledger_account INTEGER NOT NULL,
+  debit_fen INTEGER NOT NULL,
+  credit_fen INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, ledger_account)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE policy_version (
+  policy_no INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  params TEXT NOT NULL,
+  loaded_at TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX policy_version_digest ON policy_version (name, digest);
+
+-- One reconciliation for one (as-of day, known-at instant). Complete when completed_at is set.
+CREATE TABLE run (
+  run_id INTEGER PRIMARY KEY,
+  policy_no INTEGER NOT NULL,
+  as_of TEXT NOT NULL,
+  known_at TEXT NOT NULL,
+  source_cut INTEGER NOT NULL,
+  district_id TEXT,
+  started_at TEXT NOT NULL,
+  completed_at TEXT
+) STRICT;
+CREATE INDEX run_as_of ON run (as_of, completed_at);
+
+-- Results are kept as changes: a row holds from from_run up to, but not including, to_run.
+CREATE TABLE position (
+  inst_id INTEGER NOT NULL,
+  policy_no INTEGER NOT NULL,
+  from_run INTEGER NOT NULL,
+  to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
+  district_id TEXT NOT NULL,
+  mode INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  required_fen INTEGER NOT NULL,
+  held_fen INTEGER NOT NULL,
+  explained_fen INTEGER NOT NULL,
+  uncovered_fen INTEGER NOT NULL,
+  covered_fen INTEGER NOT NULL,
+  deposit_required_fen INTEGER NOT NULL,
+  deposit_held_fen INTEGER NOT NULL,
+  unearned_confirmed_fen INTEGER NOT NULL,
+  unearned_delivered_fen INTEGER NOT NULL,
+  in_transit_fen INTEGER NOT NULL,
+  fee_window_fen INTEGER NOT NULL,
+  unidentified_fen INTEGER NOT NULL,
+  frozen_fen INTEGER NOT NULL,
+  contracts INTEGER NOT NULL,
+  must_be_held INTEGER NOT NULL,
+  under_custody INTEGER NOT NULL,
+  accounts_expected INTEGER NOT NULL,
+  accounts_proven INTEGER NOT NULL,
+  missing_days INTEGER NOT NULL,
+  uncovered_since_day INTEGER,
+  PRIMARY KEY (inst_id, policy_no, from_run)
+) WITHOUT ROWID, STRICT;
+
+-- date_day 0 stands for "the as-of day": a state that is true while it is listed.
+CREATE TABLE finding (
+  inst_id INTEGER NOT NULL,
+  policy_no INTEGER NOT NULL,
+  code INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  date_day INTEGER NOT NULL,
+  from_run INTEGER NOT NULL,
+  to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
+  amount_fen INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  severity INTEGER NOT NULL,
+  first_day INTEGER NOT NULL,
+  due_day INTEGER,
+  due_provisional INTEGER NOT NULL,
+  evidence TEXT NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, code, subject, date_day, from_run)
+) WITHOUT ROWID, STRICT;
+
+-- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
+-- match and 0 for a batch, whose payments are in match_item.
+CREATE TABLE match_line (
+  inst_id INTEGER NOT NULL,
+  policy_no INTEGER NOT NULL,
+  entry_seq INTEGER NOT NULL,
+  from_run INTEGER NOT NULL,
+  to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
+  kind INTEGER NOT NULL,
+  payment_seq INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  amount_fen INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, entry_seq, from_run)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE match_item (
+  inst_id INTEGER NOT NULL,
+  policy_no INTEGER NOT NULL,
+  payment_seq INTEGER NOT NULL,
+  from_run INTEGER NOT NULL,
+  to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
+  entry_seq INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, payment_seq, from_run)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE district_coverage (
+  run_id INTEGER NOT NULL,
+  district_id TEXT NOT NULL,
+  required_fen INTEGER NOT NULL,
+  held_fen INTEGER NOT NULL,
+  uncovered_fen INTEGER NOT NULL,
+  covered_fen INTEGER NOT NULL,
+  institutions INTEGER NOT NULL,
+  uncovered_institutions INTEGER NOT NULL,
+  unknown_institutions INTEGER NOT NULL,
+  must_be_held INTEGER NOT NULL,
+  under_custody INTEGER NOT NULL,
+  red_flags INTEGER NOT NULL,
+  amber_flags INTEGER NOT NULL,
+  unmatched_credits INTEGER NOT NULL,
+  accounts_expected INTEGER NOT NULL,
+  accounts_proven INTEGER NOT NULL,
+  missing_days INTEGER NOT NULL,
+  PRIMARY KEY (run_id, district_id)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE job_lock (
+  job TEXT PRIMARY KEY
+) WITHOUT ROWID, STRICT;
+INSERT INTO job_lock (job) VALUES ('import'), ('run');
+
+-- Append-only: a row of these tables is never changed or removed.
+CREATE TRIGGER raw_file_no_update BEFORE UPDATE ON raw_file BEGIN SELECT RAISE(ABORT, 'raw_file is append-only'); END;
+CREATE TRIGGER raw_file_no_delete BEFORE DELETE ON raw_file BEGIN SELECT RAISE(ABORT, 'raw_file is append-only'); END;
+CREATE TRIGGER district_no_update BEFORE UPDATE ON district BEGIN SELECT RAISE(ABORT, 'district is append-only'); END;
+CREATE TRIGGER district_no_delete BEFORE DELETE ON district BEGIN SELECT RAISE(ABORT, 'district is append-only'); END;
+CREATE TRIGGER licence_no_update BEFORE UPDATE ON licence BEGIN SELECT RAISE(ABORT, 'licence is append-only'); END;
+CREATE TRIGGER licence_no_delete BEFORE DELETE ON licence BEGIN SELECT RAISE(ABORT, 'licence is append-only'); END;
+CREATE TRIGGER institution_no_update BEFORE UPDATE ON institution BEGIN SELECT RAISE(ABORT, 'institution is append-only'); END;
+CREATE TRIGGER institution_no_delete BEFORE DELETE ON institution BEGIN SELECT RAISE(ABORT, 'institution is append-only'); END;
+CREATE TRIGGER institution_directory_no_update BEFORE UPDATE ON institution_directory BEGIN SELECT RAISE(ABORT, 'institution_directory is append-only'); END;
+CREATE TRIGGER institution_directory_no_delete BEFORE DELETE ON institution_directory BEGIN SELECT RAISE(ABORT, 'institution_directory is append-only'); END;
+CREATE TRIGGER account_no_update BEFORE UPDATE ON account BEGIN SELECT RAISE(ABORT, 'account is append-only'); END;
+CREATE TRIGGER account_no_delete BEFORE DELETE ON account BEGIN SELECT RAISE(ABORT, 'account is append-only'); END;
+CREATE TRIGGER account_directory_no_update BEFORE UPDATE ON account_directory BEGIN SELECT RAISE(ABORT, 'account_directory is append-only'); END;
+CREATE TRIGGER account_directory_no_delete BEFORE DELETE ON account_directory BEGIN SELECT RAISE(ABORT, 'account_directory is append-only'); END;
+CREATE TRIGGER contract_no_update BEFORE UPDATE ON contract BEGIN SELECT RAISE(ABORT, 'contract is append-only'); END;
+CREATE TRIGGER contract_no_delete BEFORE DELETE ON contract BEGIN SELECT RAISE(ABORT, 'contract is append-only'); END;
+CREATE TRIGGER contract_directory_no_update BEFORE UPDATE ON contract_directory BEGIN SELECT RAISE(ABORT, 'contract_directory is append-only'); END;
+CREATE TRIGGER contract_directory_no_delete BEFORE DELETE ON contract_directory BEGIN SELECT RAISE(ABORT, 'contract_directory is append-only'); END;
+CREATE TRIGGER settlement_no_update BEFORE UPDATE ON settlement BEGIN SELECT RAISE(ABORT, 'settlement is append-only'); END;
+CREATE TRIGGER settlement_no_delete BEFORE DELETE ON settlement BEGIN SELECT RAISE(ABORT, 'settlement is append-only'); END;
+CREATE TRIGGER account_freeze_no_update BEFORE UPDATE ON account_freeze BEGIN SELECT RAISE(ABORT, 'account_freeze is append-only'); END;
+CREATE TRIGGER account_freeze_no_delete BEFORE DELETE ON account_freeze BEGIN SELECT RAISE(ABORT, 'account_freeze is append-only'); END;
+CREATE TRIGGER statement_day_no_update BEFORE UPDATE ON statement_day BEGIN SELECT RAISE(ABORT, 'statement_day is append-only'); END;
+CREATE TRIGGER statement_day_no_delete BEFORE DELETE ON statement_day BEGIN SELECT RAISE(ABORT, 'statement_day is append-only'); END;
+CREATE TRIGGER posting_no_update BEFORE UPDATE ON posting BEGIN SELECT RAISE(ABORT, 'posting is append-only'); END;
+CREATE TRIGGER posting_no_delete BEFORE DELETE ON posting BEGIN SELECT RAISE(ABORT, 'posting is append-only'); END;
+CREATE TRIGGER bank_line_no_update BEFORE UPDATE ON bank_line BEGIN SELECT RAISE(ABORT, 'bank_line is append-only'); END;
+CREATE TRIGGER bank_line_no_delete BEFORE DELETE ON bank_line BEGIN SELECT RAISE(ABORT, 'bank_line is append-only'); END;
+CREATE TRIGGER policy_version_no_update BEFORE UPDATE ON policy_version BEGIN SELECT RAISE(ABORT, 'policy_version is append-only'); END;
+CREATE TRIGGER policy_version_no_delete BEFORE DELETE ON policy_version BEGIN SELECT RAISE(ABORT, 'policy_version is append-only'); END;

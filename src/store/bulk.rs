@@ -1,0 +1,289 @@
+//! Appends, upserts and look-ups of many rows at once: the one place whose SQL is built at run time.
+//!
+//! Rows come as columns. SQLite gets multi-row `VALUES` with plain `?` (a numbered parameter would be
+//! searched for in a list on every bind), PostgreSQL gets `UNNEST` over one array per column.
+//! Give rows in key order: out of order, a B-tree insert costs several times as much.
+//!
+//! Table and column names are literals of this crate, never data.
+
+use std::fmt::Write as _;
+
+use chrono::NaiveDate;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
+
+use super::{Conn, DbError, Result, Tx};
+
+/// Rows in one SQLite statement; bounded also by [`SQLITE_BINDS_MAX`].
+const SQLITE_ROWS: usize = 500;
+/// SQLite's own limit of bind parameters in one statement.
+const SQLITE_BINDS_MAX: usize = 32_766;
+/// Rows in one PostgreSQL statement: bounds the arrays held in memory on both sides.
+const POSTGRES_ROWS: usize = 20_000;
+
+/// One column of a bulk statement, all rows.
+#[derive(Debug)]
+pub enum Column<'a> {
+    Int(Vec<i64>),
+    OptInt(Vec<Option<i64>>),
+    Text(Vec<&'a str>),
+    OptText(Vec<Option<&'a str>>),
+    Bytes(Vec<&'a [u8]>),
+    Date(Vec<Option<NaiveDate>>),
+}
+
+impl Column<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Column::Int(v) => v.len(),
+            Column::OptInt(v) => v.len(),
+            Column::Text(v) => v.len(),
+            Column::OptText(v) => v.len(),
+            Column::Bytes(v) => v.len(),
+            Column::Date(v) => v.len(),
+        }
+    }
+
+    fn postgres_type(&self) -> &'static str {
+        match self {
+            Column::Int(_) | Column::OptInt(_) => "bigint[]",
+            Column::Text(_) | Column::OptText(_) => "text[]",
+            Column::Bytes(_) => "bytea[]",
+            Column::Date(_) => "date[]",
+        }
+    }
+
+    fn bind_sqlite(&self, row: usize, args: &mut SqliteArguments) -> Result<()> {
+        match self {
+            Column::Int(v) => args.add(v[row]),
+            Column::OptInt(v) => args.add(v[row]),
+            Column::Text(v) => args.add(v[row]),
+            Column::OptText(v) => args.add(v[row]),
+            Column::Bytes(v) => args.add(v[row]),
+            Column::Date(v) => args.add(v[row]),
+        }
+        .map_err(|e| DbError::Sql { doing: "binding a value", source: sqlx::Error::Encode(e) })
+    }
+
+    fn bind_postgres(&self, rows: std::ops::Range<usize>, args: &mut PgArguments) -> Result<()> {
+        match self {
+            Column::Int(v) => args.add(&v[rows]),
+            Column::OptInt(v) => args.add(&v[rows]),
+            Column::Text(v) => args.add(&v[rows]),
+            Column::OptText(v) => args.add(&v[rows]),
+            Column::Bytes(v) => args.add(&v[rows]),
+            Column::Date(v) => args.add(&v[rows]),
+        }
+        .map_err(|e| DbError::Sql { doing: "binding an array", source: sqlx::Error::Encode(e) })
+    }
+}
+
+/// Named columns of equal length.
+pub type Columns<'a> = Vec<(&'static str, Column<'a>)>;
+
+/// What to do with a row whose key is present.
+#[derive(Clone, Copy, Debug)]
+enum OnConflict {
+    Fail,
+    Skip,
+    Replace { key: &'static [&'static str] },
+}
+
+/// Appends rows; a key that is present is an error, because the caller has looked before.
+pub async fn append(tx: &mut Tx, table: &'static str, columns: Columns<'_>) -> Result<()> {
+    insert(tx, table, columns, OnConflict::Fail).await.map(|_| ())
+}
+
+/// Appends rows, leaving those whose key is present as they are. Returns how many were new.
+pub async fn append_new(tx: &mut Tx, table: &'static str, columns: Columns<'_>) -> Result<u64> {
+    insert(tx, table, columns, OnConflict::Skip).await
+}
+
+/// Inserts or replaces rows by key.
+pub async fn upsert(
+    tx: &mut Tx,
+    table: &'static str,
+    key: &'static [&'static str],
+    columns: Columns<'_>,
+) -> Result<()> {
+    insert(tx, table, columns, OnConflict::Replace { key }).await.map(|_| ())
+}
+
+async fn insert(
+    tx: &mut Tx,
+    table: &'static str,
+    columns: Columns<'_>,
+    on_conflict: OnConflict,
+) -> Result<u64> {
+    let total = columns.first().map_or(0, |(_, c)| c.len());
+    debug_assert!(columns.iter().all(|(_, c)| c.len() == total), "columns of equal length");
+    if total == 0 {
+        return Ok(0);
+    }
+    let mut head = format!("INSERT INTO {table} (");
+    push_names(&mut head, &columns, "");
+    head.push_str(") ");
+    let tail = conflict_clause(&columns, on_conflict);
+    let mut affected = 0;
+    match &mut tx.conn {
+        Conn::Sqlite(t) => {
+            let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / columns.len());
+            let full = format!("{head}VALUES {}{tail}", placeholders(columns.len(), step));
+            let mut from = 0;
+            while from < total {
+                let to = (from + step).min(total);
+                let args = sqlite_arguments(&columns, from..to)?;
+                // Only the full-size statement is worth a place in the statement cache.
+                let query = if to - from == step {
+                    sqlx::query_with(AssertSqlSafe(full.clone()), args)
+                } else {
+                    let values = placeholders(columns.len(), to - from);
+                    sqlx::query_with(AssertSqlSafe(format!("{head}VALUES {values}{tail}")), args)
+                        .persistent(false)
+                };
+                affected += query
+                    .execute(&mut **t)
+                    .await
+                    .map_err(DbError::sql("inserting rows"))?
+                    .rows_affected();
+                from = to;
+            }
+        }
+        Conn::Postgres(t) => {
+            let sql = format!("{head}SELECT * FROM {}{tail}", unnest(&columns));
+            let mut from = 0;
+            while from < total {
+                let to = (from + POSTGRES_ROWS).min(total);
+                let args = postgres_arguments(&columns, from..to)?;
+                affected += sqlx::query_with(AssertSqlSafe(sql.clone()), args)
+                    .execute(&mut **t)
+                    .await
+                    .map_err(DbError::sql("inserting rows"))?
+                    .rows_affected();
+                from = to;
+            }
+        }
+    }
+    Ok(affected)
+}
+
+/// Runs `body` once per portion of keys. The keys are visible to it as the table `wanted` with the
+/// columns' names; join with `CROSS JOIN … WHERE` so that SQLite keeps `wanted` outermost.
+pub async fn lookup<R>(tx: &mut Tx, keys: Columns<'_>, body: &'static str) -> Result<Vec<R>>
+where
+    R: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
+{
+    let total = keys.first().map_or(0, |(_, c)| c.len());
+    let mut found = Vec::new();
+    let mut names = String::new();
+    push_names(&mut names, &keys, "");
+    match &mut tx.conn {
+        Conn::Sqlite(t) => {
+            let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len());
+            let sql = |rows: usize| {
+                let values = placeholders(keys.len(), rows);
+                format!("WITH wanted ({names}) AS (VALUES {values}) {body}")
+            };
+            let full = sql(step);
+            let mut from = 0;
+            while from < total {
+                let to = (from + step).min(total);
+                let args = sqlite_arguments(&keys, from..to)?;
+                let text = if to - from == step { full.clone() } else { sql(to - from) };
+                let query = sqlx::query_as_with::<_, R, _>(AssertSqlSafe(text), args)
+                    .persistent(to - from == step);
+                found.extend(
+                    query.fetch_all(&mut **t).await.map_err(DbError::sql("looking rows up"))?,
+                );
+                from = to;
+            }
+        }
+        Conn::Postgres(t) => {
+            let sql =
+                format!("WITH wanted ({names}) AS (SELECT * FROM {}) {body}", unnest(&keys));
+            let mut from = 0;
+            while from < total {
+                let to = (from + POSTGRES_ROWS).min(total);
+                let args = postgres_arguments(&keys, from..to)?;
+                found.extend(
+                    sqlx::query_as_with::<_, R, _>(AssertSqlSafe(sql.clone()), args)
+                        .fetch_all(&mut **t)
+                        .await
+                        .map_err(DbError::sql("looking rows up"))?,
+                );
+                from = to;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn push_names(sql: &mut String, columns: &Columns<'_>, prefix: &str) {
+    for (i, (name, _)) in columns.iter().enumerate() {
+        let comma = if i > 0 { ", " } else { "" };
+        let _ = write!(sql, "{comma}{prefix}{name}");
+    }
+}
+
+fn conflict_clause(columns: &Columns<'_>, on_conflict: OnConflict) -> String {
+    match on_conflict {
+        // "WHERE true" ends the SELECT, or SQLite's parser takes ON for a join condition.
+        OnConflict::Fail => String::new(),
+        OnConflict::Skip => " ON CONFLICT DO NOTHING".to_owned(),
+        OnConflict::Replace { key } => {
+            let mut sql = format!(" ON CONFLICT ({}) DO UPDATE SET ", key.join(", "));
+            let mut first = true;
+            for (name, _) in columns.iter().filter(|(name, _)| !key.contains(name)) {
+                let comma = if first { "" } else { ", " };
+                let _ = write!(sql, "{comma}{name} = excluded.{name}");
+                first = false;
+            }
+            sql
+        }
+    }
+}
+
+fn placeholders(columns: usize, rows: usize) -> String {
+    let row = format!("({}?)", "?,".repeat(columns - 1));
+    let mut sql = String::with_capacity((row.len() + 1) * rows);
+    for i in 0..rows {
+        if i > 0 {
+            sql.push(',');
+        }
+        sql.push_str(&row);
+    }
+    sql
+}
+
+fn unnest(columns: &Columns<'_>) -> String {
+    let mut sql = "UNNEST(".to_owned();
+    for (i, (_, column)) in columns.iter().enumerate() {
+        let comma = if i > 0 { ", " } else { "" };
+        let _ = write!(sql, "{comma}${}::{}", i + 1, column.postgres_type());
+    }
+    sql.push(')');
+    sql
+}
+
+fn sqlite_arguments(
+    columns: &Columns<'_>,
+    rows: std::ops::Range<usize>,
+) -> Result<SqliteArguments> {
+    let mut args = SqliteArguments::default();
+    args.reserve(columns.len() * rows.len(), 0);
+    for row in rows {
+        for (_, column) in columns {
+            column.bind_sqlite(row, &mut args)?;
+        }
+    }
+    Ok(args)
+}
+
+fn postgres_arguments(columns: &Columns<'_>, rows: std::ops::Range<usize>) -> Result<PgArguments> {
+    let mut args = PgArguments::default();
+    for (_, column) in columns {
+        column.bind_postgres(rows.clone(), &mut args)?;
+    }
+    Ok(args)
+}

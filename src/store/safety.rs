@@ -1,0 +1,81 @@
+//! Storage settings under which an acknowledged write could be lost are refused at start-up, with
+//! the words that mend them (`assurance.md` §2.4). SQLite's are set by us; PostgreSQL's are the site's.
+
+use sqlx::PgPool;
+
+use super::{DbError, RUNTIME_ROLE, Result};
+
+/// Checks the server. Returns warnings.
+///
+/// # Errors
+/// `fsync` or `full_page_writes` off, or a standby that acknowledges nothing.
+pub(super) async fn postgres(pool: &PgPool, unsafe_dev: bool) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    for (setting, remedy) in [
+        ("fsync", "set fsync = on in postgresql.conf and restart the server"),
+        ("full_page_writes", "set full_page_writes = on in postgresql.conf and reload"),
+    ] {
+        let (value,): (String,) = sqlx::query_as("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(pool)
+            .await
+            .map_err(DbError::sql("reading the server's settings"))?;
+        if value != "on" && !unsafe_dev {
+            return Err(DbError::Unsafe(format!(
+                "PostgreSQL runs with {setting} = {value}: a power cut could lose acknowledged \
+                 money; {remedy}"
+            )));
+        }
+    }
+    let (checksums,): (String,) = sqlx::query_as("SELECT current_setting('data_checksums')")
+        .fetch_one(pool)
+        .await
+        .map_err(DbError::sql("reading the server's settings"))?;
+    if checksums != "on" {
+        warnings.push(
+            "PostgreSQL runs without data checksums; enable them with pg_checksums while the \
+             server is stopped"
+                .to_owned(),
+        );
+    }
+    let (async_standbys, synchronous): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*) FILTER (WHERE sync_state = 'async'), \
+                COUNT(*) FILTER (WHERE sync_state <> 'async') FROM pg_stat_replication",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(DbError::sql("reading the server's standbys"))?;
+    if async_standbys > 0 && synchronous == 0 && !unsafe_dev {
+        return Err(DbError::Unsafe(
+            "PostgreSQL has only asynchronous standbys: a fail-over would lose acknowledged money; \
+             set synchronous_standby_names"
+                .to_owned(),
+        ));
+    }
+    Ok(warnings)
+}
+
+/// True where the login owns the tables it works on.
+pub(super) async fn owns_tables(pool: &PgPool) -> Result<bool> {
+    let (owns,): (bool,) = sqlx::query_as(
+        "SELECT COALESCE(bool_or(pg_has_role(current_user, c.relowner, 'MEMBER')), false) \
+         FROM pg_class c WHERE c.oid = to_regclass('posting')",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(DbError::sql("reading who owns the tables"))?;
+    Ok(owns)
+}
+
+/// True where the runtime role exists and the login may step down to it.
+pub(super) async fn may_become_runtime(pool: &PgPool) -> Result<bool> {
+    let (may,): (bool,) = sqlx::query_as(
+        "SELECT COALESCE(bool_or(pg_has_role(current_user, oid, 'MEMBER')), false) \
+         FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(RUNTIME_ROLE)
+    .fetch_one(pool)
+    .await
+    .map_err(DbError::sql("reading the runtime role"))?;
+    Ok(may)
+}
