@@ -2,4 +2,8 @@ pub mod base;
 pub mod store;
 pub mod policy;
 pub mod wire;
+pub mod registry;
+pub mod ledger;
+pub mod feed;
 pub mod report;
+pub mod intake;

@@ -111,7 +111,6 @@ CREATE TABLE institution (
   platform_since DATE,
   opened_on DATE,
   custody_mode TEXT COLLATE "C",
-  effective_from DATE,
   PRIMARY KEY (inst_id, version)
 );
 

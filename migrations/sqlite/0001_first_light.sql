@@ -111,7 +111,6 @@ CREATE TABLE institution (
   platform_since TEXT,
   opened_on TEXT,
   custody_mode TEXT,
-  effective_from TEXT,
   PRIMARY KEY (inst_id, version)
 ) WITHOUT ROWID, STRICT;
 

@@ -88,6 +88,7 @@ enum OnConflict {
     Fail,
     Skip,
     Replace { key: &'static [&'static str] },
+    Add { table: &'static str, key: &'static [&'static str] },
 }
 
 /// Appends rows; a key that is present is an error, because the caller has looked before.
@@ -108,6 +109,16 @@ pub async fn upsert(
     columns: Columns<'_>,
 ) -> Result<()> {
     insert(tx, table, columns, OnConflict::Replace { key }).await.map(|_| ())
+}
+
+/// Inserts rows, or adds their values to the row of the same key.
+pub async fn accumulate(
+    tx: &mut Tx,
+    table: &'static str,
+    key: &'static [&'static str],
+    columns: Columns<'_>,
+) -> Result<()> {
+    insert(tx, table, columns, OnConflict::Add { table, key }).await.map(|_| ())
 }
 
 async fn insert(
@@ -228,20 +239,28 @@ fn push_names(sql: &mut String, columns: &Columns<'_>, prefix: &str) {
 
 fn conflict_clause(columns: &Columns<'_>, on_conflict: OnConflict) -> String {
     match on_conflict {
-        // "WHERE true" ends the SELECT, or SQLite's parser takes ON for a join condition.
         OnConflict::Fail => String::new(),
         OnConflict::Skip => " ON CONFLICT DO NOTHING".to_owned(),
         OnConflict::Replace { key } => {
-            let mut sql = format!(" ON CONFLICT ({}) DO UPDATE SET ", key.join(", "));
-            let mut first = true;
-            for (name, _) in columns.iter().filter(|(name, _)| !key.contains(name)) {
-                let comma = if first { "" } else { ", " };
-                let _ = write!(sql, "{comma}{name} = excluded.{name}");
-                first = false;
-            }
-            sql
+            update_clause(columns, key, |name| format!("{name} = excluded.{name}"))
+        }
+        OnConflict::Add { table, key } => {
+            update_clause(columns, key, |name| format!("{name} = {table}.{name} + excluded.{name}"))
         }
     }
+}
+
+fn update_clause(
+    columns: &Columns<'_>,
+    key: &[&str],
+    set: impl Fn(&str) -> String,
+) -> String {
+    let sets: Vec<String> = columns
+        .iter()
+        .filter(|(name, _)| !key.contains(name))
+        .map(|(name, _)| set(name))
+        .collect();
+    format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), sets.join(", "))
 }
 
 fn placeholders(columns: usize, rows: usize) -> String {

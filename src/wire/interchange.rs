@@ -224,6 +224,16 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// Bytes of the file read so far, rows only.
+    pub fn position(&self) -> u64 {
+        self.csv.position().byte()
+    }
+
+    /// Gives the input back.
+    pub fn into_inner(self) -> R {
+        self.csv.into_inner()
+    }
+
     /// The row last read, as text for the quarantine (invalid bytes shown as U+FFFD).
     pub fn raw_record(&self) -> String {
         record_text(&self.record)

@@ -1,0 +1,512 @@
+//! One import under way: what it knows, what it has collected, what it has counted.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+
+use sha2::{Digest, Sha256};
+
+use super::bundle::Input;
+use super::facts::Pending;
+use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
+use crate::base::{Defect, DefectCode, InstId};
+use crate::feed::store::{self, FileResult, Quarantined, StatementDay, Waiting};
+use crate::ledger::{self, Batch, Contracts, Posted};
+use crate::registry::{self, Registry};
+use crate::store::Db;
+use crate::wire::interchange::{FileKind, Reader, Row};
+
+/// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
+const TRANSACTION_ROWS: usize = 100_000;
+/// Contracts kept in memory; beyond it they are read again when needed.
+const CONTRACTS_MAX: usize = 12_000_000;
+/// Rows between two reports of progress.
+const PROGRESS_ROWS: u64 = 8_192;
+
+/// Counts of one file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) new: i64,
+    pub(super) same: i64,
+    pub(super) revised: i64,
+    pub(super) waiting: i64,
+    pub(super) quarantined: i64,
+}
+
+struct OpenFile {
+    source_no: i64,
+    name: String,
+    kind: &'static str,
+    result: FileResult,
+}
+
+/// What a row became.
+pub(super) enum Taken {
+    /// Collected; counted when it is posted.
+    Yes,
+    /// Waits for the named parent.
+    Waits(String),
+}
+
+pub(super) struct Session<'a> {
+    pub(super) db: &'a Db,
+    pub(super) registry: Registry,
+    pub(super) contracts: Contracts,
+    pub(super) batch: Batch,
+    pub(super) days: Vec<StatementDay>,
+    pub(super) pending: Vec<Pending>,
+    /// Nothing was stored when the import began: an id not met in this import is new.
+    pub(super) first_load: bool,
+    /// Statement days up to this one may be stored; later ones cannot be.
+    pub(super) days_stored_to: Option<i64>,
+    pub(super) counts: HashMap<i64, Counts>,
+    pub(super) summary: Summary,
+    files: Vec<OpenFile>,
+    quarantined: Vec<Quarantined>,
+    waiting: Vec<Waiting>,
+    pub(super) last_inst_id: i64,
+    pub(super) last_account_no: HashMap<InstId, i64>,
+    /// Files whose rows are counted as records: postings derived from them are not counted again.
+    pub(super) uncounted: HashSet<i64>,
+    /// Digests of rows that waited since the list was last cleared.
+    waits_again: HashSet<Vec<u8>>,
+    import_no: i64,
+    options: Options,
+    progress: &'a mut dyn Progress,
+    bytes_done: u64,
+}
+
+impl<'a> Session<'a> {
+    pub(super) async fn open(
+        db: &'a Db,
+        source: &str,
+        options: Options,
+        progress: &'a mut dyn Progress,
+    ) -> Result<Session<'a>, ImportError> {
+        let mut tx = db.begin_write().await?;
+        let (import_no, resumed) = store::open(&mut tx, source).await?;
+        let registry = registry::store::load(&mut tx, i64::MAX).await?;
+        let first_load = ledger::store::is_empty(&mut tx).await?;
+        let last_inst_id = registry::store::last_inst_id(&mut tx).await?;
+        tx.commit().await?;
+        let mut last_account_no = HashMap::new();
+        for account in registry.accounts.iter() {
+            let last = last_account_no.entry(account.inst_id).or_insert(0);
+            *last = account.account_no.0.max(*last);
+        }
+        if let Some(interrupted) = &resumed {
+            tracing::warn!(
+                import.no = import_no,
+                import.source = %interrupted,
+                "an interrupted import is completed with this one; give its command again if it was another"
+            );
+        }
+        Ok(Session {
+            db,
+            registry,
+            contracts: Contracts::default(),
+            batch: Batch::default(),
+            days: Vec::new(),
+            pending: Vec::new(),
+            first_load,
+            days_stored_to: if first_load { None } else { Some(i64::MAX) },
+            counts: HashMap::new(),
+            summary: Summary { import_no, resumed, ..Summary::default() },
+            files: Vec::new(),
+            quarantined: Vec::new(),
+            waiting: Vec::new(),
+            waits_again: HashSet::new(),
+            last_inst_id,
+            last_account_no,
+            uncounted: HashSet::new(),
+            import_no,
+            options,
+            progress,
+            bytes_done: 0,
+        })
+    }
+
+    /// Numbers a file about to be read.
+    pub(super) async fn open_file(
+        &mut self,
+        name: &str,
+        kind: &'static str,
+    ) -> Result<i64, ImportError> {
+        let mut tx = self.db.begin_write().await?;
+        let source_no = store::open_file(&mut tx, self.import_no, name, kind).await?;
+        tx.commit().await?;
+        self.progress.file(name);
+        self.files.push(OpenFile {
+            source_no,
+            name: name.to_owned(),
+            kind,
+            result: FileResult { outcome: "used", ..FileResult::default() },
+        });
+        Ok(source_no)
+    }
+
+    pub(super) fn file_result(&mut self, source_no: i64) -> Option<&mut FileResult> {
+        self.files.iter_mut().find(|f| f.source_no == source_no).map(|f| &mut f.result)
+    }
+
+    pub(super) fn count(&mut self, source_no: i64) -> &mut Counts {
+        self.counts.entry(source_no).or_default()
+    }
+
+    pub(super) fn step_progress(&mut self, bytes: u64) {
+        self.bytes_done += bytes;
+        self.progress.bytes(self.bytes_done);
+    }
+
+    /// Reads one file of a bundle.
+    pub(super) async fn bundle_file(
+        &mut self,
+        kind: FileKind,
+        file: &Input,
+    ) -> Result<(), ImportError> {
+        let source_no = self.open_file(&file.name, kind.stem()).await?;
+        let input = match file.open() {
+            Ok(input) => input,
+            Err(e) => {
+                let defect = Defect::new(DefectCode::Unreadable, e.to_string()).file(&file.name);
+                self.quarantine(source_no, defect, String::new());
+                return Ok(());
+            }
+        };
+        let hashed = Hashed::new(input);
+        let hashed = self.rows(kind, source_no, &file.name, hashed).await?;
+        let (digest, bytes) = hashed.finish();
+        self.step_progress(0);
+        if let Some(result) = self.file_result(source_no) {
+            result.digest = digest;
+            result.bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Reads the rows that wait from earlier imports, now that more parents are known.
+    pub(super) async fn retry_waiting(&mut self, kind: FileKind) -> Result<(), ImportError> {
+        let mut tx = self.db.begin_read().await?;
+        let rows = store::waiting(&mut tx, kind.stem()).await?;
+        tx.rollback().await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let source_no = self.open_file("rows that waited", kind.stem()).await?;
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let names: Vec<&str> = kind.columns().iter().map(|c| c.trim_end_matches('?')).collect();
+        let broken = |e: csv::Error| ImportError::Read {
+            path: "waiting rows".into(),
+            source: io::Error::other(e),
+        };
+        csv.write_record(&names).map_err(broken)?;
+        let digests: Vec<Vec<u8>> = rows.iter().map(|r| r.0.clone()).collect();
+        for (_, record) in &rows {
+            let cells: Vec<(String, String)> = serde_json::from_str(record).unwrap_or_default();
+            let cell = |name: &str| {
+                cells.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str())
+            };
+            csv.write_record(names.iter().map(|n| cell(n))).map_err(broken)?;
+        }
+        let bytes = csv.into_inner().map_err(|e| broken(e.into_error().into()))?;
+        self.waits_again.clear();
+        self.rows(kind, source_no, "rows that waited", Hashed::new(Box::new(io::Cursor::new(bytes))))
+            .await?;
+        self.flush().await?;
+        let again = std::mem::take(&mut self.waits_again);
+        let found: Vec<Vec<u8>> =
+            digests.into_iter().filter(|d| !again.contains(d)).collect();
+        let mut tx = self.db.begin_write().await?;
+        store::stop_waiting(&mut tx, &found).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Reads rows of one kind to the end.
+    async fn rows(
+        &mut self,
+        kind: FileKind,
+        source_no: i64,
+        name: &str,
+        input: Hashed,
+    ) -> Result<Hashed, ImportError> {
+        let mut reader = match Reader::new(kind, input) {
+            Ok(reader) => reader,
+            Err(defect) => {
+                self.quarantine(source_no, defect.file(name), "header".to_owned());
+                return Ok(Hashed::new(Box::new(io::empty())));
+            }
+        };
+        for column in &reader.unknown_columns {
+            self.summary.ignored.push(format!("column {column} of {name}"));
+        }
+        let mut records = super::records::Collected::new(kind);
+        let mut since_progress = 0;
+        let mut bytes_seen = 0;
+        while let Some(row) = reader.next_row() {
+            since_progress += 1;
+            match row {
+                Ok(row) => self.row(kind, source_no, name, &row, &mut records),
+                Err(defect) => {
+                    let record = reader.raw_record();
+                    self.quarantine(source_no, defect.file(name), record);
+                }
+            }
+            if self.pending.len() >= super::facts::PENDING_MAX {
+                self.resolve(name).await?;
+            }
+            if records.len() >= super::records::CONTRACT_ROWS {
+                records.store(self, source_no, name).await?;
+            }
+            if self.batch.len() + self.days.len() >= self.options.batch_rows {
+                self.resolve(name).await?;
+                self.flush().await?;
+            }
+            if since_progress == PROGRESS_ROWS {
+                since_progress = 0;
+                let read = reader.position();
+                self.step_progress(read - bytes_seen);
+                bytes_seen = read;
+            }
+        }
+        let read = reader.position();
+        self.step_progress(read - bytes_seen);
+        records.store(self, source_no, name).await?;
+        self.resolve(name).await?;
+        if self.contracts.len() > CONTRACTS_MAX {
+            self.flush().await?;
+            self.contracts.clear();
+            self.first_load = false;
+        }
+        Ok(reader.into_inner())
+    }
+
+    fn row(
+        &mut self,
+        kind: FileKind,
+        source_no: i64,
+        name: &str,
+        row: &Row<'_>,
+        records: &mut super::records::Collected,
+    ) {
+        let taken = match kind {
+            FileKind::Districts
+            | FileKind::Institutions
+            | FileKind::Licences
+            | FileKind::Accounts
+            | FileKind::Orders
+            | FileKind::Settlements
+            | FileKind::Freezes => records.row(self, source_no, name, row),
+            _ => self.fact(kind, source_no, row),
+        };
+        match taken {
+            Ok(Taken::Yes) => {}
+            Ok(Taken::Waits(parent)) => {
+                self.wait(Waiting::new(source_no, row.line, kind.stem(), &parent, &row.to_pairs()));
+            }
+            Err(defect) => self.quarantine(source_no, defect.file(name), row.raw_record()),
+        }
+    }
+
+    /// Keeps a row that waits; it is written with the next flush.
+    pub(super) fn wait(&mut self, row: Waiting) {
+        self.count(row.source_no).waiting += 1;
+        self.waits_again.insert(row.digest.clone());
+        self.waiting.push(row);
+    }
+
+    /// Keeps a row that cannot be used; it is written with the next flush.
+    pub(super) fn quarantine(&mut self, source_no: i64, defect: Defect, record: String) {
+        self.count(source_no).quarantined += 1;
+        tracing::warn!(file.source_no = source_no, defect = %defect, "quarantined");
+        self.note_quarantined(defect.clone());
+        self.quarantined.push(Quarantined { source_no, defect, record });
+    }
+
+    pub(super) fn note_quarantined(&mut self, defect: Defect) {
+        if self.summary.quarantined.len() < SUMMARY_DEFECTS_MAX {
+            self.summary.quarantined.push(defect);
+        }
+    }
+
+    /// Notes a questionable row that is used all the same.
+    pub(super) fn note_defect(&mut self, defect: Defect) {
+        self.summary.defects_total += 1;
+        if self.summary.defects.len() < SUMMARY_DEFECTS_MAX {
+            self.summary.defects.push(defect);
+        }
+    }
+
+    /// Posts what has been collected: statement days, then facts institution by institution.
+    pub(super) async fn flush(&mut self) -> Result<(), ImportError> {
+        self.flush_kept().await?;
+        self.flush_days().await?;
+        let order = ledger::sorted(&self.batch);
+        let mut from = 0;
+        while from < order.len() {
+            let to = self.transaction_end(&order, from);
+            let mut posted: HashMap<i64, Posted> = HashMap::new();
+            let mut tx = self.db.begin_write().await?;
+            ledger::post(&mut tx, &self.batch, &order[from..to], &mut self.contracts, &mut posted)
+                .await?;
+            tx.commit().await?;
+            for (source_no, p) in posted {
+                if self.uncounted.contains(&source_no) {
+                    continue;
+                }
+                let counts = self.count(source_no);
+                counts.new += i64::try_from(p.new).unwrap_or(i64::MAX);
+                counts.same += i64::try_from(p.same).unwrap_or(i64::MAX);
+                counts.revised += i64::try_from(p.revised).unwrap_or(i64::MAX);
+            }
+            from = to;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// The end of the transaction that starts at `from`: whole institutions, about
+    /// [`TRANSACTION_ROWS`] rows.
+    fn transaction_end(&self, order: &[u32], from: usize) -> usize {
+        let mut to = (from + TRANSACTION_ROWS).min(order.len());
+        let inst = |i: usize| self.batch.drafts[order[i] as usize].inst_id;
+        while to < order.len() && inst(to) == inst(to - 1) {
+            to += 1;
+        }
+        to
+    }
+
+    async fn flush_kept(&mut self) -> Result<(), ImportError> {
+        if self.quarantined.is_empty() && self.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.db.begin_write().await?;
+        store::quarantine(&mut tx, &self.quarantined).await?;
+        store::wait(&mut tx, &self.waiting).await?;
+        tx.commit().await?;
+        self.quarantined.clear();
+        self.waiting.clear();
+        Ok(())
+    }
+
+    async fn flush_days(&mut self) -> Result<(), ImportError> {
+        if self.days.is_empty() {
+            return Ok(());
+        }
+        let mut days = std::mem::take(&mut self.days);
+        days.sort_unstable();
+        let latest = days.iter().map(|d| d.day).max();
+        let mut tx = self.db.begin_write().await?;
+        let new = self.new_days(&mut tx, days).await?;
+        store::append_statement_days(&mut tx, &new).await?;
+        tx.commit().await?;
+        self.days_stored_to = self.days_stored_to.max(latest);
+        Ok(())
+    }
+
+    /// Drops days that are stored equal and numbers the versions of those that differ.
+    pub(super) async fn new_days(
+        &mut self,
+        tx: &mut crate::store::Tx,
+        sorted: Vec<StatementDay>,
+    ) -> Result<Vec<StatementDay>, ImportError> {
+        let mut keys: Vec<(i64, i64, i64)> = sorted
+            .iter()
+            .filter(|d| self.days_stored_to.is_some_and(|to| d.day <= to))
+            .map(|d| (d.inst_id, d.account_no, d.day))
+            .collect();
+        keys.dedup();
+        let mut stored: HashMap<(i64, i64, i64), (i64, i64, i64)> =
+            store::statement_days(tx, &keys)
+                .await?
+                .into_iter()
+                .map(|(i, a, d, version, opening, closing)| ((i, a, d), (version, opening, closing)))
+                .collect();
+        let mut new: Vec<StatementDay> = Vec::with_capacity(sorted.len());
+        for mut day in sorted {
+            let key = (day.inst_id, day.account_no, day.day);
+            let last = new
+                .last()
+                .filter(|l| (l.inst_id, l.account_no, l.day) == key)
+                .map(|l| (l.version, l.opening_fen, l.closing_fen));
+            let known = last.or_else(|| stored.get(&key).copied());
+            let counts = self.count(day.source_no);
+            match known {
+                Some((_, opening, closing))
+                    if (opening, closing) == (day.opening_fen, day.closing_fen) =>
+                {
+                    counts.same += 1;
+                    continue;
+                }
+                Some((version, ..)) => {
+                    counts.revised += 1;
+                    day.version = version + 1;
+                }
+                None => {
+                    counts.new += 1;
+                    day.version = 1;
+                }
+            }
+            if !stored.is_empty() {
+                stored.insert(key, (day.version, day.opening_fen, day.closing_fen));
+            }
+            new.push(day);
+        }
+        Ok(new)
+    }
+
+    /// Posts the rest, records what became of each file and makes the import visible.
+    pub(super) async fn complete(mut self) -> Result<Summary, ImportError> {
+        self.flush().await?;
+        let mut tx = self.db.begin_write().await?;
+        for file in &mut self.files {
+            let counts = self.counts.get(&file.source_no).copied().unwrap_or_default();
+            let result = &mut file.result;
+            result.new = counts.new;
+            result.same = counts.same;
+            result.revised = counts.revised;
+            result.waiting = counts.waiting;
+            result.quarantined = counts.quarantined;
+            store::close_file(&mut tx, file.source_no, result).await?;
+            self.summary.files.push(FileSummary {
+                file: file.name.clone(),
+                kind: file.kind.to_owned(),
+                outcome: result.outcome.to_owned(),
+                new: counts.new,
+                same: counts.same,
+                revised: counts.revised,
+                waiting: counts.waiting,
+                quarantined: counts.quarantined,
+            });
+        }
+        store::complete(&mut tx, self.import_no).await?;
+        tx.commit().await?;
+        self.progress.done();
+        Ok(self.summary)
+    }
+}
+
+/// Hashes bytes while they are read.
+pub(super) struct Hashed {
+    input: Box<dyn Read + Send>,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl Hashed {
+    fn new(input: Box<dyn Read + Send>) -> Hashed {
+        Hashed { input, digest: Sha256::new(), bytes: 0 }
+    }
+
+    fn finish(self) -> (Vec<u8>, u64) {
+        (self.digest.finalize().to_vec(), self.bytes)
+    }
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.digest.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}

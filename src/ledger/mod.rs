@@ -1,0 +1,292 @@
+//! The ledger: one row is one fact and one posting, debit and credit of the same amount.
+//!
+//! Invariants: debits equal credits by construction; an institution's postings are numbered without a
+//! gap and chained by hash; a source id has at most one posting per revision, so a replay adds nothing;
+//! a correction is a reversal of the old row and a new row, both dated when the fact happened and
+//! learned when the correction came; running totals move in the same transaction as the rows.
+//! Absent on purpose: an update or delete of a posting; a journal beside its lines (half the rows and no
+//! unbalanced state to guard); matches as postings (they depend on a policy, facts do not).
+//!
+//! # The chart
+//! A payment debits CLEARING and credits UNEARNED; the bank's credit debits CUSTODY and credits
+//! CLEARING: what stays in CLEARING is reported and not banked (debit) or banked and not reported
+//! (credit). A confirmed lesson moves UNEARNED to EARNED. A refund or release owes PAYABLE, a bank debit
+//! pays it: what stays in PAYABLE is approved and unpaid (credit) or paid without approval (debit).
+
+mod chain;
+mod post;
+pub mod store;
+
+pub use chain::{ALGORITHM_SHA256, Chain, GENESIS, Link};
+pub use post::{Contracts, NO_CONTRACT, Posted, Slot, post, sorted};
+
+use crate::base::{Day, InstId, Money};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Payment,
+    Lesson,
+    Refund,
+    Release,
+    BankCredit,
+    BankDebit,
+    /// The part of a channel batch the channel kept as its fee.
+    ChannelFee,
+    /// The part of a channel batch the channel kept to pay refunds.
+    ChannelRefund,
+    /// The difference a changed contract makes to what was earned.
+    Revaluation,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 9] = [
+        Kind::Payment,
+        Kind::Lesson,
+        Kind::Refund,
+        Kind::Release,
+        Kind::BankCredit,
+        Kind::BankDebit,
+        Kind::ChannelFee,
+        Kind::ChannelRefund,
+        Kind::Revaluation,
+    ];
+
+    /// The number in `posting.kind`.
+    pub const fn number(self) -> i64 {
+        match self {
+            Kind::Payment => 1,
+            Kind::Lesson => 2,
+            Kind::Refund => 3,
+            Kind::Release => 4,
+            Kind::BankCredit => 5,
+            Kind::BankDebit => 6,
+            Kind::ChannelFee => 7,
+            Kind::ChannelRefund => 8,
+            Kind::Revaluation => 9,
+        }
+    }
+
+    pub fn from_number(number: i64) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|k| k.number() == number)
+    }
+}
+
+/// The fixed chart of accounts. Bank account, contract and channel are columns, not more accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LedgerAccount {
+    /// Money at the bank in custody accounts.
+    Custody,
+    /// Money at the bank in risk-deposit accounts.
+    Deposit,
+    /// Money at the bank in other accounts of the institution.
+    OtherBank,
+    /// Reported but not banked (debit), or banked but not reported (credit).
+    Clearing,
+    /// Owed to students in lessons.
+    Unearned,
+    /// Earned by lessons and not yet released.
+    Earned,
+    /// Approved to leave the account (credit); paid without approval (debit).
+    Payable,
+    ChannelFee,
+    /// The other side of risk-deposit movements.
+    DepositFunding,
+    /// Facts without a money effect: claimed, disputed and void lessons, refunds not agreed.
+    Memo,
+    MemoContra,
+}
+
+impl LedgerAccount {
+    pub const ALL: [LedgerAccount; 11] = [
+        LedgerAccount::Custody,
+        LedgerAccount::Deposit,
+        LedgerAccount::OtherBank,
+        LedgerAccount::Clearing,
+        LedgerAccount::Unearned,
+        LedgerAccount::Earned,
+        LedgerAccount::Payable,
+        LedgerAccount::ChannelFee,
+        LedgerAccount::DepositFunding,
+        LedgerAccount::Memo,
+        LedgerAccount::MemoContra,
+    ];
+
+    pub const fn number(self) -> i64 {
+        match self {
+            LedgerAccount::Custody => 1,
+            LedgerAccount::Deposit => 2,
+            LedgerAccount::OtherBank => 3,
+            LedgerAccount::Clearing => 4,
+            LedgerAccount::Unearned => 5,
+            LedgerAccount::Earned => 6,
+            LedgerAccount::Payable => 7,
+            LedgerAccount::ChannelFee => 8,
+            LedgerAccount::DepositFunding => 9,
+            LedgerAccount::Memo => 10,
+            LedgerAccount::MemoContra => 11,
+        }
+    }
+}
+
+/// Whether a lesson counts (消课状态).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LessonState {
+    Claimed,
+    Confirmed,
+    Deemed,
+    Disputed,
+    Void,
+}
+
+impl LessonState {
+    pub const NAMES: [&'static str; 5] = ["claimed", "confirmed", "deemed", "disputed", "void"];
+
+    pub fn from_name(name: &str) -> Option<LessonState> {
+        Some(match name {
+            "claimed" => LessonState::Claimed,
+            "confirmed" => LessonState::Confirmed,
+            "deemed" => LessonState::Deemed,
+            "disputed" => LessonState::Disputed,
+            "void" => LessonState::Void,
+            _ => return None,
+        })
+    }
+
+    /// The number in `posting.state`.
+    pub const fn number(self) -> u8 {
+        match self {
+            LessonState::Claimed => 1,
+            LessonState::Confirmed => 2,
+            LessonState::Deemed => 3,
+            LessonState::Disputed => 4,
+            LessonState::Void => 5,
+        }
+    }
+
+    /// Confirmed or deemed: money may move, and custody is tested on these.
+    pub const fn counts(number: u8) -> bool {
+        matches!(number, 2 | 3)
+    }
+}
+
+/// A refund that is not final: asked for or agreed, but not refunded. It stays a liability.
+pub const REFUND_PENDING: u8 = 1;
+/// A refund that counts from its date.
+pub const REFUND_SETTLED: u8 = 0;
+
+/// What a bank line's code says, in `posting.state`.
+pub const LINE_OTHER: u8 = 0;
+pub const LINE_TRANSFER: u8 = 1;
+pub const LINE_SETTLEMENT: u8 = 2;
+pub const LINE_DEBIT: u8 = 3;
+
+/// The role of the bank account a line belongs to, as far as the chart needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BankRole {
+    Custody,
+    Deposit,
+    Other,
+}
+
+/// Debit and credit of a fact.
+pub fn accounts(kind: Kind, state: u8, role: BankRole) -> (LedgerAccount, LedgerAccount) {
+    use LedgerAccount as A;
+    match kind {
+        Kind::Payment => (A::Clearing, A::Unearned),
+        Kind::Lesson if LessonState::counts(state) => (A::Unearned, A::Earned),
+        Kind::Refund if state == REFUND_SETTLED => (A::Unearned, A::Payable),
+        Kind::Lesson | Kind::Refund => (A::Memo, A::MemoContra),
+        Kind::Release => match role {
+            BankRole::Deposit => (A::DepositFunding, A::Payable),
+            BankRole::Custody | BankRole::Other => (A::Earned, A::Payable),
+        },
+        Kind::BankCredit => match role {
+            BankRole::Custody => (A::Custody, A::Clearing),
+            BankRole::Deposit => (A::Deposit, A::DepositFunding),
+            BankRole::Other => (A::OtherBank, A::Clearing),
+        },
+        Kind::BankDebit => match role {
+            BankRole::Custody => (A::Payable, A::Custody),
+            BankRole::Deposit => (A::Payable, A::Deposit),
+            BankRole::Other => (A::Payable, A::OtherBank),
+        },
+        Kind::ChannelFee => (A::ChannelFee, A::Clearing),
+        Kind::ChannelRefund => (A::Payable, A::Clearing),
+        Kind::Revaluation => (A::Unearned, A::Earned),
+    }
+}
+
+/// A piece of a batch's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    from: u32,
+    len: u32,
+}
+
+/// A fact about to be posted.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft {
+    pub inst_id: InstId,
+    pub kind: Kind,
+    pub role: BankRole,
+    pub day: Day,
+    /// Number in [`Contracts`], or [`NO_CONTRACT`].
+    pub contract: u32,
+    pub account_no: i64,
+    /// As the sender states it; the ledger values lessons itself.
+    pub amount: Money,
+    pub channel: u8,
+    pub state: u8,
+    pub quantity: i64,
+    pub source_id: Span,
+    pub reference: Span,
+    pub source_no: i64,
+    /// Number in [`Batch::details`] plus one; 0 for none.
+    pub detail: u32,
+}
+
+/// What a bank line says beyond its posting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BankLineDetail {
+    pub value_on: Option<Day>,
+    pub memo: String,
+    pub counterparty: String,
+    pub bank_ref: String,
+}
+
+/// Facts collected to be posted together, their text in one piece.
+#[derive(Default)]
+pub struct Batch {
+    pub drafts: Vec<Draft>,
+    pub details: Vec<BankLineDetail>,
+    text: String,
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    /// Keeps a text for a draft.
+    pub fn keep(&mut self, text: &str) -> Span {
+        let from = u32::try_from(self.text.len()).expect("a batch is bounded far below 4 GiB");
+        self.text.push_str(text);
+        Span { from, len: u32::try_from(text.len()).expect("a field is bounded") }
+    }
+
+    pub fn text(&self, span: Span) -> &str {
+        let from = span.from as usize;
+        &self.text[from..from + span.len as usize]
+    }
+
+    pub fn clear(&mut self) {
+        self.drafts.clear();
+        self.details.clear();
+        self.text.clear();
+    }
+}

@@ -1,0 +1,621 @@
+//! Posting: drafts to rows. Replays are no-ops, differences are reversed and posted anew.
+//!
+//! Rows of one transaction are taken in the order (institution, kind, source id, content): the order of
+//! the unique index, independent of the order in which a file gave them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::chain::{Chain, Link};
+use super::store::{self, Existing, Head};
+use super::{Batch, Draft, Kind, LedgerAccount, LessonState, accounts};
+use crate::base::{Day, InstId, Money};
+use crate::registry::{IdIndex, Terms};
+use crate::store::{DbError, Result, Tx};
+
+/// Stands for "no contract" in [`Draft::contract`].
+pub const NO_CONTRACT: u32 = u32::MAX;
+
+/// A contract's terms and running totals, as posting needs them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slot {
+    pub inst_id: InstId,
+    pub contract_no: i64,
+    pub terms: Terms,
+    /// Lessons confirmed or deemed.
+    pub lessons_counted: i64,
+    pub earned: Money,
+    dirty: bool,
+}
+
+/// The contracts an import has met, by order id.
+#[derive(Default)]
+pub struct Contracts {
+    ids: IdIndex,
+    slots: Vec<Slot>,
+    /// By (inst_id, contract_no); built when a correction first needs it.
+    by_number: Option<HashMap<(InstId, i64), u32>>,
+}
+
+impl Contracts {
+    pub fn get(&self, order_id: &str) -> Option<u32> {
+        self.ids.get(order_id)
+    }
+
+    pub fn slot(&self, number: u32) -> &Slot {
+        &self.slots[number as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn order_id(&self, number: u32) -> &str {
+        self.ids.id(number)
+    }
+
+    /// Adds a contract with its stored totals, or gives it other terms.
+    pub fn put(&mut self, order_id: &str, slot: Slot) -> u32 {
+        let number = self.ids.insert(order_id);
+        if (number as usize) < self.slots.len() {
+            self.slots[number as usize].terms = slot.terms;
+        } else {
+            self.slots.push(slot);
+            if let Some(by_number) = &mut self.by_number {
+                by_number.insert((slot.inst_id, slot.contract_no), number);
+            }
+        }
+        number
+    }
+
+    fn numbered(&mut self, inst_id: InstId, contract_no: i64) -> Option<u32> {
+        let by_number = self.by_number.get_or_insert_with(|| {
+            (0..).zip(&self.slots).map(|(n, s)| ((s.inst_id, s.contract_no), n)).collect()
+        });
+        by_number.get(&(inst_id, contract_no)).copied()
+    }
+
+    pub fn clear(&mut self) {
+        *self = Contracts::default();
+    }
+}
+
+impl Slot {
+    pub fn new(inst_id: InstId, contract_no: i64, terms: Terms) -> Slot {
+        Slot { inst_id, contract_no, terms, ..Slot::default() }
+    }
+
+    #[must_use]
+    pub fn with_totals(mut self, lessons_counted: i64, earned: Money) -> Slot {
+        self.lessons_counted = lessons_counted;
+        self.earned = earned;
+        self
+    }
+}
+
+/// What became of the rows of one source file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Posted {
+    pub new: u64,
+    pub same: u64,
+    pub revised: u64,
+}
+
+/// Posts the drafts at `order`, which are sorted by [`sort_key`] and hold every draft of their
+/// institutions in this batch. Counts go to `posted`, by source file.
+///
+/// # Errors
+/// A database error, or stored data that contradict themselves; the transaction is then useless.
+pub async fn post(
+    tx: &mut Tx,
+    batch: &Batch,
+    order: &[u32],
+    contracts: &mut Contracts,
+    posted: &mut HashMap<i64, Posted>,
+) -> Result<()> {
+    let mut insts: Vec<i64> = order.iter().map(|i| batch.drafts[*i as usize].inst_id.0).collect();
+    insts.dedup();
+    let heads = store::heads(tx, &insts).await?;
+    let existing = existing_of(tx, batch, order, &heads).await?;
+    load_corrected(tx, &existing, contracts).await?;
+    let mut rows = Rows::with_capacity(order.len());
+    let mut changed = Vec::new();
+    let mut new_heads = Vec::with_capacity(insts.len());
+    let mut from = 0;
+    while from < order.len() {
+        let inst_id = batch.drafts[order[from] as usize].inst_id;
+        let to = from
+            + order[from..]
+                .iter()
+                .take_while(|i| batch.drafts[**i as usize].inst_id == inst_id)
+                .count();
+        let head = heads.get(&inst_id.0).copied().unwrap_or_default();
+        let mut poster = Poster {
+            inst_id,
+            head,
+            batch,
+            existing: &existing,
+            contracts: &mut *contracts,
+            rows: &mut rows,
+            changed: &mut changed,
+            recheck: Vec::new(),
+            posted: &mut *posted,
+        };
+        poster.institution(&order[from..to])?;
+        let head = poster.head;
+        new_heads.push((inst_id.0, head));
+        from = to;
+    }
+    write(tx, rows, batch, &new_heads, contracts, &changed).await
+}
+
+/// Sorts a batch's drafts the way [`post`] wants them.
+pub fn sorted(batch: &Batch) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..u32::try_from(batch.len()).expect("a batch is bounded")).collect();
+    order.sort_unstable_by(|a, b| {
+        let (x, y) = (&batch.drafts[*a as usize], &batch.drafts[*b as usize]);
+        (x.inst_id, x.kind)
+            .cmp(&(y.inst_id, y.kind))
+            .then_with(|| batch.text(x.source_id).cmp(batch.text(y.source_id)))
+            .then_with(|| content(batch, x).cmp(&content(batch, y)))
+    });
+    order
+}
+
+type Content<'a> = (Day, Money, i64, u32, i64, u8, u8, &'a str);
+
+fn content<'a>(batch: &'a Batch, d: &Draft) -> Content<'a> {
+    (
+        d.day,
+        d.amount,
+        d.quantity,
+        d.contract,
+        d.account_no,
+        d.channel,
+        d.state,
+        batch.text(d.reference),
+    )
+}
+
+type Key<'a> = (i64, i64, &'a str);
+
+async fn existing_of(
+    tx: &mut Tx,
+    batch: &Batch,
+    order: &[u32],
+    heads: &HashMap<i64, Head>,
+) -> Result<HashMap<(i64, i64, String), Existing>> {
+    let mut keys: Vec<Key<'_>> = order
+        .iter()
+        .map(|i| &batch.drafts[*i as usize])
+        .filter(|d| heads.get(&d.inst_id.0).is_some_and(|h| h.seq > 0))
+        .map(|d| (d.inst_id.0, d.kind.number(), batch.text(d.source_id)))
+        .collect();
+    keys.dedup();
+    store::existing(tx, &keys).await
+}
+
+/// Loads the contracts of posted lessons: a correction may name another contract than the old row.
+async fn load_corrected(
+    tx: &mut Tx,
+    existing: &HashMap<(i64, i64, String), Existing>,
+    contracts: &mut Contracts,
+) -> Result<()> {
+    let mut missing: Vec<(i64, i64)> = existing
+        .iter()
+        .filter(|((_, kind, _), _)| *kind == Kind::Lesson.number())
+        .map(|((inst_id, _, _), row)| (*inst_id, row.contract_no))
+        .filter(|(i, no)| contracts.numbered(InstId(*i), *no).is_none())
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    for (order_id, slot) in store::contracts_by_number(tx, &missing).await? {
+        contracts.put(&order_id, slot);
+    }
+    Ok(())
+}
+
+/// The postings of one transaction, column by column.
+#[derive(Default)]
+pub(super) struct Rows<'a> {
+    pub(super) inst_id: Vec<i64>,
+    pub(super) seq: Vec<i64>,
+    pub(super) source_no: Vec<i64>,
+    pub(super) kind: Vec<i64>,
+    pub(super) debit: Vec<i64>,
+    pub(super) credit: Vec<i64>,
+    pub(super) amount_fen: Vec<i64>,
+    pub(super) business_day: Vec<i64>,
+    pub(super) contract_no: Vec<i64>,
+    pub(super) account_no: Vec<i64>,
+    pub(super) source_id: Vec<Cow<'a, str>>,
+    pub(super) revision: Vec<i64>,
+    pub(super) reverses: Vec<Option<i64>>,
+    pub(super) reference: Vec<&'a str>,
+    pub(super) channel: Vec<i64>,
+    pub(super) state: Vec<i64>,
+    pub(super) quantity: Vec<i64>,
+    pub(super) stated_fen: Vec<Option<i64>>,
+    pub(super) hash: Vec<Chain>,
+    /// (inst_id, seq, number in the batch's details)
+    pub(super) details: Vec<(i64, i64, u32)>,
+    /// Debit and credit moved per (inst_id, ledger account).
+    pub(super) balances: HashMap<(i64, i64), (i128, i128)>,
+}
+
+impl<'a> Rows<'a> {
+    fn with_capacity(n: usize) -> Self {
+        Rows {
+            inst_id: Vec::with_capacity(n),
+            seq: Vec::with_capacity(n),
+            source_no: Vec::with_capacity(n),
+            kind: Vec::with_capacity(n),
+            debit: Vec::with_capacity(n),
+            credit: Vec::with_capacity(n),
+            amount_fen: Vec::with_capacity(n),
+            business_day: Vec::with_capacity(n),
+            contract_no: Vec::with_capacity(n),
+            account_no: Vec::with_capacity(n),
+            source_id: Vec::with_capacity(n),
+            revision: Vec::with_capacity(n),
+            reverses: Vec::with_capacity(n),
+            reference: Vec::with_capacity(n),
+            channel: Vec::with_capacity(n),
+            state: Vec::with_capacity(n),
+            quantity: Vec::with_capacity(n),
+            stated_fen: Vec::with_capacity(n),
+            hash: Vec::with_capacity(n),
+            ..Rows::default()
+        }
+    }
+
+    fn push(&mut self, link: Link<'_>, texts: (Cow<'a, str>, &'a str), hash: Chain) {
+        self.inst_id.push(link.inst_id);
+        self.seq.push(link.seq);
+        self.source_no.push(link.source_no);
+        self.kind.push(link.kind);
+        self.debit.push(link.debit);
+        self.credit.push(link.credit);
+        self.amount_fen.push(link.amount_fen);
+        self.business_day.push(link.business_day);
+        self.contract_no.push(link.contract_no);
+        self.account_no.push(link.account_no);
+        self.source_id.push(texts.0);
+        self.revision.push(link.revision);
+        self.reverses.push(link.reverses);
+        self.reference.push(texts.1);
+        self.channel.push(link.channel);
+        self.state.push(link.state);
+        self.quantity.push(link.quantity);
+        self.stated_fen.push(link.stated_fen);
+        self.hash.push(hash);
+        let debit = self.balances.entry((link.inst_id, link.debit)).or_default();
+        debit.0 += i128::from(link.amount_fen);
+        let credit = self.balances.entry((link.inst_id, link.credit)).or_default();
+        credit.1 += i128::from(link.amount_fen);
+    }
+}
+
+/// Posts one institution's drafts onto the end of its chain.
+struct Poster<'a, 'b> {
+    inst_id: InstId,
+    head: Head,
+    batch: &'a Batch,
+    existing: &'a HashMap<(i64, i64, String), Existing>,
+    contracts: &'b mut Contracts,
+    rows: &'b mut Rows<'a>,
+    changed: &'b mut Vec<u32>,
+    /// Contracts whose earned value may be off after a reversal or with other terms.
+    recheck: Vec<(u32, Day, i64)>,
+    posted: &'b mut HashMap<i64, Posted>,
+}
+
+impl<'a> Poster<'a, '_> {
+    fn institution(&mut self, order: &[u32]) -> Result<()> {
+        let mut last: Option<(Kind, &'a str, Live<'a>)> = None;
+        for i in order {
+            let draft = &self.batch.drafts[*i as usize];
+            if draft.kind == Kind::Revaluation {
+                self.recheck.push((draft.contract, draft.day, draft.source_no));
+                continue;
+            }
+            let source_id = self.batch.text(draft.source_id);
+            let live = match &last {
+                Some((kind, id, live)) if *kind == draft.kind && *id == source_id => Some(live.clone()),
+                _ if self.existing.is_empty() => None,
+                _ => self
+                    .existing
+                    .get(&(self.inst_id.0, draft.kind.number(), source_id.to_owned()))
+                    .map(Live::stored),
+            };
+            let counts = self.posted.entry(draft.source_no).or_default();
+            let live = match live {
+                Some(live) if live.equals(draft, self.batch, self.contracts) => {
+                    counts.same += 1;
+                    live
+                }
+                Some(live) => {
+                    counts.revised += 1;
+                    self.reverse(draft, source_id, &live)?;
+                    self.add(draft, source_id, live.revision + 1)?
+                }
+                None => {
+                    counts.new += 1;
+                    self.add(draft, source_id, 0)?
+                }
+            };
+            last = Some((draft.kind, source_id, live));
+        }
+        self.revalue()
+    }
+
+    fn next_seq(&mut self) -> i64 {
+        self.head.seq += 1;
+        self.head.seq
+    }
+
+    fn emit(&mut self, link: Link<'a>) {
+        let hash = link.after(&self.head.hash);
+        self.head.hash = hash;
+        self.rows.push(link, (Cow::Borrowed(link.source_id), link.reference), hash);
+    }
+
+    /// Posts a draft as the given revision.
+    fn add(&mut self, draft: &Draft, source_id: &'a str, revision: i64) -> Result<Live<'a>> {
+        let (debit, credit) = accounts(draft.kind, draft.state, draft.role);
+        let mut amount = draft.amount;
+        if draft.kind == Kind::Lesson && LessonState::counts(draft.state) {
+            amount = self.earn(draft.contract, draft.quantity)?;
+        }
+        let contract_no = self.contract_no(draft.contract);
+        let live = Live {
+            seq: self.next_seq(),
+            revision,
+            day: draft.day,
+            contract_no,
+            account_no: draft.account_no,
+            amount,
+            stated: (amount != draft.amount).then_some(draft.amount),
+            reference: self.batch.text(draft.reference),
+            channel: i64::from(draft.channel),
+            state: i64::from(draft.state),
+            quantity: draft.quantity,
+            debit: debit.number(),
+            credit: credit.number(),
+        };
+        self.emit(Link {
+            inst_id: self.inst_id.0,
+            seq: live.seq,
+            source_no: draft.source_no,
+            kind: draft.kind.number(),
+            debit: live.debit,
+            credit: live.credit,
+            amount_fen: amount.fen(),
+            business_day: i64::from(draft.day.epoch()),
+            contract_no,
+            account_no: draft.account_no,
+            source_id,
+            revision,
+            reverses: None,
+            reference: live.reference,
+            channel: live.channel,
+            state: live.state,
+            quantity: draft.quantity,
+            stated_fen: live.stated.map(Money::fen),
+        });
+        if draft.detail > 0 {
+            self.rows.details.push((self.inst_id.0, live.seq, draft.detail - 1));
+        }
+        Ok(live)
+    }
+
+    /// Posts the mirror of a live posting: same day, debit and credit exchanged.
+    fn reverse(&mut self, draft: &Draft, source_id: &'a str, live: &Live<'a>) -> Result<()> {
+        let state = u8::try_from(live.state).unwrap_or(0);
+        if draft.kind == Kind::Lesson && LessonState::counts(state) {
+            // The old row's contract, which a correction may have changed.
+            let number = self.slot_of(live.contract_no)?;
+            let slot = &mut self.contracts.slots[number as usize];
+            slot.lessons_counted -= live.quantity;
+            slot.earned = checked(slot.earned.checked_sub(live.amount), "earned")?;
+            self.touch(number);
+            self.recheck.push((number, live.day, draft.source_no));
+        }
+        let seq = self.next_seq();
+        self.emit(Link {
+            inst_id: self.inst_id.0,
+            seq,
+            source_no: draft.source_no,
+            kind: draft.kind.number(),
+            debit: live.credit,
+            credit: live.debit,
+            amount_fen: live.amount.fen(),
+            business_day: i64::from(live.day.epoch()),
+            contract_no: live.contract_no,
+            account_no: live.account_no,
+            source_id,
+            revision: -(live.revision + 1),
+            reverses: Some(live.seq),
+            reference: live.reference,
+            channel: live.channel,
+            state: live.state,
+            quantity: live.quantity,
+            stated_fen: live.stated.map(Money::fen),
+        });
+        Ok(())
+    }
+
+    /// Counts lessons and returns what they earn: the step of the cumulative floor.
+    fn earn(&mut self, contract: u32, quantity: i64) -> Result<Money> {
+        let slot = self
+            .contracts
+            .slots
+            .get_mut(contract as usize)
+            .ok_or_else(|| DbError::Inconsistent("a lesson without its contract".to_owned()))?;
+        slot.lessons_counted += quantity;
+        let step = slot.terms.value_of(slot.lessons_counted).less_floored(slot.earned);
+        slot.earned = checked(slot.earned.checked_add(step), "earned")?;
+        self.touch(contract);
+        Ok(step)
+    }
+
+    /// Brings earned values back to the cumulative floor after reversals and with changed terms.
+    fn revalue(&mut self) -> Result<()> {
+        for (contract, day, source_no) in std::mem::take(&mut self.recheck) {
+            let slot = self.contracts.slots[contract as usize];
+            let target = slot.terms.value_of(slot.lessons_counted);
+            if target == slot.earned {
+                continue;
+            }
+            let (unearned, earned) = accounts(Kind::Revaluation, 0, super::BankRole::Other);
+            let (debit, credit, amount) = if target > slot.earned {
+                (unearned, earned, target.less_floored(slot.earned))
+            } else {
+                (earned, unearned, slot.earned.less_floored(target))
+            };
+            self.contracts.slots[contract as usize].earned = target;
+            self.touch(contract);
+            self.emit_revaluation(contract, day, source_no, (debit, credit), amount);
+        }
+        Ok(())
+    }
+
+    fn emit_revaluation(
+        &mut self,
+        contract: u32,
+        day: Day,
+        source_no: i64,
+        (debit, credit): (LedgerAccount, LedgerAccount),
+        amount: Money,
+    ) {
+        let seq = self.next_seq();
+        let order_id = self.contracts.order_id(contract).to_owned();
+        let link = Link {
+            inst_id: self.inst_id.0,
+            seq,
+            source_no,
+            kind: Kind::Revaluation.number(),
+            debit: debit.number(),
+            credit: credit.number(),
+            amount_fen: amount.fen(),
+            business_day: i64::from(day.epoch()),
+            contract_no: self.contract_no(contract),
+            account_no: 0,
+            source_id: &order_id,
+            revision: seq, // each is its own: nothing replays a revaluation
+            reverses: None,
+            reference: "",
+            channel: 0,
+            state: 0,
+            quantity: 0,
+            stated_fen: None,
+        };
+        let hash = link.after(&self.head.hash);
+        self.head.hash = hash;
+        self.rows.push(link, (Cow::Owned(order_id.clone()), ""), hash);
+    }
+
+    fn contract_no(&self, contract: u32) -> i64 {
+        if contract == NO_CONTRACT { 0 } else { self.contracts.slot(contract).contract_no }
+    }
+
+    fn touch(&mut self, contract: u32) {
+        let slot = &mut self.contracts.slots[contract as usize];
+        if !slot.dirty {
+            slot.dirty = true;
+            self.changed.push(contract);
+        }
+    }
+
+    /// The slot of a contract loaded by [`load_corrected`] or posted to before.
+    fn slot_of(&mut self, contract_no: i64) -> Result<u32> {
+        self.contracts.numbered(self.inst_id, contract_no).ok_or_else(|| {
+            DbError::Inconsistent(format!(
+                "contract {contract_no} of institution {} is not loaded",
+                self.inst_id
+            ))
+        })
+    }
+}
+
+/// The current version of a posted fact.
+#[derive(Clone, Debug)]
+struct Live<'a> {
+    seq: i64,
+    revision: i64,
+    day: Day,
+    contract_no: i64,
+    account_no: i64,
+    amount: Money,
+    stated: Option<Money>,
+    reference: &'a str,
+    channel: i64,
+    state: i64,
+    quantity: i64,
+    debit: i64,
+    credit: i64,
+}
+
+impl<'a> Live<'a> {
+    fn stored(row: &'a Existing) -> Live<'a> {
+        Live {
+            seq: row.seq,
+            revision: row.revision,
+            day: row.day,
+            contract_no: row.contract_no,
+            account_no: row.account_no,
+            amount: row.amount,
+            stated: row.stated,
+            reference: &row.reference,
+            channel: row.channel,
+            state: row.state,
+            quantity: row.quantity,
+            debit: row.debit,
+            credit: row.credit,
+        }
+    }
+
+    fn equals(&self, draft: &Draft, batch: &Batch, contracts: &Contracts) -> bool {
+        let contract_no = if draft.contract == NO_CONTRACT {
+            0
+        } else {
+            contracts.slot(draft.contract).contract_no
+        };
+        self.day == draft.day
+            && self.stated.unwrap_or(self.amount) == draft.amount
+            && self.quantity == draft.quantity
+            && self.contract_no == contract_no
+            && self.account_no == draft.account_no
+            && self.channel == i64::from(draft.channel)
+            && self.state == i64::from(draft.state)
+            && self.reference == batch.text(draft.reference)
+    }
+}
+
+fn checked(money: Option<Money>, what: &str) -> Result<Money> {
+    money.ok_or_else(|| DbError::Inconsistent(format!("{what} exceeds 64 bits of fen")))
+}
+
+async fn write(
+    tx: &mut Tx,
+    mut rows: Rows<'_>,
+    batch: &Batch,
+    heads: &[(i64, Head)],
+    contracts: &mut Contracts,
+    changed: &[u32],
+) -> Result<()> {
+    store::append_details(tx, batch, &std::mem::take(&mut rows.details)).await?;
+    store::move_balances(tx, &std::mem::take(&mut rows.balances)).await?;
+    store::append_postings(tx, rows).await?;
+    store::put_heads(tx, heads).await?;
+    let states: Vec<Slot> = changed.iter().map(|n| contracts.slots[*n as usize]).collect();
+    store::put_contract_states(tx, &states).await?;
+    for n in changed {
+        contracts.slots[*n as usize].dirty = false;
+    }
+    Ok(())
+}

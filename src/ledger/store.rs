@@ -1,0 +1,328 @@
+//! SQL of the ledger. The only writer of `posting` and its running totals.
+
+use std::collections::HashMap;
+
+use super::chain::{Chain, GENESIS};
+use super::post::{Rows, Slot};
+use super::{Batch, Kind};
+use crate::base::{Day, InstId, Money};
+use crate::on;
+use crate::registry::Terms;
+use crate::store::bulk::{self, Column};
+use crate::store::{DbError, Result, Tx};
+
+/// The end of an institution's chain and its next numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    pub seq: i64,
+    pub hash: Chain,
+    pub contracts: i64,
+    pub accounts: i64,
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head { seq: 0, hash: GENESIS, contracts: 0, accounts: 0 }
+    }
+}
+
+/// A posted fact's current version.
+#[derive(Clone, Debug)]
+pub struct Existing {
+    pub seq: i64,
+    pub revision: i64,
+    pub day: Day,
+    pub contract_no: i64,
+    pub account_no: i64,
+    pub amount: Money,
+    pub stated: Option<Money>,
+    pub reference: String,
+    pub channel: i64,
+    pub state: i64,
+    pub quantity: i64,
+    pub debit: i64,
+    pub credit: i64,
+}
+
+pub(crate) fn day(epoch: i64, table: &'static str) -> Result<Day> {
+    i32::try_from(epoch)
+        .map(Day::from_epoch)
+        .map_err(|_| DbError::Inconsistent(format!("{table} has the day {epoch}")))
+}
+
+pub(crate) fn chain(bytes: &[u8], table: &'static str) -> Result<Chain> {
+    bytes
+        .try_into()
+        .map_err(|_| DbError::Inconsistent(format!("{table} has a link of {} bytes", bytes.len())))
+}
+
+/// Heads of institutions; one without a row has posted nothing.
+pub async fn heads(tx: &mut Tx, inst_ids: &[i64]) -> Result<HashMap<i64, Head>> {
+    type Row = (i64, i64, Vec<u8>, i64, i64);
+    let rows: Vec<Row> = bulk::lookup(
+        tx,
+        vec![("inst_id", Column::Int(inst_ids.to_vec()))],
+        "SELECT h.inst_id, h.seq, h.hash, h.contracts, h.accounts \
+         FROM wanted w CROSS JOIN institution_head h WHERE h.inst_id = w.inst_id",
+    )
+    .await?;
+    rows.into_iter()
+        .map(|(inst_id, seq, hash, contracts, accounts)| {
+            let hash = chain(&hash, "institution_head")?;
+            Ok((inst_id, Head { seq, hash, contracts, accounts }))
+        })
+        .collect()
+}
+
+pub async fn put_heads(tx: &mut Tx, heads: &[(i64, Head)]) -> Result<()> {
+    bulk::upsert(
+        tx,
+        "institution_head",
+        &["inst_id"],
+        vec![
+            ("inst_id", Column::Int(heads.iter().map(|(i, _)| *i).collect())),
+            ("seq", Column::Int(heads.iter().map(|(_, h)| h.seq).collect())),
+            ("hash", Column::Bytes(heads.iter().map(|(_, h)| h.hash.as_slice()).collect())),
+            ("contracts", Column::Int(heads.iter().map(|(_, h)| h.contracts).collect())),
+            ("accounts", Column::Int(heads.iter().map(|(_, h)| h.accounts).collect())),
+        ],
+    )
+    .await
+}
+
+type ExistingRow = (
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<i64>,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+);
+
+/// Current versions of facts by (inst_id, kind, source_id).
+pub(super) async fn existing(
+    tx: &mut Tx,
+    keys: &[(i64, i64, &str)],
+) -> Result<HashMap<(i64, i64, String), Existing>> {
+    let mut found: HashMap<(i64, i64, String), Existing> = HashMap::new();
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let rows: Vec<ExistingRow> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
+            ("kind", Column::Int(keys.iter().map(|k| k.1).collect())),
+            ("source_id", Column::Text(keys.iter().map(|k| k.2).collect())),
+        ],
+        "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.seq, p.business_day, p.contract_no, \
+                p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
+                p.quantity, p.debit, p.credit \
+         FROM wanted w CROSS JOIN posting p \
+         WHERE p.inst_id = w.inst_id AND p.kind = w.kind AND p.source_id = w.source_id \
+           AND p.revision >= 0",
+    )
+    .await?;
+    for r in rows {
+        let row = Existing {
+            seq: r.4,
+            revision: r.3,
+            day: day(r.5, "posting")?,
+            contract_no: r.6,
+            account_no: r.7,
+            amount: Money::from_fen(r.8),
+            stated: r.9.map(Money::from_fen),
+            reference: r.10,
+            channel: r.11,
+            state: r.12,
+            quantity: r.13,
+            debit: r.14,
+            credit: r.15,
+        };
+        let key = (r.0, r.1, r.2);
+        if found.get(&key).is_none_or(|known| known.revision < row.revision) {
+            found.insert(key, row);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
+    bulk::append(
+        tx,
+        "posting",
+        vec![
+            ("inst_id", Column::Int(rows.inst_id)),
+            ("seq", Column::Int(rows.seq)),
+            ("source_no", Column::Int(rows.source_no)),
+            ("kind", Column::Int(rows.kind)),
+            ("debit", Column::Int(rows.debit)),
+            ("credit", Column::Int(rows.credit)),
+            ("amount_fen", Column::Int(rows.amount_fen)),
+            ("business_day", Column::Int(rows.business_day)),
+            ("contract_no", Column::Int(rows.contract_no)),
+            ("account_no", Column::Int(rows.account_no)),
+            ("source_id", Column::Text(rows.source_id.iter().map(AsRef::as_ref).collect())),
+            ("revision", Column::Int(rows.revision)),
+            ("reverses", Column::OptInt(rows.reverses)),
+            ("reference", Column::Text(rows.reference)),
+            ("channel", Column::Int(rows.channel)),
+            ("state", Column::Int(rows.state)),
+            ("quantity", Column::Int(rows.quantity)),
+            ("stated_fen", Column::OptInt(rows.stated_fen)),
+            ("hash", Column::Bytes(rows.hash.iter().map(<[u8; 33]>::as_slice).collect())),
+        ],
+    )
+    .await
+}
+
+pub(super) async fn append_details(
+    tx: &mut Tx,
+    batch: &Batch,
+    details: &[(i64, i64, u32)],
+) -> Result<()> {
+    let detail = |d: &(i64, i64, u32)| &batch.details[d.2 as usize];
+    bulk::append(
+        tx,
+        "bank_line",
+        vec![
+            ("inst_id", Column::Int(details.iter().map(|d| d.0).collect())),
+            ("seq", Column::Int(details.iter().map(|d| d.1).collect())),
+            (
+                "value_day",
+                Column::OptInt(
+                    details.iter().map(|d| detail(d).value_on.map(|v| i64::from(v.epoch()))).collect(),
+                ),
+            ),
+            ("memo", Column::Text(details.iter().map(|d| detail(d).memo.as_str()).collect())),
+            (
+                "counterparty",
+                Column::Text(details.iter().map(|d| detail(d).counterparty.as_str()).collect()),
+            ),
+            ("bank_ref", Column::Text(details.iter().map(|d| detail(d).bank_ref.as_str()).collect())),
+        ],
+    )
+    .await
+}
+
+/// Adds what a transaction moved to the running balances.
+pub(super) async fn move_balances(
+    tx: &mut Tx,
+    moved: &HashMap<(i64, i64), (i128, i128)>,
+) -> Result<()> {
+    let mut keys: Vec<_> = moved.iter().collect();
+    keys.sort_unstable_by_key(|(k, _)| **k);
+    let fen = |v: i128| {
+        i64::try_from(v).map_err(|_| DbError::Inconsistent("a balance exceeds 64 bits".to_owned()))
+    };
+    let debit = keys.iter().map(|(_, v)| fen(v.0)).collect::<Result<Vec<_>>>()?;
+    let credit = keys.iter().map(|(_, v)| fen(v.1)).collect::<Result<Vec<_>>>()?;
+    bulk::accumulate(
+        tx,
+        "ledger_balance",
+        &["inst_id", "ledger_account"],
+        vec![
+            ("inst_id", Column::Int(keys.iter().map(|(k, _)| k.0).collect())),
+            ("ledger_account", Column::Int(keys.iter().map(|(k, _)| k.1).collect())),
+            ("debit_fen", Column::Int(debit)),
+            ("credit_fen", Column::Int(credit)),
+        ],
+    )
+    .await
+}
+
+pub(super) async fn put_contract_states(tx: &mut Tx, slots: &[Slot]) -> Result<()> {
+    let mut slots: Vec<&Slot> = slots.iter().collect();
+    slots.sort_unstable_by_key(|s| (s.inst_id, s.contract_no));
+    bulk::upsert(
+        tx,
+        "contract_state",
+        &["inst_id", "contract_no"],
+        vec![
+            ("inst_id", Column::Int(slots.iter().map(|s| s.inst_id.0).collect())),
+            ("contract_no", Column::Int(slots.iter().map(|s| s.contract_no).collect())),
+            ("lessons_counted", Column::Int(slots.iter().map(|s| s.lessons_counted).collect())),
+            ("earned_fen", Column::Int(slots.iter().map(|s| s.earned.fen()).collect())),
+        ],
+    )
+    .await
+}
+
+type ContractRow = (String, i64, i64, i64, i64, i64, i64, i64, i64);
+
+fn slot((order_id, inst, no, amount, extras, lessons, gifts, counted, earned): ContractRow) -> (String, Slot) {
+    let terms = Terms {
+        lesson_amount: Money::from_fen(amount - extras),
+        lessons,
+        gift_lessons: gifts,
+    };
+    let slot = Slot::new(InstId(inst), no, terms).with_totals(counted, Money::from_fen(earned));
+    (order_id, slot)
+}
+
+/// Contracts with their latest terms and running totals, by (inst_id, contract_no).
+pub async fn contracts_by_number(tx: &mut Tx, keys: &[(i64, i64)]) -> Result<Vec<(String, Slot)>> {
+    let rows: Vec<ContractRow> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
+            ("contract_no", Column::Int(keys.iter().map(|k| k.1).collect())),
+        ],
+        "SELECT c.order_id, c.inst_id, c.contract_no, c.amount_fen, c.extras_fen, c.lessons, \
+                c.gift_lessons, COALESCE(s.lessons_counted, 0), COALESCE(s.earned_fen, 0) \
+         FROM wanted w CROSS JOIN contract c \
+         LEFT JOIN contract_state s ON s.inst_id = c.inst_id AND s.contract_no = c.contract_no \
+         WHERE c.inst_id = w.inst_id AND c.contract_no = w.contract_no \
+           AND c.version = (SELECT MAX(v.version) FROM contract v \
+                            WHERE v.inst_id = c.inst_id AND v.contract_no = c.contract_no)",
+    )
+    .await?;
+    Ok(rows.into_iter().map(slot).collect())
+}
+
+/// The same by order id.
+pub async fn contracts_by_order(tx: &mut Tx, order_ids: &[&str]) -> Result<Vec<(String, Slot)>> {
+    let rows: Vec<ContractRow> = bulk::lookup(
+        tx,
+        vec![("order_id", Column::Text(order_ids.to_vec()))],
+        "SELECT c.order_id, c.inst_id, c.contract_no, c.amount_fen, c.extras_fen, c.lessons, \
+                c.gift_lessons, COALESCE(s.lessons_counted, 0), COALESCE(s.earned_fen, 0) \
+         FROM wanted w CROSS JOIN contract_directory d CROSS JOIN contract c \
+         LEFT JOIN contract_state s ON s.inst_id = c.inst_id AND s.contract_no = c.contract_no \
+         WHERE d.order_id = w.order_id AND c.inst_id = d.inst_id AND c.contract_no = d.contract_no \
+           AND c.version = (SELECT MAX(v.version) FROM contract v \
+                            WHERE v.inst_id = c.inst_id AND v.contract_no = c.contract_no)",
+    )
+    .await?;
+    Ok(rows.into_iter().map(slot).collect())
+}
+
+/// True where nothing has been posted yet: a first load needs no look-ups.
+pub async fn is_empty(tx: &mut Tx) -> Result<bool> {
+    let row: Option<(i64,)> =
+        on!(tx, c => sqlx::query_as("SELECT inst_id FROM institution_head LIMIT 1")
+            .fetch_optional(c).await)
+        .map_err(DbError::sql("looking for postings"))?;
+    Ok(row.is_none())
+}
+
+/// Sum of a kind's live postings of an institution, for tests and checks.
+pub async fn total(tx: &mut Tx, inst_id: i64, kind: Kind) -> Result<Money> {
+    let (fen,): (i64,) = on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COALESCE(SUM(CASE WHEN revision < 0 THEN -amount_fen ELSE amount_fen END), 0) \
+                    AS BIGINT) \
+             FROM posting WHERE inst_id = $1 AND kind = $2")
+            .bind(inst_id).bind(kind.number()).fetch_one(c).await)
+    .map_err(DbError::sql("summing postings"))?;
+    Ok(Money::from_fen(fen))
+}
