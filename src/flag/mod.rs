@@ -1,0 +1,10 @@
+//! Findings: what a run says is wrong, with its arithmetic.
+//!
+//! Invariants: a finding is a function of facts, policy and day; its subject is the sender's id
+//! (`interchange.md`); it ends when data no longer show it, never by a click.
+//! Absent on purpose: codes the policy does not list are not raised.
+
+mod rules;
+pub mod store;
+
+pub use rules::{Finding, raise};

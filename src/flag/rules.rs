@@ -1,0 +1,374 @@
+//! The rules of `domain.md` §8 that this version raises.
+
+use crate::base::{Day, FlagCode, Money, Severity};
+use crate::policy::{CHINA, Policy};
+use crate::position::{Account, Measured, Position};
+use crate::reconcile::{CreditOutcome, DebitOutcome, Facts, Matching, PaymentOutcome};
+use crate::registry::{AccountKind, CustodyMode, Institution};
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub code: FlagCode,
+    pub subject: String,
+    /// The fact's own day; `None` for a state, which is dated by the day it is looked at.
+    pub date: Option<Day>,
+    pub amount: Money,
+    pub n: i64,
+    pub severity: Severity,
+    /// The first day the condition was true, as far as facts tell; for a state without a fact of its
+    /// own, the as-of day, which the store replaces by the day it was first found.
+    pub first_day: Day,
+    pub due_on: Option<Day>,
+    pub due_is_provisional: bool,
+    pub evidence: String,
+}
+
+/// Raises an institution's findings as of `day`. `order_id` names a contract by its number.
+pub fn raise(
+    institution: &Institution,
+    facts: &Facts,
+    matching: &Matching,
+    measured: &Measured,
+    (policy, day): (&Policy, Day),
+    order_id: impl Fn(i64) -> String,
+) -> Vec<Finding> {
+    let mut raiser = Raiser { policy, day, findings: Vec::new() };
+    raiser.payments(facts, matching);
+    raiser.credits(facts, matching);
+    raiser.debits(facts, matching);
+    raiser.statements(&measured.accounts);
+    raiser.deposits(&measured.accounts, &measured.position);
+    raiser.accounts(&measured.accounts);
+    raiser.institution(institution, &measured.position, &measured.accounts);
+    raiser.contracts(measured, order_id);
+    let mut findings = raiser.findings;
+    findings.sort_unstable_by(|a, b| {
+        (a.code, &a.subject, a.date).cmp(&(b.code, &b.subject, b.date))
+    });
+    findings
+}
+
+struct Raiser<'a> {
+    policy: &'a Policy,
+    day: Day,
+    findings: Vec<Finding>,
+}
+
+/// What a rule knows of its finding before policy is asked.
+struct Draft {
+    code: FlagCode,
+    subject: String,
+    date: Option<Day>,
+    amount: i64,
+    n: i64,
+    first_day: Day,
+    evidence: String,
+}
+
+impl Raiser<'_> {
+    fn push(&mut self, draft: Draft) {
+        self.push_at_least(draft, Severity::Watch);
+    }
+
+    fn push_at_least(&mut self, draft: Draft, least: Severity) {
+        let Some(rule) = self.policy.flag(draft.code) else { return };
+        let mut severity = rule.severity.max(least);
+        if let Some(days) = rule.red_after_days
+            && self.day > CHINA.add_working_days(draft.first_day, days).day
+        {
+            severity = Severity::Red;
+        }
+        let due = rule.cure_days.map(|n| CHINA.add_working_days(draft.first_day, n));
+        self.findings.push(Finding {
+            code: draft.code,
+            subject: draft.subject,
+            date: draft.date,
+            amount: Money::from_fen(draft.amount),
+            n: draft.n,
+            severity,
+            first_day: draft.first_day,
+            due_on: due.map(|d| d.day),
+            due_is_provisional: due.is_some_and(|d| d.provisional),
+            evidence: draft.evidence,
+        });
+    }
+
+    fn payments(&mut self, facts: &Facts, matching: &Matching) {
+        for (p, outcome) in facts.payments.iter().zip(&matching.payments) {
+            let credit = |i: &usize| (facts.text(facts.credits[*i].id), facts.credits[*i]);
+            let (code, amount, n, first_day, evidence) = match outcome {
+                PaymentOutcome::Matched { difference: 0, late_days: 0, .. }
+                | PaymentOutcome::Batched { late_days: 0, .. } => continue,
+                PaymentOutcome::Duplicate { of } => (
+                    FlagCode::DuplicateReport,
+                    p.amount.fen(),
+                    0,
+                    p.day,
+                    format!(
+                        "reference {} was reported first by {}",
+                        facts.text(p.reference),
+                        facts.text(facts.payments[*of].id)
+                    ),
+                ),
+                PaymentOutcome::Matched { credit: c, difference, .. } if *difference != 0 => {
+                    let (id, line) = credit(c);
+                    (
+                        FlagCode::AmountMismatch,
+                        *difference,
+                        0,
+                        p.day.max(line.day),
+                        format!("bank line {id} says {}, the report {}", line.amount, p.amount),
+                    )
+                }
+                PaymentOutcome::Matched { credit: c, late_days, .. }
+                | PaymentOutcome::Batched { credit: c, late_days } => {
+                    let (id, line) = credit(c);
+                    (
+                        FlagCode::LateCredit,
+                        p.amount.fen(),
+                        i64::from(*late_days),
+                        line.day,
+                        format!("captured {}, credited {} by line {id}", p.day, line.day),
+                    )
+                }
+                PaymentOutcome::InTransit { window_end } => (
+                    FlagCode::TimingGap,
+                    p.amount.fen(),
+                    0,
+                    p.day,
+                    format!("captured {}, expected in the account by {window_end}", p.day),
+                ),
+                PaymentOutcome::Overdue { window_end } => (
+                    FlagCode::TransitOverdue,
+                    p.amount.fen(),
+                    0,
+                    *window_end,
+                    format!("captured {}, not in the account by {window_end}", p.day),
+                ),
+            };
+            let subject = facts.text(p.id).to_owned();
+            self.push(Draft { code, subject, date: Some(p.day), amount, n, first_day, evidence });
+        }
+    }
+
+    fn credits(&mut self, facts: &Facts, matching: &Matching) {
+        for (l, outcome) in facts.credits.iter().zip(&matching.credits) {
+            let (code, evidence) = match outcome {
+                CreditOutcome::Duplicate { of } => (
+                    FlagCode::DuplicateCredit,
+                    format!(
+                        "reference {} was credited first by line {}",
+                        facts.text(l.reference),
+                        facts.text(facts.credits[*of].id)
+                    ),
+                ),
+                CreditOutcome::Unmatched => (
+                    FlagCode::UnmatchedCredit,
+                    format!("no payment was reported under reference {:?}", facts.text(l.reference)),
+                ),
+                _ => continue,
+            };
+            self.push(Draft {
+                code,
+                subject: facts.text(l.id).to_owned(),
+                date: Some(l.day),
+                amount: l.amount.fen(),
+                n: 0,
+                first_day: l.day,
+                evidence,
+            });
+        }
+    }
+
+    fn debits(&mut self, facts: &Facts, matching: &Matching) {
+        for (l, outcome) in facts.debits.iter().zip(&matching.debits) {
+            if *outcome != DebitOutcome::Unauthorised {
+                continue;
+            }
+            self.push(Draft {
+                code: FlagCode::UnauthorisedDebit,
+                subject: facts.text(l.id).to_owned(),
+                date: Some(l.day),
+                amount: l.amount.fen(),
+                n: 0,
+                first_day: l.day,
+                evidence: format!(
+                    "no unused release or refund of {} under reference {:?}",
+                    l.amount,
+                    facts.text(l.reference)
+                ),
+            });
+        }
+    }
+
+    fn statements(&mut self, accounts: &[Account]) {
+        for a in accounts {
+            for day in &a.days.missing {
+                self.push(Draft {
+                    code: FlagCode::FeedMissing,
+                    subject: a.account_id.clone(),
+                    date: Some(*day),
+                    amount: 0,
+                    n: 0,
+                    first_day: *day,
+                    evidence: format!("no statement of {day}"),
+                });
+            }
+            for broken in &a.days.broken {
+                let against = if broken.within { "its lines" } else { "the closing before" };
+                self.push(Draft {
+                    code: FlagCode::FeedBroken,
+                    subject: a.account_id.clone(),
+                    date: Some(broken.day),
+                    amount: broken.difference,
+                    n: 0,
+                    first_day: broken.day,
+                    evidence: format!(
+                        "the statement of {} differs from {against} by {}",
+                        broken.day,
+                        Money::from_fen(broken.difference)
+                    ),
+                });
+            }
+        }
+    }
+
+    /// Where a deposit is measured against its account's own minimum, each account stands for itself;
+    /// against a charging cycle, the institution's deposits stand together.
+    fn deposits(&mut self, accounts: &[Account], p: &Position) {
+        let deposits: Vec<&Account> =
+            accounts.iter().filter(|a| a.kind == AccountKind::Deposit).collect();
+        let stated = deposits.iter().fold(Money::ZERO, |s, a| s.saturating_add(a.min_deposit));
+        if p.deposit_required > stated {
+            let short = p.deposit_required.less_floored(p.deposit_held);
+            if let (Some(first), true) = (deposits.first(), short > Money::ZERO) {
+                self.deposit(first, short, p.deposit_required, p.deposit_held);
+            }
+            return;
+        }
+        for a in deposits {
+            let held = a.closing.less_floored(a.frozen);
+            let short = a.min_deposit.less_floored(held);
+            if a.days.latest.is_some() && short > Money::ZERO {
+                self.deposit(a, short, a.min_deposit, held);
+            }
+        }
+    }
+
+    fn deposit(&mut self, a: &Account, short: Money, required: Money, held: Money) {
+        // The first day of the run of closings below the requirement.
+        let below = a.days.closings.iter().rev().take_while(|(_, c)| *c < required.fen()).last();
+        let first_day = below.map_or(self.day, |(day, _)| *day);
+        self.push(Draft {
+            code: FlagCode::DepositBelowMin,
+            subject: a.account_id.clone(),
+            date: None,
+            amount: short.fen(),
+            n: 0,
+            first_day,
+            evidence: format!("required {required}, held {held}, short since {first_day}"),
+        });
+    }
+
+    fn accounts(&mut self, accounts: &[Account]) {
+        for a in accounts {
+            if a.kind.owes_statements() && a.in_use && !a.filed {
+                self.push(Draft {
+                    code: FlagCode::UnfiledAccount,
+                    subject: a.account_id.clone(),
+                    date: None,
+                    amount: a.closing.fen(),
+                    n: 0,
+                    first_day: self.day,
+                    evidence: "the account is in use and not filed".to_owned(),
+                });
+            }
+        }
+    }
+
+    fn institution(&mut self, institution: &Institution, p: &Position, accounts: &[Account]) {
+        let state = |code, amount: Money, evidence| Draft {
+            code,
+            subject: institution.institution_id.clone(),
+            date: None,
+            amount: amount.fen(),
+            n: 0,
+            first_day: self.day,
+            evidence,
+        };
+        let mut drafts = Vec::new();
+        if p.uncovered > Money::ZERO {
+            let evidence = format!(
+                "required {} − held {} − explained {} = {}",
+                p.required, p.held, p.explained, p.uncovered
+            );
+            let red = &self.policy.uncovered_red;
+            let share = i128::from(p.uncovered.fen()) * 10_000
+                >= i128::from(p.required.fen()) * i128::from(red.share_bp);
+            let least = if share || p.uncovered.fen() >= red.amount_fen {
+                Severity::Red
+            } else {
+                Severity::Watch
+            };
+            drafts.push((state(FlagCode::UncoveredFunds, p.uncovered, evidence), least));
+        }
+        let secured = accounts.iter().any(|a| a.kind.owes_statements());
+        if p.must_be_held && (!secured || p.mode == Some(CustodyMode::None)) {
+            let evidence = "takes fees ahead and has neither a custody nor a deposit account";
+            let draft = state(FlagCode::NoCustody, p.unearned_confirmed, evidence.to_owned());
+            drafts.push((draft, Severity::Watch));
+        }
+        if p.premature > Money::ZERO {
+            let evidence = format!("released {} beyond what confirmed lessons earned", p.premature);
+            drafts
+                .push((state(FlagCode::PrematureRelease, p.premature, evidence), Severity::Watch));
+        }
+        for (draft, least) in drafts {
+            self.push_at_least(draft, least);
+        }
+    }
+
+    /// Contract-level findings, where releases are told per contract.
+    fn contracts(&mut self, measured: &Measured, order_id: impl Fn(i64) -> String) {
+        let p = &measured.position;
+        if !p.contract_level || p.mode == Some(CustodyMode::Deposit) {
+            return;
+        }
+        let covered = p.uncovered == Money::ZERO;
+        for c in &measured.contracts {
+            let state = |code, amount: Money, evidence| Draft {
+                code,
+                subject: order_id(c.contract_no),
+                date: None,
+                amount: amount.fen(),
+                n: 0,
+                first_day: self.day,
+                evidence,
+            };
+            let mut drafts = Vec::new();
+            if c.negative > Money::ZERO {
+                let evidence = format!(
+                    "refunded {} + released {} − cleared {} = {}",
+                    c.refunded, c.released, c.cleared, c.negative
+                );
+                drafts.push(state(FlagCode::NegativeContract, c.negative, evidence));
+            }
+            if covered && c.short > Money::ZERO {
+                let evidence = format!(
+                    "owed {}, cleared {} − refunded {} − released {}, in transit {}",
+                    c.unearned_confirmed, c.cleared, c.refunded, c.released, c.in_transit
+                );
+                drafts.push(state(FlagCode::ContractShort, c.short, evidence));
+            }
+            if c.premature > Money::ZERO {
+                let evidence = format!(
+                    "released {}, confirmed lessons earned {}",
+                    c.released, c.earned_confirmed
+                );
+                drafts.push(state(FlagCode::PrematureRelease, c.premature, evidence));
+            }
+            drafts.into_iter().for_each(|d| self.push(d));
+        }
+    }
+}

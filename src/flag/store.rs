@@ -1,0 +1,160 @@
+//! SQL of findings: a row per change, like positions.
+
+use std::collections::HashMap;
+
+use super::Finding;
+use crate::base::{Day, FlagCode, Severity};
+use crate::ledger::store::day as epoch_day;
+use crate::on;
+use crate::policy::{CHINA, Policy};
+use crate::reconcile::store::OPEN;
+use crate::store::bulk::{self, Column};
+use crate::store::{DbError, Result, Tx};
+
+type Key = (i64, i64, String, i64);
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    inst_id: i64,
+    code: i64,
+    subject: String,
+    date_day: i64,
+    from_run: i64,
+    amount_fen: i64,
+    n: i64,
+    severity: i64,
+    first_day: i64,
+    due_day: Option<i64>,
+    evidence: String,
+}
+
+fn date_day(finding: &Finding) -> i64 {
+    finding.date.map_or(0, |d| i64::from(d.epoch()))
+}
+
+/// Stores what changed in the findings of institutions `first..=last` since the run before. A state
+/// keeps the day it was first found, and its deadline runs from there.
+pub async fn store(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    (policy_no, run_id): (i64, i64),
+    policy: &Policy,
+    findings: Vec<(i64, Finding)>,
+) -> Result<Vec<(i64, Finding)>> {
+    let open: Vec<Row> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, code, subject, date_day, from_run, amount_fen, n, severity, first_day, \
+                    due_day, evidence \
+             FROM finding WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
+            .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading findings"))?;
+    let mut known: HashMap<Key, Row> = open
+        .into_iter()
+        .map(|r| ((r.inst_id, r.code, r.subject.clone(), r.date_day), r))
+        .collect();
+    let mut all = Vec::with_capacity(findings.len());
+    let mut new: Vec<(i64, Finding)> = Vec::new();
+    let mut ended: Vec<Row> = Vec::new();
+    for (inst_id, mut finding) in findings {
+        let key = (inst_id, finding.code.number(), finding.subject.clone(), date_day(&finding));
+        let before = known.remove(&key);
+        if let (Some(row), None) = (&before, finding.date) {
+            keep_first_day(&mut finding, epoch_day(row.first_day, "finding")?, policy);
+        }
+        match before {
+            Some(row) if says_the_same(&row, &finding) => {}
+            Some(row) => {
+                ended.push(row);
+                new.push((inst_id, finding.clone()));
+            }
+            None => new.push((inst_id, finding.clone())),
+        }
+        all.push((inst_id, finding));
+    }
+    ended.extend(known.into_values());
+    for row in &ended {
+        close(tx, policy_no, run_id, row).await?;
+    }
+    append(tx, policy_no, run_id, &new).await?;
+    Ok(all)
+}
+
+fn keep_first_day(finding: &mut Finding, first: Day, policy: &Policy) {
+    if first >= finding.first_day {
+        return;
+    }
+    finding.first_day = first;
+    let rule = policy.flag(finding.code);
+    if let Some(days) = rule.and_then(|r| r.cure_days) {
+        let due = CHINA.add_working_days(first, days);
+        finding.due_on = Some(due.day);
+        finding.due_is_provisional = due.provisional;
+    }
+}
+
+fn says_the_same(row: &Row, finding: &Finding) -> bool {
+    row.amount_fen == finding.amount.fen()
+        && row.n == finding.n
+        && row.severity == finding.severity.number()
+        && row.first_day == i64::from(finding.first_day.epoch())
+        && row.due_day == finding.due_on.map(|d| i64::from(d.epoch()))
+        && row.evidence == finding.evidence
+}
+
+async fn close(tx: &mut Tx, policy_no: i64, run_id: i64, row: &Row) -> Result<()> {
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE finding SET to_run = $7 WHERE inst_id = $1 AND policy_no = $2 AND code = $3 \
+               AND subject = $4 AND date_day = $5 AND from_run = $6")
+            .bind(row.inst_id).bind(policy_no).bind(row.code).bind(&row.subject)
+            .bind(row.date_day).bind(row.from_run).bind(run_id)
+            .execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("ending a finding"))?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Inconsistent(format!("the finding on {} was not open", row.subject)))
+    }
+}
+
+async fn append(
+    tx: &mut Tx,
+    policy_no: i64,
+    run_id: i64,
+    rows: &[(i64, Finding)],
+) -> Result<()> {
+    let ints = |f: fn(&Finding) -> i64| Column::Int(rows.iter().map(|(_, r)| f(r)).collect());
+    bulk::append(
+        tx,
+        "finding",
+        vec![
+            ("inst_id", Column::Int(rows.iter().map(|(i, _)| *i).collect())),
+            ("policy_no", Column::Int(vec![policy_no; rows.len()])),
+            ("code", ints(|r| r.code.number())),
+            ("subject", Column::Text(rows.iter().map(|(_, r)| r.subject.as_str()).collect())),
+            ("date_day", ints(date_day)),
+            ("from_run", Column::Int(vec![run_id; rows.len()])),
+            ("amount_fen", ints(|r| r.amount.fen())),
+            ("n", ints(|r| r.n)),
+            ("severity", ints(|r| r.severity.number())),
+            ("first_day", ints(|r| i64::from(r.first_day.epoch()))),
+            (
+                "due_day",
+                Column::OptInt(
+                    rows.iter().map(|(_, r)| r.due_on.map(|d| i64::from(d.epoch()))).collect(),
+                ),
+            ),
+            ("due_provisional", ints(|r| i64::from(r.due_is_provisional))),
+            ("evidence", Column::Text(rows.iter().map(|(_, r)| r.evidence.as_str()).collect())),
+        ],
+    )
+    .await
+}
+
+/// Reads a stored code and severity.
+pub fn code_and_severity(code: i64, severity: i64) -> Result<(FlagCode, Severity)> {
+    match (FlagCode::from_number(code), Severity::from_number(severity)) {
+        (Some(code), Some(severity)) => Ok((code, severity)),
+        _ => Err(DbError::Inconsistent(format!(
+            "finding has the code {code} and the severity {severity}"
+        ))),
+    }
+}

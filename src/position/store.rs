@@ -1,0 +1,211 @@
+//! SQL of positions: a row per change, from the run that found it up to the run that found otherwise.
+
+use std::collections::HashMap;
+
+use super::Position;
+use crate::base::{Day, Money};
+use crate::ledger::store::day as epoch_day;
+use crate::on;
+use crate::reconcile::store::OPEN;
+use crate::store::bulk::{self, Column};
+use crate::store::{DbError, Result, Tx};
+
+/// A position to store, with what the registry says of its institution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    pub inst_id: i64,
+    pub district_id: String,
+    pub position: Position,
+    pub uncovered_since: Option<Day>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    inst_id: i64,
+    from_run: i64,
+    district_id: String,
+    mode: i64,
+    status: i64,
+    required_fen: i64,
+    held_fen: i64,
+    explained_fen: i64,
+    uncovered_fen: i64,
+    covered_fen: i64,
+    deposit_required_fen: i64,
+    deposit_held_fen: i64,
+    unearned_confirmed_fen: i64,
+    unearned_delivered_fen: i64,
+    in_transit_fen: i64,
+    fee_window_fen: i64,
+    unidentified_fen: i64,
+    frozen_fen: i64,
+    contracts: i64,
+    must_be_held: i64,
+    under_custody: i64,
+    accounts_expected: i64,
+    accounts_proven: i64,
+    missing_days: i64,
+    uncovered_since_day: Option<i64>,
+}
+
+impl Measured {
+    fn to_row(&self, from_run: i64) -> Row {
+        let p = &self.position;
+        Row {
+            inst_id: self.inst_id,
+            from_run,
+            district_id: self.district_id.clone(),
+            mode: p.mode.map_or(0, crate::registry::CustodyMode::number),
+            status: p.status.map_or(0, super::Status::number),
+            required_fen: p.required.fen(),
+            held_fen: p.held.fen(),
+            explained_fen: p.explained.fen(),
+            uncovered_fen: p.uncovered.fen(),
+            covered_fen: p.covered.fen(),
+            deposit_required_fen: p.deposit_required.fen(),
+            deposit_held_fen: p.deposit_held.fen(),
+            unearned_confirmed_fen: p.unearned_confirmed.fen(),
+            unearned_delivered_fen: p.unearned_delivered.fen(),
+            in_transit_fen: p.in_transit.fen(),
+            fee_window_fen: p.fee_window.fen(),
+            unidentified_fen: p.unidentified.fen(),
+            frozen_fen: p.frozen.fen(),
+            contracts: p.contracts,
+            must_be_held: i64::from(p.must_be_held),
+            under_custody: i64::from(p.under_custody),
+            accounts_expected: p.accounts_expected,
+            accounts_proven: p.accounts_proven,
+            missing_days: p.missing_days,
+            uncovered_since_day: self.uncovered_since.map(|d| i64::from(d.epoch())),
+        }
+    }
+}
+
+impl Row {
+    /// Equal but for the run that found it.
+    fn says_the_same(&self, other: &Row) -> bool {
+        let numbers = |r: &Row| {
+            [
+                r.mode,
+                r.status,
+                r.required_fen,
+                r.held_fen,
+                r.explained_fen,
+                r.uncovered_fen,
+                r.covered_fen,
+                r.deposit_required_fen,
+                r.deposit_held_fen,
+                r.unearned_confirmed_fen,
+                r.unearned_delivered_fen,
+                r.in_transit_fen,
+                r.fee_window_fen,
+                r.unidentified_fen,
+                r.frozen_fen,
+                r.contracts,
+                r.must_be_held,
+                r.under_custody,
+                r.accounts_expected,
+                r.accounts_proven,
+                r.missing_days,
+                r.uncovered_since_day.unwrap_or(-1),
+            ]
+        };
+        self.district_id == other.district_id && numbers(self) == numbers(other)
+    }
+}
+
+/// Stores what changed in the positions of institutions `first..=last` since the run before, which also
+/// tells since when an institution has been uncovered.
+pub async fn store(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    (policy_no, run_id): (i64, i64),
+    day: Day,
+    mut measured: Vec<Measured>,
+) -> Result<Vec<Measured>> {
+    let open: Vec<Row> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, from_run, district_id, mode, status, required_fen, held_fen, \
+                    explained_fen, uncovered_fen, covered_fen, deposit_required_fen, \
+                    deposit_held_fen, unearned_confirmed_fen, unearned_delivered_fen, \
+                    in_transit_fen, fee_window_fen, unidentified_fen, frozen_fen, contracts, \
+                    must_be_held, under_custody, accounts_expected, accounts_proven, missing_days, \
+                    uncovered_since_day \
+             FROM position \
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
+            .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading positions"))?;
+    let known: HashMap<i64, Row> = open.into_iter().map(|r| (r.inst_id, r)).collect();
+    let mut new = Vec::new();
+    for m in &mut measured {
+        let before = known.get(&m.inst_id);
+        if m.position.uncovered > Money::ZERO {
+            let since = before
+                .and_then(|r| r.uncovered_since_day)
+                .map(|d| epoch_day(d, "position"))
+                .transpose()?;
+            m.uncovered_since = Some(since.map_or(day, |s| s.min(day)));
+        }
+        let row = m.to_row(run_id);
+        match before {
+            Some(known) if known.says_the_same(&row) => continue,
+            Some(known) => close(tx, [m.inst_id, policy_no, known.from_run, run_id]).await?,
+            None => {}
+        }
+        new.push(row);
+    }
+    append(tx, policy_no, &new).await?;
+    Ok(measured)
+}
+
+async fn close(tx: &mut Tx, keys: [i64; 4]) -> Result<()> {
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE position SET to_run = $4 WHERE inst_id = $1 AND policy_no = $2 AND from_run = $3")
+            .bind(keys[0]).bind(keys[1]).bind(keys[2]).bind(keys[3])
+            .execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("ending a position"))?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Inconsistent(format!("the position of institution {} was not open", keys[0])))
+    }
+}
+
+async fn append(tx: &mut Tx, policy_no: i64, rows: &[Row]) -> Result<()> {
+    let ints = |f: fn(&Row) -> i64| Column::Int(rows.iter().map(f).collect());
+    bulk::append(
+        tx,
+        "position",
+        vec![
+            ("inst_id", ints(|r| r.inst_id)),
+            ("policy_no", Column::Int(vec![policy_no; rows.len()])),
+            ("from_run", ints(|r| r.from_run)),
+            ("district_id", Column::Text(rows.iter().map(|r| r.district_id.as_str()).collect())),
+            ("mode", ints(|r| r.mode)),
+            ("status", ints(|r| r.status)),
+            ("required_fen", ints(|r| r.required_fen)),
+            ("held_fen", ints(|r| r.held_fen)),
+            ("explained_fen", ints(|r| r.explained_fen)),
+            ("uncovered_fen", ints(|r| r.uncovered_fen)),
+            ("covered_fen", ints(|r| r.covered_fen)),
+            ("deposit_required_fen", ints(|r| r.deposit_required_fen)),
+            ("deposit_held_fen", ints(|r| r.deposit_held_fen)),
+            ("unearned_confirmed_fen", ints(|r| r.unearned_confirmed_fen)),
+            ("unearned_delivered_fen", ints(|r| r.unearned_delivered_fen)),
+            ("in_transit_fen", ints(|r| r.in_transit_fen)),
+            ("fee_window_fen", ints(|r| r.fee_window_fen)),
+            ("unidentified_fen", ints(|r| r.unidentified_fen)),
+            ("frozen_fen", ints(|r| r.frozen_fen)),
+            ("contracts", ints(|r| r.contracts)),
+            ("must_be_held", ints(|r| r.must_be_held)),
+            ("under_custody", ints(|r| r.under_custody)),
+            ("accounts_expected", ints(|r| r.accounts_expected)),
+            ("accounts_proven", ints(|r| r.accounts_proven)),
+            ("missing_days", ints(|r| r.missing_days)),
+            (
+                "uncovered_since_day",
+                Column::OptInt(rows.iter().map(|r| r.uncovered_since_day).collect()),
+            ),
+        ],
+    )
+    .await
+}

@@ -1,0 +1,157 @@
+//! One institution's facts as known, up to one day.
+
+use std::collections::HashMap;
+
+use crate::base::{Day, Money};
+use crate::feed::store::{Freeze, Settlement};
+use crate::registry::Terms;
+
+/// A piece of [`Facts`]' text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span(u32, u32);
+
+/// A reported fee.
+#[derive(Clone, Copy, Debug)]
+pub struct Payment {
+    pub seq: i64,
+    pub day: Day,
+    pub contract_no: i64,
+    pub account_no: i64,
+    pub amount: Money,
+    pub channel: i64,
+    pub id: Span,
+    pub reference: Span,
+}
+
+/// A bank line.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    pub seq: i64,
+    pub day: Day,
+    pub account_no: i64,
+    pub amount: Money,
+    /// The channel a settlement names; 0 for none.
+    pub channel: i64,
+    /// What its code says: `ledger::LINE_SETTLEMENT` …
+    pub code: i64,
+    pub id: Span,
+    pub reference: Span,
+}
+
+/// A refund or a release: money that may leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Approval {
+    pub seq: i64,
+    pub day: Day,
+    pub contract_no: i64,
+    pub account_no: i64,
+    pub amount: Money,
+    pub state: i64,
+    pub id: Span,
+}
+
+/// Lessons of a contract, summed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LessonSums {
+    pub contract_no: i64,
+    /// Confirmed or deemed: custody is tested on these.
+    pub confirmed: i64,
+    /// Claimed, confirmed or deemed: delivered, as far as the institution says.
+    pub delivered: i64,
+}
+
+/// The newest known terms of a contract.
+#[derive(Clone, Copy, Debug)]
+pub struct ContractTerms {
+    pub contract_no: i64,
+    pub terms: Terms,
+    pub amount: Money,
+    pub starts_on: Option<Day>,
+    pub ends_on: Option<Day>,
+}
+
+/// A statement day's newest known version.
+#[derive(Clone, Copy, Debug)]
+pub struct StatedDay {
+    pub account_no: i64,
+    pub day: Day,
+    pub opening: i64,
+    pub closing: i64,
+}
+
+/// A movement as stored, before reversals are taken away.
+#[derive(Clone, Copy, Debug)]
+pub enum Movement {
+    Payment(Payment),
+    Refund(Approval),
+    Release(Approval),
+    Credit(Line),
+    Debit(Line),
+}
+
+impl Movement {
+    fn seq(&self) -> i64 {
+        match self {
+            Movement::Payment(p) => p.seq,
+            Movement::Refund(a) | Movement::Release(a) => a.seq,
+            Movement::Credit(l) | Movement::Debit(l) => l.seq,
+        }
+    }
+}
+
+/// Everything a run needs of one institution.
+#[derive(Default)]
+pub struct Facts {
+    pub inst_id: i64,
+    text: String,
+    pub payments: Vec<Payment>,
+    pub credits: Vec<Line>,
+    pub debits: Vec<Line>,
+    pub refunds: Vec<Approval>,
+    pub releases: Vec<Approval>,
+    /// In order of contract_no.
+    pub lessons: Vec<LessonSums>,
+    /// In order of contract_no.
+    pub contracts: Vec<ContractTerms>,
+    /// In order of (account_no, day).
+    pub days: Vec<StatedDay>,
+    pub settlements: Vec<Settlement>,
+    pub freezes: Vec<Freeze>,
+}
+
+impl Facts {
+    pub fn keep(&mut self, text: &str) -> Span {
+        let from = u32::try_from(self.text.len()).expect("one institution's text is bounded");
+        self.text.push_str(text);
+        Span(from, u32::try_from(text.len()).expect("a field is bounded"))
+    }
+
+    pub fn text(&self, span: Span) -> &str {
+        &self.text[span.0 as usize..(span.0 + span.1) as usize]
+    }
+
+    /// Takes movements in order of seq, leaving out those that a later one reverses.
+    pub fn take(&mut self, movements: &[Movement], reversed: &[i64]) {
+        let dead: HashMap<i64, ()> = reversed.iter().map(|s| (*s, ())).collect();
+        for m in movements {
+            if !dead.is_empty() && dead.contains_key(&m.seq()) {
+                continue;
+            }
+            match m {
+                Movement::Payment(p) => self.payments.push(*p),
+                Movement::Refund(a) => self.refunds.push(*a),
+                Movement::Release(a) => self.releases.push(*a),
+                Movement::Credit(l) => self.credits.push(*l),
+                Movement::Debit(l) => self.debits.push(*l),
+            }
+        }
+    }
+
+    /// The terms of a contract.
+    pub fn contract(&self, contract_no: i64) -> Option<&ContractTerms> {
+        self.contracts
+            .binary_search_by_key(&contract_no, |c| c.contract_no)
+            .ok()
+            .map(|at| &self.contracts[at])
+    }
+}

@@ -1,0 +1,570 @@
+//! The rules, in order: reports of one reference, reference matches, channel batches, debits.
+
+use std::collections::HashMap;
+
+use super::MatchKind;
+use super::facts::{Facts, Line, Payment};
+use crate::base::{Day, Money};
+use crate::ledger;
+use crate::policy::{Channel, Policy};
+use crate::registry::AccountKind;
+
+/// What became of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentOutcome {
+    /// A later report of a reference that another payment reported first.
+    Duplicate { of: usize },
+    /// Settled by the credit with its reference. `late_days` count beyond the window.
+    Matched { credit: usize, difference: i64, late_days: i32 },
+    /// Settled with others by one credit.
+    Batched { credit: usize, late_days: i32 },
+    /// Not credited, still inside its window.
+    InTransit { window_end: Day },
+    /// Not credited, and the window is over.
+    Overdue { window_end: Day },
+}
+
+/// What became of a credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreditOutcome {
+    Matched { payment: usize },
+    /// The settlement of a batch of `payments` payments.
+    Batch { payments: usize },
+    /// A further credit of a reference that another credit settled first.
+    Duplicate { of: usize },
+    /// Settles nothing that was reported.
+    Unmatched,
+    /// On an account that is not a custody account: not the matching's business.
+    NotTested,
+}
+
+/// What became of a debit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebitOutcome {
+    Release { release: usize },
+    Refund { refund: usize },
+    Unauthorised,
+    NotTested,
+}
+
+/// The outcome of every movement, by its place in [`Facts`].
+#[derive(Debug, Default)]
+pub struct Matching {
+    pub payments: Vec<PaymentOutcome>,
+    pub credits: Vec<CreditOutcome>,
+    pub debits: Vec<DebitOutcome>,
+    /// Fees a channel kept of settled batches, with the day of the credit.
+    pub fees: Vec<(Day, Money)>,
+}
+
+impl Matching {
+    /// Matches as stored: (kind, line's seq, payment's or approval's seq or 0 for a batch, count, amount).
+    pub fn lines(&self, facts: &Facts) -> Vec<(MatchKind, i64, i64, i64, i64)> {
+        let mut lines = Vec::new();
+        for (line, outcome) in facts.credits.iter().zip(&self.credits) {
+            match outcome {
+                CreditOutcome::Matched { payment } => {
+                    let seq = facts.payments[*payment].seq;
+                    lines.push((MatchKind::OneToOne, line.seq, seq, 1, line.amount.fen()));
+                }
+                CreditOutcome::Batch { payments } => {
+                    let n = i64::try_from(*payments).unwrap_or(i64::MAX);
+                    lines.push((MatchKind::Batch, line.seq, 0, n, line.amount.fen()));
+                }
+                _ => {}
+            }
+        }
+        for (line, outcome) in facts.debits.iter().zip(&self.debits) {
+            let (kind, seq) = match outcome {
+                DebitOutcome::Release { release } => {
+                    (MatchKind::Release, facts.releases[*release].seq)
+                }
+                DebitOutcome::Refund { refund } => (MatchKind::Refund, facts.refunds[*refund].seq),
+                _ => continue,
+            };
+            lines.push((kind, line.seq, seq, 1, line.amount.fen()));
+        }
+        lines
+    }
+
+    /// Payments of batches: (payment's seq, line's seq).
+    pub fn items(&self, facts: &Facts) -> Vec<(i64, i64)> {
+        facts
+            .payments
+            .iter()
+            .zip(&self.payments)
+            .filter_map(|(p, outcome)| match outcome {
+                PaymentOutcome::Batched { credit, .. } => Some((p.seq, facts.credits[*credit].seq)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Matches an institution's movements up to `day`. `kind_of` tells an account's kind.
+pub fn match_lines(
+    facts: &Facts,
+    policy: &Policy,
+    day: Day,
+    kind_of: impl Fn(i64) -> AccountKind,
+) -> Matching {
+    let mut m = Matcher {
+        facts,
+        policy,
+        payments: vec![None; facts.payments.len()],
+        credits: facts
+            .credits
+            .iter()
+            .map(|l| (kind_of(l.account_no) != AccountKind::Custody).then_some(CreditOutcome::NotTested))
+            .collect(),
+        fees: Vec::new(),
+    };
+    m.by_reference();
+    m.by_settlement();
+    m.by_batch_sum();
+    let payments = facts
+        .payments
+        .iter()
+        .zip(m.payments)
+        .map(|(p, outcome)| outcome.unwrap_or_else(|| unsettled(policy, p, day)))
+        .collect();
+    let credits = m.credits.into_iter().map(|c| c.unwrap_or(CreditOutcome::Unmatched)).collect();
+    Matching { payments, credits, debits: match_debits(facts, kind_of), fees: m.fees }
+}
+
+fn channel(number: i64) -> Channel {
+    Channel::from_number(number).unwrap_or(Channel::Transfer)
+}
+
+fn unsettled(policy: &Policy, p: &Payment, day: Day) -> PaymentOutcome {
+    let window_end = policy.window_end(channel(p.channel), p.day);
+    if window_end > day {
+        PaymentOutcome::InTransit { window_end }
+    } else {
+        PaymentOutcome::Overdue { window_end }
+    }
+}
+
+struct Matcher<'a> {
+    facts: &'a Facts,
+    policy: &'a Policy,
+    payments: Vec<Option<PaymentOutcome>>,
+    credits: Vec<Option<CreditOutcome>>,
+    fees: Vec<(Day, Money)>,
+}
+
+impl<'a> Matcher<'a> {
+    fn late_days(&self, p: &Payment, credited: Day) -> i32 {
+        let end = self.policy.window_end(channel(p.channel), p.day);
+        self.policy.days_beyond(end, credited)
+    }
+
+    /// The first report of a reference counts, and the first credit of it settles.
+    fn by_reference(&mut self) {
+        let facts = self.facts;
+        let mut reports: Vec<usize> = (0..facts.payments.len())
+            .filter(|i| !facts.text(facts.payments[*i].reference).is_empty())
+            .collect();
+        let report_key = |i: &usize| {
+            let p = &facts.payments[*i];
+            (p.account_no, facts.text(p.reference), facts.text(p.id))
+        };
+        reports.sort_unstable_by(|a, b| report_key(a).cmp(&report_key(b)));
+        let mut credits: Vec<usize> = (0..facts.credits.len())
+            .filter(|i| self.credits[*i].is_none())
+            .filter(|i| {
+                let l = &facts.credits[*i];
+                l.code != i64::from(ledger::LINE_SETTLEMENT) && !facts.text(l.reference).is_empty()
+            })
+            .collect();
+        let credit_key = |i: &usize| {
+            let l = &facts.credits[*i];
+            (l.account_no, facts.text(l.reference), l.day, facts.text(l.id))
+        };
+        credits.sort_unstable_by(|a, b| credit_key(a).cmp(&credit_key(b)));
+        let mut c = 0;
+        let mut first: Option<usize> = None;
+        for i in reports {
+            let p = &facts.payments[i];
+            let key = (p.account_no, facts.text(p.reference));
+            if let Some(f) = first {
+                let q = &facts.payments[f];
+                if (q.account_no, facts.text(q.reference)) == key {
+                    self.payments[i] = Some(PaymentOutcome::Duplicate { of: f });
+                    continue;
+                }
+            }
+            first = Some(i);
+            if channel(p.channel).settles_in_batches() {
+                continue;
+            }
+            let line_key = |at: usize| {
+                let l: &Line = &facts.credits[credits[at]];
+                (l.account_no, facts.text(l.reference))
+            };
+            while c < credits.len() && line_key(c) < key {
+                c += 1;
+            }
+            if c < credits.len() && line_key(c) == key {
+                let winner = credits[c];
+                let line = &facts.credits[winner];
+                self.payments[i] = Some(PaymentOutcome::Matched {
+                    credit: winner,
+                    difference: line.amount.fen() - p.amount.fen(),
+                    late_days: self.late_days(p, line.day),
+                });
+                self.credits[winner] = Some(CreditOutcome::Matched { payment: i });
+                c += 1;
+                while c < credits.len() && line_key(c) == key {
+                    self.credits[credits[c]] = Some(CreditOutcome::Duplicate { of: winner });
+                    c += 1;
+                }
+            }
+        }
+    }
+
+    /// A settlement the channel itself described: its number is the credit's reference, its net the
+    /// credit's amount, its gross the sum of the payments it covers.
+    fn by_settlement(&mut self) {
+        let facts = self.facts;
+        if facts.settlements.is_empty() {
+            return;
+        }
+        let mut by_reference: HashMap<(i64, &str), Vec<usize>> = HashMap::new();
+        for (i, line) in facts.credits.iter().enumerate() {
+            if self.credits[i].is_none() {
+                by_reference
+                    .entry((line.account_no, facts.text(line.reference)))
+                    .or_default()
+                    .push(i);
+            }
+        }
+        let mut settlements: Vec<_> = facts.settlements.iter().collect();
+        settlements.sort_by(|a, b| {
+            (a.account_no, a.period_from_day, &a.batch_no).cmp(&(
+                b.account_no,
+                b.period_from_day,
+                &b.batch_no,
+            ))
+        });
+        for s in settlements {
+            let Some(lines) = by_reference.get(&(s.account_no, s.batch_no.as_str())) else { continue };
+            let Some(credit) = lines
+                .iter()
+                .copied()
+                .filter(|i| {
+                    self.credits[*i].is_none() && facts.credits[*i].amount.fen() == s.net_fen
+                })
+                .min_by_key(|i| (facts.credits[*i].day, facts.text(facts.credits[*i].id)))
+            else {
+                continue;
+            };
+            let members: Vec<usize> = (0..facts.payments.len())
+                .filter(|i| {
+                    let p = &facts.payments[*i];
+                    let day = i64::from(p.day.epoch());
+                    self.payments[*i].is_none()
+                        && p.account_no == s.account_no
+                        && p.channel == s.channel
+                        && (s.period_from_day..=s.period_to_day).contains(&day)
+                })
+                .collect();
+            let gross: i128 =
+                members.iter().map(|i| i128::from(facts.payments[*i].amount.fen())).sum();
+            if members.is_empty() || gross != i128::from(s.gross_fen) {
+                continue;
+            }
+            self.settle(&members, credit);
+            if s.fee_fen > 0 {
+                self.fees.push((facts.credits[credit].day, Money::from_fen(s.fee_fen)));
+            }
+        }
+    }
+
+    /// Terminals without a reference: all payments of one account, channel and day are one credit of
+    /// that channel with their sum, inside the search window. Where several fit, the earliest batch
+    /// takes the earliest credit.
+    fn by_batch_sum(&mut self) {
+        let facts = self.facts;
+        let mut groups: HashMap<(i64, i64, Day), Vec<usize>> = HashMap::new();
+        for (i, p) in facts.payments.iter().enumerate() {
+            if self.payments[i].is_none() && channel(p.channel).settles_in_batches() {
+                groups.entry((p.account_no, p.channel, p.day)).or_default().push(i);
+            }
+        }
+        if groups.is_empty() {
+            return;
+        }
+        let mut credits: HashMap<(i64, i64, i64), Vec<usize>> = HashMap::new();
+        for (i, l) in facts.credits.iter().enumerate() {
+            if self.credits[i].is_none() && l.code == i64::from(ledger::LINE_SETTLEMENT) {
+                credits.entry((l.account_no, l.channel, l.amount.fen())).or_default().push(i);
+            }
+        }
+        for lines in credits.values_mut() {
+            lines.sort_unstable_by_key(|i| (facts.credits[*i].day, facts.text(facts.credits[*i].id)));
+        }
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_unstable_by_key(|(key, _)| *key);
+        for ((account_no, channel_no, day), members) in groups {
+            let sum: i128 =
+                members.iter().map(|i| i128::from(facts.payments[*i].amount.fen())).sum();
+            let Ok(sum) = i64::try_from(sum) else { continue };
+            let Some(lines) = credits.get(&(account_no, channel_no, sum)) else { continue };
+            let last = day.plus(self.policy.windows.batch_search_days);
+            let credit = lines.iter().copied().find(|i| {
+                let l = &facts.credits[*i];
+                self.credits[*i].is_none() && l.day >= day && l.day <= last
+            });
+            if let Some(credit) = credit {
+                self.settle(&members, credit);
+            }
+        }
+    }
+
+    fn settle(&mut self, members: &[usize], credit: usize) {
+        let credited = self.facts.credits[credit].day;
+        for i in members {
+            let late_days = self.late_days(&self.facts.payments[*i], credited);
+            self.payments[*i] = Some(PaymentOutcome::Batched { credit, late_days });
+        }
+        self.credits[credit] = Some(CreditOutcome::Batch { payments: members.len() });
+    }
+}
+
+/// A debit is authorised by a release of its account or a refund of the institution that it names, for
+/// the same amount; each approval is used once, by the earliest debit.
+fn match_debits(facts: &Facts, kind_of: impl Fn(i64) -> AccountKind) -> Vec<DebitOutcome> {
+    let mut outcomes: Vec<DebitOutcome> = facts
+        .debits
+        .iter()
+        .map(|l| match kind_of(l.account_no) {
+            AccountKind::Custody | AccountKind::Deposit => DebitOutcome::Unauthorised,
+            AccountKind::Settlement | AccountKind::Undeclared => DebitOutcome::NotTested,
+        })
+        .collect();
+    if facts.debits.is_empty() {
+        return outcomes;
+    }
+    let releases: HashMap<&str, usize> =
+        facts.releases.iter().enumerate().map(|(i, a)| (facts.text(a.id), i)).collect();
+    let refunds: HashMap<&str, usize> =
+        facts.refunds.iter().enumerate().map(|(i, a)| (facts.text(a.id), i)).collect();
+    let mut used_releases = vec![false; facts.releases.len()];
+    let mut used_refunds = vec![false; facts.refunds.len()];
+    let mut order: Vec<usize> = (0..facts.debits.len()).collect();
+    order.sort_unstable_by_key(|i| (facts.debits[*i].day, facts.text(facts.debits[*i].id)));
+    for i in order {
+        if outcomes[i] == DebitOutcome::NotTested {
+            continue;
+        }
+        let line = &facts.debits[i];
+        let reference = facts.text(line.reference);
+        if let Some(at) = releases.get(reference) {
+            let a = &facts.releases[*at];
+            if a.account_no == line.account_no && a.amount == line.amount && !used_releases[*at] {
+                used_releases[*at] = true;
+                outcomes[i] = DebitOutcome::Release { release: *at };
+                continue;
+            }
+        }
+        if let Some(at) = refunds.get(reference)
+            && facts.refunds[*at].amount == line.amount
+            && !used_refunds[*at]
+        {
+            used_refunds[*at] = true;
+            outcomes[i] = DebitOutcome::Refund { refund: *at };
+        }
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(n: i32) -> Day {
+        "2025-03-03".parse::<Day>().unwrap().plus(n)
+    }
+
+    fn workload() -> Policy {
+        Policy::parse(include_str!("../policy/workload.toml")).unwrap()
+    }
+
+    struct World(Facts);
+
+    impl World {
+        fn payment(&mut self, id: &str, d: i32, channel: Channel, reference: &str, fen: i64) {
+            let (id, reference) = (self.0.keep(id), self.0.keep(reference));
+            let seq = i64::try_from(self.0.payments.len()).unwrap() + 1;
+            self.0.payments.push(Payment {
+                seq,
+                day: day(d),
+                contract_no: 1,
+                account_no: 1,
+                amount: Money::from_fen(fen),
+                channel: channel.number(),
+                id,
+                reference,
+            });
+        }
+
+        fn credit(&mut self, id: &str, d: i32, code: u8, channel: i64, reference: &str, fen: i64) {
+            let (id, reference) = (self.0.keep(id), self.0.keep(reference));
+            let seq = i64::try_from(self.0.credits.len()).unwrap() + 1_000;
+            self.0.credits.push(Line {
+                seq,
+                day: day(d),
+                account_no: 1,
+                amount: Money::from_fen(fen),
+                channel,
+                code: i64::from(code),
+                id,
+                reference,
+            });
+        }
+
+        fn run(&self, as_of: i32) -> Matching {
+            match_lines(&self.0, &workload(), day(as_of), |_| AccountKind::Custody)
+        }
+    }
+
+    #[test]
+    fn the_first_report_and_the_first_credit_of_a_reference_count() {
+        let mut w = World(Facts::default());
+        w.payment("P2", 0, Channel::Transfer, "R1", 100);
+        w.payment("P1", 1, Channel::Transfer, "R1", 100);
+        w.credit("E2", 1, ledger::LINE_TRANSFER, 0, "R1", 100);
+        w.credit("E1", 1, ledger::LINE_TRANSFER, 0, "R1", 100);
+        let m = w.run(9);
+        assert_eq!(m.payments[0], PaymentOutcome::Duplicate { of: 1 });
+        assert_eq!(
+            m.payments[1],
+            PaymentOutcome::Matched { credit: 1, difference: 0, late_days: 0 }
+        );
+        assert_eq!(m.credits, [
+            CreditOutcome::Duplicate { of: 1 },
+            CreditOutcome::Matched { payment: 1 }
+        ]);
+    }
+
+    #[test]
+    fn the_window_is_tested_on_both_sides() {
+        for (credited, late) in [(3, 0), (4, 1)] {
+            let mut w = World(Facts::default());
+            w.payment("P1", 0, Channel::Wechat, "R1", 100);
+            w.credit("E1", credited, ledger::LINE_TRANSFER, 0, "R1", 90);
+            assert_eq!(w.run(9).payments[0], PaymentOutcome::Matched {
+                credit: 0,
+                difference: -10,
+                late_days: late
+            });
+        }
+        let mut w = World(Facts::default());
+        w.payment("P1", 0, Channel::Wechat, "R1", 100);
+        assert_eq!(w.run(2).payments[0], PaymentOutcome::InTransit { window_end: day(3) });
+        assert_eq!(w.run(3).payments[0], PaymentOutcome::Overdue { window_end: day(3) });
+    }
+
+    #[test]
+    fn an_amount_alone_matches_nothing() {
+        let mut w = World(Facts::default());
+        w.payment("P1", 0, Channel::Wechat, "R1", 100);
+        w.payment("P2", 0, Channel::Wechat, "", 100);
+        w.credit("E1", 0, ledger::LINE_TRANSFER, 0, "R9", 100);
+        w.credit("E2", 0, ledger::LINE_TRANSFER, 0, "", 100);
+        let m = w.run(9);
+        assert!(m.payments.iter().all(|p| matches!(p, PaymentOutcome::Overdue { .. })));
+        assert_eq!(m.credits, [CreditOutcome::Unmatched; 2]);
+    }
+
+    #[test]
+    fn a_batch_is_its_sum_inside_the_search_window() {
+        for (credited, found) in [(-1, false), (0, true), (30, true), (31, false)] {
+            let mut w = World(Facts::default());
+            w.payment("P1", 0, Channel::Pos, "", 100);
+            w.payment("P2", 0, Channel::Pos, "", 50);
+            w.payment("P3", 0, Channel::Qr, "", 150);
+            w.credit("E1", credited, ledger::LINE_SETTLEMENT, Channel::Pos.number(), "S", 150);
+            let m = w.run(60);
+            let batched = matches!(m.payments[0], PaymentOutcome::Batched { credit: 0, .. });
+            assert_eq!(batched, found, "credited on day {credited}");
+            assert_eq!(m.credits[0] == CreditOutcome::Batch { payments: 2 }, found);
+            assert!(matches!(m.payments[2], PaymentOutcome::Overdue { .. }), "another channel");
+        }
+    }
+
+    #[test]
+    fn equal_batches_take_their_credits_in_order_of_days() {
+        let mut w = World(Facts::default());
+        w.payment("P2", 1, Channel::Pos, "", 100);
+        w.payment("P1", 0, Channel::Pos, "", 100);
+        w.credit("E2", 3, ledger::LINE_SETTLEMENT, Channel::Pos.number(), "S2", 100);
+        w.credit("E1", 2, ledger::LINE_SETTLEMENT, Channel::Pos.number(), "S1", 100);
+        let m = w.run(9);
+        assert_eq!(m.payments[1], PaymentOutcome::Batched { credit: 1, late_days: 0 });
+        assert_eq!(m.payments[0], PaymentOutcome::Batched { credit: 0, late_days: 0 });
+    }
+
+    #[test]
+    fn a_described_settlement_is_gross_less_fee_and_refunds() {
+        let mut w = World(Facts::default());
+        w.payment("P1", 0, Channel::Wechat, "", 10_000);
+        w.payment("P2", 1, Channel::Wechat, "", 5_000);
+        w.credit("E1", 2, ledger::LINE_SETTLEMENT, 0, "B1", 13_910);
+        let epoch = |n: i32| i64::from(day(n).epoch());
+        w.0.settlements.push(crate::feed::store::Settlement {
+            inst_id: 1,
+            account_no: 1,
+            batch_no: "B1".into(),
+            channel: Channel::Wechat.number(),
+            period_from_day: epoch(0),
+            period_to_day: epoch(1),
+            gross_fen: 15_000,
+            fee_fen: 90,
+            refund_fen: 1_000,
+            net_fen: 13_910,
+            expected_day: None,
+        });
+        let m = w.run(9);
+        assert_eq!(m.credits[0], CreditOutcome::Batch { payments: 2 });
+        assert_eq!(m.fees, [(day(2), Money::from_fen(90))]);
+        // A gross that is not the payments' sum is no match.
+        w.0.settlements[0].gross_fen = 15_001;
+        assert_eq!(w.run(9).credits[0], CreditOutcome::Unmatched);
+    }
+
+    #[test]
+    fn an_approval_authorises_one_debit_of_its_amount() {
+        let mut w = World(Facts::default());
+        let id = w.0.keep("REL1");
+        w.0.releases.push(super::super::facts::Approval {
+            seq: 1,
+            day: day(0),
+            contract_no: 0,
+            account_no: 1,
+            amount: Money::from_fen(70),
+            state: 0,
+            id,
+        });
+        for (n, fen) in [(2, 70), (1, 70), (0, 71)] {
+            let entry = w.0.keep(&format!("E{n}"));
+            let reference = w.0.keep("REL1");
+            w.0.debits.push(Line {
+                seq: 100 + i64::from(n),
+                day: day(n),
+                account_no: 1,
+                amount: Money::from_fen(fen),
+                channel: 0,
+                code: 3,
+                id: entry,
+                reference,
+            });
+        }
+        assert_eq!(w.run(9).debits, [
+            DebitOutcome::Unauthorised,
+            DebitOutcome::Release { release: 0 },
+            DebitOutcome::Unauthorised
+        ]);
+    }
+}

@@ -1,0 +1,56 @@
+//! Matching bank lines with what was reported, for one institution as of one day.
+//!
+//! Invariants: nothing here crosses an institution or an account; the result does not depend on the
+//! order in which facts were learned, only on which are known; a line is claimed once; nothing is
+//! matched on an amount alone.
+//! Absent on purpose: state between runs. Matching is a function of facts, policy and day; what a run
+//! stores are the differences to the run before ([`store`]).
+
+mod facts;
+mod matching;
+mod statements;
+pub mod store;
+
+pub use facts::{Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, Span};
+pub use matching::{CreditOutcome, DebitOutcome, Matching, PaymentOutcome, match_lines};
+pub use statements::{AccountDays, BrokenDay, ExpectedRange, prove};
+
+/// How a line was matched; the number in `match_line.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MatchKind {
+    /// One payment, one credit, by account and reference.
+    OneToOne,
+    /// Payments of one channel and day, one settlement credit.
+    Batch,
+    /// A debit and the release that approved it.
+    Release,
+    /// A debit and the refund it paid.
+    Refund,
+}
+
+impl MatchKind {
+    pub const fn number(self) -> i64 {
+        match self {
+            MatchKind::OneToOne => 1,
+            MatchKind::Batch => 2,
+            MatchKind::Release => 3,
+            MatchKind::Refund => 4,
+        }
+    }
+
+    /// The word in the matches report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MatchKind::OneToOne => "1:1",
+            MatchKind::Batch => "N:1",
+            MatchKind::Release => "RELEASE",
+            MatchKind::Refund => "REFUND",
+        }
+    }
+
+    pub fn from_number(number: i64) -> Option<MatchKind> {
+        [MatchKind::OneToOne, MatchKind::Batch, MatchKind::Release, MatchKind::Refund]
+            .into_iter()
+            .find(|k| k.number() == number)
+    }
+}

@@ -1,0 +1,381 @@
+//! Second half of the story: books to findings, for one (as-of day, known-at instant).
+//!
+//! A run works through its institutions in portions, each one transaction: facts in, matched, measured,
+//! flagged, differences out. It is seen when its row is complete. A run that was killed leaves its row
+//! incomplete and changes no completed run: results are kept per run, so the command is given again.
+
+mod store;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::{Day, FlagCode, InstId, Instant, Money, Severity};
+use crate::feed;
+use crate::flag::{self, Finding};
+use crate::ledger;
+use crate::policy::{self, Expected, PolicyVersion};
+use crate::position::{self, Measured, Status};
+use crate::reconcile::store::Seen;
+use crate::reconcile::{self, CreditOutcome, ExpectedRange, Facts, Matching, match_lines};
+use crate::registry::{self, AccountKind, Institution, Registry};
+use crate::store::lock::Job;
+use crate::store::{Db, DbError, Tx};
+
+pub use store::DistrictTotals;
+
+/// Institutions in one transaction: bounds memory and what a crash repeats.
+const PORTION_INSTITUTIONS: usize = 256;
+
+/// What to reconcile.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub as_of: Day,
+    /// `None` = now.
+    pub known_at: Option<Instant>,
+    pub policy: String,
+    /// `None` = all districts.
+    pub district: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub run_id: i64,
+    pub as_of: Day,
+    pub known_at: Instant,
+    pub institutions: usize,
+    pub districts: Vec<(String, DistrictTotals)>,
+    pub findings: u64,
+    pub red: u64,
+    pub amber: u64,
+    pub matched: u64,
+    /// Accounts that owe a statement and have none proven.
+    pub accounts_unproven: i64,
+}
+
+impl Summary {
+    /// 0 done, 3 red flags, 4 input incomplete; 4 outranks 3 (`interchange.md`).
+    pub fn exit_code(&self) -> u8 {
+        if self.accounts_unproven > 0 {
+            4
+        } else if self.red > 0 {
+            3
+        } else {
+            0
+        }
+    }
+}
+
+/// Progress of a run.
+pub trait Progress: Send {
+    fn total(&mut self, institutions: u64);
+    fn done(&mut self, institutions: u64);
+    fn end(&mut self);
+}
+
+/// Shows nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn total(&mut self, _: u64) {}
+    fn done(&mut self, _: u64) {}
+    fn end(&mut self) {}
+}
+
+/// Why a run could not work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("no policy is called {0:?}; there are default and workload")]
+    NoPolicy(String),
+    #[error("no district is called {0:?}; see districts.csv")]
+    NoDistrict(String),
+    #[error("nothing is known at {0}; import something first")]
+    Nothing(Instant),
+}
+
+struct Context<'a> {
+    accounts: HashMap<InstId, Vec<&'a registry::Account>>,
+    policy: PolicyVersion,
+    range: Option<ExpectedRange>,
+    run_id: i64,
+    seen: Seen,
+}
+
+/// Reconciles one day.
+///
+/// # Errors
+/// An unknown policy or district, or a database error.
+pub async fn day(
+    db: &Db,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Summary, RunError> {
+    let _lock = db.lock(Job::Run).await?;
+    let mut tx = db.begin_write().await?;
+    let known_at = options.known_at.unwrap_or_else(|| tx.now());
+    let policy = policy::named(&mut tx, &options.policy)
+        .await?
+        .ok_or_else(|| RunError::NoPolicy(options.policy.clone()))?;
+    let source_cut = feed::store::cut(&mut tx, known_at).await?;
+    if source_cut == 0 {
+        return Err(RunError::Nothing(known_at));
+    }
+    let registry = registry::store::load(&mut tx, source_cut).await?;
+    if let Some(district) = &options.district
+        && registry.districts.get(district).is_none()
+    {
+        return Err(RunError::NoDistrict(district.clone()));
+    }
+    let range = match policy.policy.statements.expected {
+        Expected::Bundle => reconcile::store::expected_range(&mut tx, source_cut).await?,
+        Expected::Working => None,
+    };
+    let seen = Seen { day: options.as_of, source_cut };
+    let run_id =
+        store::open(&mut tx, policy.policy_no, options, known_at, source_cut).await?;
+    tx.commit().await?;
+
+    let mut accounts: HashMap<InstId, Vec<&registry::Account>> = HashMap::new();
+    for account in registry.accounts.iter() {
+        accounts.entry(account.inst_id).or_default().push(account);
+    }
+    let context = Context { accounts, policy, range, run_id, seen };
+    let scope = scope(&registry, options.district.as_deref());
+    progress.total(scope.len() as u64);
+    let mut totals = Totals::new(&registry, options.district.as_deref());
+    for portion in portions(&scope) {
+        let mut tx = db.begin_write().await?;
+        reconcile_portion(&mut tx, &context, portion, &mut totals).await?;
+        tx.commit().await?;
+        progress.done(portion.len() as u64);
+    }
+    let mut tx = db.begin_write().await?;
+    store::append_districts(&mut tx, run_id, &totals.districts).await?;
+    store::complete(&mut tx, run_id).await?;
+    tx.commit().await?;
+    progress.end();
+    Ok(totals.summary(run_id, options.as_of, known_at, scope.len()))
+}
+
+/// Institutions in scope, by number.
+fn scope<'a>(
+    district: Option<&str>,
+) -> Vec<(InstId, &'a Institution)> {
+    let mut scope: Vec<(InstId, &Institution)> = registry
+        .institutions
+        .iter()
+        .filter(|(_, i)| district.is_none_or(|d| i.district_id == d))
+        .map(|(id, i)| (*id, i))
+        .collect();
+    scope.sort_unstable_by_key(|(id, _)| *id);
+    scope
+}
+
+/// Cuts a scope into runs of consecutive numbers, so that a portion is a range of the ledger's key.
+fn portions<'s, 'a>(
+    scope: &'s [(InstId, &'a Institution)],
+) -> impl Iterator<Item = &'s [(InstId, &'a Institution)]> {
+    let mut rest = scope;
+    std::iter::from_fn(move || {
+        let first = rest.first()?.0.0;
+        let len = rest
+            .iter()
+            .take(PORTION_INSTITUTIONS)
+            .zip(first..)
+            .take_while(|((id, _), n)| id.0 == *n)
+            .count();
+        let (portion, after) = rest.split_at(len);
+        rest = after;
+        Some(portion)
+    })
+}
+
+struct Worked<'a> {
+    inst_id: InstId,
+    institution: &'a Institution,
+    facts: Facts,
+    matching: Matching,
+    measured: Measured,
+}
+
+async fn reconcile_portion(
+    tx: &mut Tx,
+    context: &Context<'_>,
+    portion: &[(InstId, &Institution)],
+    totals: &mut Totals,
+) -> Result<(), DbError> {
+    let (Some(first), Some(last)) = (portion.first(), portion.last()) else { return Ok(()) };
+    let range = (first.0.0, last.0.0);
+    let chain = (context.policy.policy_no, context.run_id);
+    let mut facts: HashMap<i64, Facts> =
+        reconcile::store::facts(tx, range.0, range.1, context.seen)
+            .await?
+            .into_iter()
+            .map(|f| (f.inst_id, f))
+            .collect();
+    let worked: Vec<Worked<'_>> = portion
+        .iter()
+        .map(|(id, institution)| {
+            let facts = facts.remove(&id.0).unwrap_or_default();
+            work(context, *id, institution, facts)
+        })
+        .collect();
+    let order_ids = order_ids(tx, &worked).await?;
+    let (mut lines, mut items, mut measured, mut findings) = (vec![], vec![], vec![], vec![]);
+    for w in &worked {
+        let inst = w.inst_id.0;
+        lines.extend(w.matching.lines(&w.facts).into_iter().map(
+            |(kind, entry, payment, n, amount)| (inst, entry, (kind.number(), payment, n, amount)),
+        ));
+        items.extend(w.matching.items(&w.facts).into_iter().map(|(p, e)| (inst, p, e)));
+        measured.push(position::store::Measured {
+            inst_id: inst,
+            district_id: w.institution.district_id.clone(),
+            position: w.measured.position.clone(),
+            uncovered_since: None,
+        });
+        let name = |no: i64| order_ids.get(&(inst, no)).cloned().unwrap_or_default();
+        let raised = flag::raise(
+            w.institution,
+            &w.facts,
+            &w.matching,
+            &w.measured,
+            (&context.policy.policy, context.seen.day),
+            name,
+        );
+        findings.extend(raised.into_iter().map(|f| (inst, f)));
+        totals.matched += w.matching.credits.iter().filter(|c| {
+            matches!(c, CreditOutcome::Matched { .. } | CreditOutcome::Batch { .. })
+        }).count() as u64;
+    }
+    reconcile::store::store_matches(tx, range, chain, lines, items).await?;
+    let measured =
+        position::store::store(tx, range, chain, context.seen.day, measured).await?;
+    let findings =
+        flag::store::store(tx, range, chain, &context.policy.policy, findings).await?;
+    totals.add(&measured, &findings);
+    Ok(())
+}
+
+fn work<'a>(
+    context: &Context<'a>,
+    inst_id: InstId,
+    institution: &'a Institution,
+    facts: Facts,
+) -> Worked<'a> {
+    let none = Vec::new();
+    let accounts = context.accounts.get(&inst_id).unwrap_or(&none);
+    let kind_of = |no: i64| {
+        accounts
+            .iter()
+            .find(|a| a.account_no.0 == no)
+            .map_or(AccountKind::Undeclared, |a| a.kind)
+    };
+    let policy = &context.policy.policy;
+    let matching = match_lines(&facts, policy, context.seen.day, kind_of);
+    let measured = position::measure(
+        institution,
+        accounts,
+        &facts,
+        &matching,
+        (policy, context.range, context.seen.day),
+    );
+    Worked { inst_id, institution, facts, matching, measured }
+}
+
+/// Order ids of the contracts that have a finding.
+async fn order_ids(
+    tx: &mut Tx,
+    worked: &[Worked<'_>],
+) -> Result<HashMap<(i64, i64), String>, DbError> {
+    let keys: Vec<(i64, i64)> = worked
+        .iter()
+        .flat_map(|w| w.measured.contracts.iter().map(|c| (w.inst_id.0, c.contract_no)))
+        .collect();
+    let found = ledger::store::contracts_by_number(tx, &keys).await?;
+    Ok(found.into_iter().map(|(id, slot)| ((slot.inst_id.0, slot.contract_no), id)).collect())
+}
+
+struct Totals {
+    districts: BTreeMap<String, DistrictTotals>,
+    findings: u64,
+    red: u64,
+    amber: u64,
+    matched: u64,
+}
+
+impl Totals {
+    /// Every district in scope has its row, of zeros if need be.
+    fn new(registry: &Registry, district: Option<&str>) -> Totals {
+        let districts = registry
+            .districts
+            .iter()
+            .filter(|d| district.is_none_or(|id| d.district_id == id))
+            .map(|d| (d.district_id.clone(), DistrictTotals::default()))
+            .collect();
+        Totals { districts, findings: 0, red: 0, amber: 0, matched: 0 }
+    }
+
+    fn add(&mut self, measured: &[position::store::Measured], findings: &[(i64, Finding)]) {
+        let mut district_of: HashMap<i64, &str> = HashMap::new();
+        for m in measured {
+            district_of.insert(m.inst_id, &m.district_id);
+            let p = &m.position;
+            let d = self.districts.entry(m.district_id.clone()).or_default();
+            d.required = d.required.saturating_add(p.required);
+            d.held = d.held.saturating_add(p.held);
+            d.uncovered = d.uncovered.saturating_add(p.uncovered);
+            d.covered = d.covered.saturating_add(p.covered);
+            d.institutions += 1;
+            d.uncovered_institutions += i64::from(p.uncovered > Money::ZERO);
+            d.unknown_institutions += i64::from(p.status == Some(Status::Unknown));
+            d.must_be_held += i64::from(p.must_be_held);
+            d.under_custody += i64::from(p.must_be_held && p.under_custody);
+            d.accounts_expected += p.accounts_expected;
+            d.accounts_proven += p.accounts_proven;
+            d.missing_days += p.missing_days;
+        }
+        for (inst_id, finding) in findings {
+            self.findings += 1;
+            let Some(d) = district_of.get(inst_id).and_then(|d| self.districts.get_mut(*d)) else {
+                continue;
+            };
+            match finding.severity {
+                Severity::Red => {
+                    self.red += 1;
+                    d.red_flags += 1;
+                }
+                Severity::Amber => {
+                    self.amber += 1;
+                    d.amber_flags += 1;
+                }
+                Severity::Watch => {}
+            }
+            d.unmatched_credits += i64::from(finding.code == FlagCode::UnmatchedCredit);
+        }
+    }
+
+    fn summary(
+        self,
+        run_id: i64,
+        as_of: Day,
+        known_at: Instant,
+        institutions: usize,
+    ) -> Summary {
+        let accounts_unproven =
+            self.districts.values().map(|d| d.accounts_expected - d.accounts_proven).sum();
+        Summary {
+            run_id,
+            as_of,
+            known_at,
+            institutions,
+            districts: self.districts.into_iter().collect(),
+            findings: self.findings,
+            red: self.red,
+            amber: self.amber,
+            matched: self.matched,
+            accounts_unproven,
+        }
+    }
+}
