@@ -1,3 +1,3 @@
 pub mod base;
-pub mod wire;
 pub mod report;
+pub mod wire;
