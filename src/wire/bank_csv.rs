@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use rust_decimal::Decimal;
 
 use super::amount::{cell, cell_day, some_text};
-use super::profile::{Binding, Column, Perspective, currency_code, detect, key};
+use super::profile::{Binding, Column, Perspective, Profile, currency_code, detect, key, split};
 use super::xml::clip;
 use super::{Balance, Entry, EntryStatus, Item, Sink, Statement};
 use crate::base::{Day, Defect, DefectCode};
@@ -38,48 +38,22 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Result<(), Defect> {
         let found = "no header line has a date and an amount column of a known profile";
         Defect::new(DefectCode::MissingColumn, found)
     })?;
+    let mut preamble = Preamble::default();
+    for line in text[..binding.header.start].lines() {
+        let cells: Vec<String> = split(line, binding.delimiter)
+            .iter()
+            .map(|c| unwrap_cell(c))
+            .collect();
+        preamble.take(&cells, binding.profile);
+    }
+    let rows = &text[binding.header.end..];
     let mut file = File {
         binding,
-        preamble: Preamble::default(),
+        preamble,
         groups: Vec::new(),
         index: HashMap::new(),
     };
-    let mut totals = None;
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(file.binding.delimiter)
-        .from_reader(text.as_bytes());
-    let mut record = csv::StringRecord::new();
-    let mut in_rows = false;
-    loop {
-        match reader.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(e) => {
-                return Err(Defect::new(
-                    DefectCode::Malformed,
-                    format!("the CSV is broken: {e}"),
-                ));
-            }
-        }
-        let line = record.position().map_or(0, csv::Position::line);
-        let cells: Vec<String> = record.iter().map(unwrap_cell).collect();
-        if !in_rows {
-            in_rows = super::profile::bind(&cells, file.binding.delimiter).is_some();
-            if !in_rows {
-                file.preamble.take(&cells, file.binding.profile);
-            }
-        } else if let Some(total) = file.footer(&cells) {
-            totals = total.or(totals);
-        } else {
-            file.row(&cells, line)?;
-        }
-    }
-    if !in_rows {
-        let found = "the header line stands inside a quoted cell: a quotation mark is missing";
-        return Err(Defect::new(DefectCode::Malformed, found));
-    }
+    let totals = file.rows(rows)?;
     file.push_all(totals, sink);
     Ok(())
 }
@@ -113,7 +87,7 @@ type Declared = (Option<Decimal>, Option<Decimal>);
 
 impl Preamble {
     /// Reads `key,value` and `key: value` pairs of one line.
-    fn take(&mut self, cells: &[String], profile: &super::profile::Profile) {
+    fn take(&mut self, cells: &[String], profile: &Profile) {
         for (at, text) in cells.iter().enumerate() {
             let split = text.split_once([':', '：']);
             let (name, value) = match split {
@@ -140,6 +114,35 @@ impl Preamble {
 }
 
 impl File {
+    /// Reads all rows behind the header and gives the totals of the footer.
+    fn rows(&mut self, text: &str) -> Result<Option<Declared>, Defect> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.binding.delimiter)
+            .from_reader(text.as_bytes());
+        let mut record = csv::StringRecord::new();
+        let mut totals = None;
+        loop {
+            match reader.read_record(&mut record) {
+                Ok(true) => {}
+                Ok(false) => return Ok(totals),
+                Err(e) => {
+                    return Err(Defect::new(
+                        DefectCode::Malformed,
+                        format!("the CSV is broken: {e}"),
+                    ));
+                }
+            }
+            let line = self.binding.header_line + record.position().map_or(0, csv::Position::line);
+            let cells: Vec<String> = record.iter().map(unwrap_cell).collect();
+            match self.footer(&cells) {
+                Some(total) => totals = total.or(totals),
+                None => self.row(&cells, line)?,
+            }
+        }
+    }
+
     /// Whether a row is blank or a footer, and the totals it declares.
     fn footer(&self, cells: &[String]) -> Option<Option<Declared>> {
         if cells.iter().all(|text| present(text).is_none()) {

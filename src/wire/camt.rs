@@ -300,7 +300,7 @@ impl Open {
                 self.head.currency = some_text(text);
                 self.account_currency = true;
             }
-            [FrToDt, FrDtTm] => self.from = iso_day(text).or(self.from),
+            [FrToDt, FrDtTm] => self.from = first_day(text).or(self.from),
             [FrToDt, ToDtTm] => self.to = iso_day(text).or(self.to),
             [TxsSummry, TtlNtries, NbOfNtries] => self.declared.entries = plain(text),
             [TxsSummry, TtlCdtNtries, Sum] => self.declared.credits = plain(text),
@@ -554,6 +554,15 @@ fn day(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<Day, 
         let found = format!("{:?} is not a day", clip(text));
         xml.defect(DefectCode::BadDate, found).column(element)
     })
+}
+
+/// The first day of a period: one that begins in the afternoon covers the next day.
+fn first_day(text: &str) -> Option<Day> {
+    let day = iso_day(text)?;
+    let afternoon = text
+        .get(11..13)
+        .is_some_and(|hour| ("12".."24").contains(&hour));
+    Some(if afternoon { day.next() } else { day })
 }
 
 /// Adds a line to a text, up to [`MEMO_MAX_BYTES`]: a batch of a million details has no memo worth more.

@@ -118,14 +118,15 @@ impl Scanner<'_, '_> {
         let Some((tag, text)) = field_of(line) else {
             return self.continuation(line, number);
         };
-        let in_entry = self
-            .message
-            .as_ref()
-            .is_some_and(|m| m.entry.is_some() || m.announced);
-        if tag == "25" && in_entry {
+        self.end_field()?;
+        if tag == "25"
+            && self
+                .message
+                .as_ref()
+                .is_some_and(|message| message.announced)
+        {
             return self.stray_account(line, number);
         }
-        self.end_field()?;
         if tag == "20" && self.message.as_ref().is_some_and(|m| !m.is_bare()) {
             self.end_message()?;
         }
@@ -156,7 +157,6 @@ impl Scanner<'_, '_> {
 
     /// A second `:25:` behind an entry is a broken `:86:`: its text stays with the entry.
     fn stray_account(&mut self, line: &str, number: u64) -> Result<(), Defect> {
-        self.end_field()?;
         let found = "a second :25: inside the message; its text is kept as the entry's memo";
         (self.sink)(Item::Defect(
             Defect::new(DefectCode::Malformed, found)

@@ -61,7 +61,9 @@ pub(crate) fn statement_line(
     let amount =
         comma(digits).ok_or_else(|| format!("{digits:?} is not an amount with a comma"))?;
     if !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return Err(format!("the amount {digits:?} is not followed by a transaction type"));
+        return Err(format!(
+            "the amount {digits:?} is not followed by a transaction type"
+        ));
     }
     let (code, rest) = split_chars(rest, 4);
     let (customer, bank) = rest.split_once("//").unwrap_or((rest, ""));

@@ -9,6 +9,7 @@
 //! setting, never guessed; the running balance then confirms or refutes it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -101,6 +102,9 @@ pub(crate) struct Profile {
 pub(crate) struct Binding {
     pub(crate) profile: &'static Profile,
     pub(crate) delimiter: u8,
+    /// Where the header line stands in the text, and its number counted from 1.
+    pub(crate) header: Range<usize>,
+    pub(crate) header_line: u64,
     cells: BTreeMap<Column, Vec<usize>>,
 }
 
@@ -122,19 +126,25 @@ impl Binding {
     }
 }
 
-/// Looks for the header line and its profile: the first profile that fits any line, with any of the
+/// Looks for the header line and its profile: the first line that fits a profile, with any of the
 /// delimiters in use.
 pub(crate) fn detect(text: &str) -> Option<Binding> {
-    // The usual case first: a delimiter is worth trying only where lines contain it.
     for delimiter in *b",\t;" {
-        let needle = char::from(delimiter);
-        let lines = text
-            .lines()
-            .filter(|line| line.contains(needle))
-            .take(HEADER_SEARCH_ROWS);
-        for line in lines {
-            let header = read_header(line, delimiter);
-            if let Some(binding) = bind(&header, delimiter) {
+        let mut start = 0;
+        let mut tried = 0;
+        for (number, line) in (1_u64..).zip(text.split_inclusive('\n')) {
+            let span = start..start + line.len();
+            start = span.end;
+            // Blank lines and prose of a preamble do not count towards the limit.
+            if !line.contains(char::from(delimiter)) {
+                continue;
+            }
+            tried += 1;
+            if tried > HEADER_SEARCH_ROWS {
+                break;
+            }
+            if let Some(mut binding) = bind(&split(line, delimiter), delimiter) {
+                (binding.header, binding.header_line) = (span, number);
                 return Some(binding);
             }
         }
@@ -143,7 +153,7 @@ pub(crate) fn detect(text: &str) -> Option<Binding> {
 }
 
 /// Binds a header line to the first profile that fits it.
-pub(crate) fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
+fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
     let header: Vec<String> = header.iter().map(|name| key(name)).collect();
     PROFILES.iter().find_map(|profile| {
         let present = |name: &String| header.contains(&key(name));
@@ -167,6 +177,8 @@ pub(crate) fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
             }
         }
         let binding = Binding {
+            header: 0..0,
+            header_line: 0,
             profile,
             delimiter,
             cells,
@@ -176,7 +188,8 @@ pub(crate) fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
     })
 }
 
-fn read_header(line: &str, delimiter: u8) -> Vec<String> {
+/// The cells of one line.
+pub(crate) fn split(line: &str, delimiter: u8) -> Vec<String> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .delimiter(delimiter)

@@ -1,0 +1,578 @@
+//! Statement files from outside: the project's own fixtures, the corpora of other projects, hostile
+//! bytes, and properties of reading in pieces.
+
+use std::fmt::Write as _;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use jintuo::base::DefectCode;
+use jintuo::wire::{Format, Inspection, Item, Statement, Verdict, inspect, parse, sniff, stream};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+/// Rows of `expected.tsv` that differ from what the file's own balances say, with the reason. Each names
+/// the fields that differ, so that the other fields stay tested.
+const EXCEPTIONS: [(&str, &[&str], &str); 4] = [
+    (
+        "mt940-wolph/ASNB__mt940.txt",
+        &["opening", "closing"],
+        "blank in the table; all 31 messages carry :60F: and :62F: and balance",
+    ),
+    (
+        "mt940-wolph/ASNB__mt940_with_spaces_for_entry_date.txt",
+        &["opening", "closing"],
+        "blank in the table; all 31 messages carry :60F: and :62F: and balance",
+    ),
+    (
+        "mt940-wolph/self-provided__raphaelm.sta",
+        &["closing"],
+        "blank in the table; the file leaves the currency out of :62x:, and the three messages balance",
+    ),
+    (
+        "cn-bank-exports/boc__debit__example-boc-records.csv",
+        &["opening", "closing"],
+        "derived from the running balance, all 16 links of which hold newest first",
+    ),
+];
+
+/// Formats of the table that the product reads; others are left to later work.
+const READ_FORMATS: [&str; 10] = [
+    "camt.052",
+    "camt.053",
+    "camt.054",
+    "mt940",
+    "mt942",
+    "icbc csv",
+    "abc csv",
+    "boc csv",
+    "cmb csv",
+    "bocom csv",
+];
+
+#[test]
+fn corpora_agree_with_the_table() {
+    let Some(corpora) = corpora() else { return };
+    let table =
+        std::fs::read_to_string(corpora.join("expected.tsv")).expect("expected.tsv is readable");
+    let (mut checked, mut wrong) = (0, String::new());
+    for row in table.lines().skip(1) {
+        let cells: Vec<&str> = row.split('\t').collect();
+        let wanted = READ_FORMATS.iter().any(|f| cells[1].starts_with(f));
+        if wanted {
+            checked += 1;
+            check_row(&corpora, &cells, &mut wrong);
+        }
+    }
+    println!("corpora: {checked} rows checked");
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(
+        checked > 60,
+        "the table has {checked} rows of the formats read"
+    );
+}
+
+fn check_row(corpora: &Path, cells: &[&str], wrong: &mut String) {
+    let bytes = std::fs::read(corpora.join(cells[0])).expect("a file of the table is readable");
+    let found = inspect(cells[0], &bytes);
+    let sum = |pick: fn(&Inspection) -> &String| -> Decimal {
+        found
+            .iter()
+            .map(|i| Decimal::from_str(pick(i)).expect("amounts are decimal"))
+            .sum()
+    };
+    let refused = found[0].verdict == Verdict::Refused;
+    let fields = [
+        (
+            "entries",
+            Some(Decimal::from(found.iter().map(|i| i.entries).sum::<u64>())).filter(|_| !refused),
+        ),
+        (
+            "opening",
+            found.first().and_then(|i| number(i.opening.as_deref())),
+        ),
+        (
+            "closing",
+            found.last().and_then(|i| number(i.closing.as_deref())),
+        ),
+        ("credits", Some(sum(|i| &i.credits)).filter(|_| !refused)),
+        ("debits", Some(sum(|i| &i.debits)).filter(|_| !refused)),
+    ];
+    let excepted = EXCEPTIONS
+        .iter()
+        .find(|(file, ..)| *file == cells[0])
+        .map_or(&[][..], |e| e.1);
+    for ((name, is), said) in fields.into_iter().zip(&cells[2..7]) {
+        let said = number(Some(said).copied().filter(|text| !text.is_empty()));
+        if (is != said) != excepted.contains(&name) {
+            writeln!(
+                wrong,
+                "{}: {name} is {is:?}, the table says {said:?}",
+                cells[0]
+            )
+            .expect("a string");
+        }
+    }
+    let balanced = found
+        .iter()
+        .filter(|i| i.verdict == Verdict::Balanced)
+        .count();
+    let note = cells.get(7).copied().unwrap_or_default();
+    if let Some(said) = note
+        .split("self-balancing=")
+        .nth(1)
+        .and_then(|t| t.split(['/', ';']).next())
+    {
+        let said: usize = said.parse().expect("a count");
+        if said != balanced && excepted.is_empty() {
+            writeln!(
+                wrong,
+                "{}: {balanced} balance, the table says {said}",
+                cells[0]
+            )
+            .expect("a string");
+        }
+    }
+}
+
+fn number(text: Option<&str>) -> Option<Decimal> {
+    text.map(|text| Decimal::from_str(text).expect("amounts are decimal"))
+}
+
+/// The folder of corpora, or one line that says it is absent.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' own setting, named in the corpora's README"
+)]
+fn corpora() -> Option<PathBuf> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
+    let path = std::env::var_os("FEED_CORPUS").map_or(default, PathBuf::from);
+    if path.join("expected.tsv").is_file() {
+        return Some(path);
+    }
+    println!(
+        "skipped: no corpora at {} (set FEED_CORPUS)",
+        path.display()
+    );
+    None
+}
+
+#[test]
+fn every_corpus_file_is_survived() {
+    let Some(corpora) = corpora() else { return };
+    let mut files = 0;
+    for folder in std::fs::read_dir(corpora).expect("readable") {
+        let folder = folder.expect("readable").path();
+        for file in folder.read_dir().into_iter().flatten() {
+            let file = file.expect("readable").path();
+            let bytes = std::fs::read(&file).expect("readable");
+            let found = inspect("f", &bytes);
+            assert!(!found.is_empty(), "{}", file.display());
+            for format in [Format::Camt, Format::Mt940, Format::BankCsv] {
+                parse(format, bytes.as_slice());
+            }
+            files += 1;
+        }
+    }
+    assert!(files > 100);
+}
+
+/// Writes the inspections of a fixture for review where `UPDATE_FIXTURES` is set.
+#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
+fn updating() -> bool {
+    std::env::var_os("UPDATE_FIXTURES").is_some()
+}
+
+#[test]
+fn fixtures_are_read_as_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/wire");
+    let mut checked = 0;
+    for source in std::fs::read_dir(root).expect("fixtures are there") {
+        for file in source
+            .expect("readable")
+            .path()
+            .read_dir()
+            .expect("a folder per source")
+        {
+            let file = file.expect("readable").path();
+            if file.extension().is_some_and(|e| e != "json") {
+                check_wire(&file);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 10, "{checked} fixtures");
+}
+
+/// Reads one fixture and compares with the `.json` beside it, whole and in pieces.
+fn check_wire(file: &Path) {
+    let bytes = std::fs::read(file).expect("readable");
+    let name = file.file_name().expect("named").to_string_lossy();
+    let found = serde_json::to_value(inspect(&name, &bytes)).expect("serialisable");
+    let beside = file.with_extension("json");
+    if updating() {
+        let text = serde_json::to_string_pretty(&found).expect("serialisable");
+        std::fs::write(&beside, text + "\n").expect("writable");
+    }
+    let said = std::fs::read_to_string(&beside).unwrap_or_else(|_| "null".into());
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(found, said, "{}", file.display());
+    if let Some(format) = sniff(&bytes) {
+        assert_same_in_pieces(format, &bytes);
+    }
+}
+
+fn assert_same_in_pieces(format: Format, bytes: &[u8]) {
+    let whole = items(format, bytes, usize::MAX);
+    for size in [1, 7, 64 * 1024] {
+        assert_eq!(
+            items(format, bytes, size),
+            whole,
+            "{format:?} in pieces of {size}"
+        );
+    }
+}
+
+fn items(format: Format, bytes: &[u8], size: usize) -> Vec<Item> {
+    let mut items = Vec::new();
+    if size == usize::MAX {
+        stream(format, bytes, &mut |item| items.push(item));
+    } else {
+        stream(format, BufReader::with_capacity(size, bytes), &mut |item| {
+            items.push(item)
+        });
+    }
+    items
+}
+
+#[test]
+fn hostile_files_are_refused_with_their_code() {
+    let camt = "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\">";
+    let bomb = "<!DOCTYPE D [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;&a;\">]>";
+    let external = "<!DOCTYPE D [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>";
+    let mut half = "<?xml version=\"1.0\" encoding=\"GB18030\"?>".to_owned() + camt;
+    half.push_str("<BkToCstmrStmt><Stmt><Id>余");
+    let half = encoding_rs::GB18030.encode(&half).0.into_owned();
+    let mut csv = encoding_rs::GB18030
+        .encode("日期,金额,摘要\n2026-01-01,5,学费余")
+        .0
+        .into_owned();
+    csv.pop();
+    let long = "x".repeat(3_000_000);
+    let cases: Vec<(&str, Vec<u8>, DefectCode)> = vec![
+        (
+            "bomb",
+            format!("{bomb}{camt}&b;</Document>").into(),
+            DefectCode::Forbidden,
+        ),
+        (
+            "external entity",
+            format!("{external}{camt}&x;</Document>").into(),
+            DefectCode::Forbidden,
+        ),
+        (
+            "undeclared entity",
+            format!("{camt}&x;</Document>").into(),
+            DefectCode::Forbidden,
+        ),
+        (
+            "depth",
+            format!("{camt}{}", "<a>".repeat(200_000)).into(),
+            DefectCode::Forbidden,
+        ),
+        (
+            "cut in a tag",
+            format!("{camt}<BkToCstmrStmt><Stm").into(),
+            DefectCode::Truncated,
+        ),
+        (
+            "cut in a statement",
+            format!("{camt}<BkToCstmrStmt><Stmt>").into(),
+            DefectCode::Truncated,
+        ),
+        (
+            "garbage behind",
+            format!("{camt}</Document>x").into(),
+            DefectCode::Malformed,
+        ),
+        (
+            "half a character, XML",
+            half[..half.len() - 1].to_vec(),
+            DefectCode::BadEncoding,
+        ),
+        ("half a character, CSV", csv, DefectCode::BadEncoding),
+        (
+            "endless text",
+            format!("{camt}<Id>{long}").into(),
+            DefectCode::TooLarge,
+        ),
+        (
+            "endless line, MT",
+            format!(":20:1\n:25:{long}").into(),
+            DefectCode::TooLarge,
+        ),
+        (
+            "endless line, CSV",
+            format!("日期,金额\n{long}").into(),
+            DefectCode::TooLarge,
+        ),
+        ("empty", Vec::new(), DefectCode::Truncated),
+        ("blank", b"\r\n \n".to_vec(), DefectCode::Truncated),
+        ("zip", b"PK\x03\x04....".to_vec(), DefectCode::UnknownFormat),
+        (
+            "pain",
+            b"<Document xmlns='urn:iso:std:iso:20022:tech:xsd:pain.001.001.03'/>".to_vec(),
+            DefectCode::UnknownFormat,
+        ),
+    ];
+    for (name, bytes, code) in cases {
+        let found = inspect(name, &bytes);
+        assert_eq!(
+            (found.len(), found[0].verdict, found[0].entries),
+            (1, Verdict::Refused, 0),
+            "{name}"
+        );
+        assert_eq!(
+            found[0].defects.last().map(|d| d.code),
+            Some(code),
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_or_has_fewer_entries_never_a_panic() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/wire");
+    let whole = std::fs::read(root.join("camt/booked_and_pending.xml")).expect("readable");
+    let end = whole.iter().rposition(|b| *b == b'>').expect("an end tag");
+    for cut in 0..end {
+        let found = inspect("f", &whole[..cut]);
+        assert_eq!(found[0].verdict, Verdict::Refused, "cut at {cut}");
+    }
+}
+
+/// A million entries through the sink, so that memory and time show in a profile: entries are generated
+/// while they are read.
+#[test]
+fn a_long_camt_file_is_read_as_a_stream() {
+    let entry = "<Ntry><Amt Ccy=\"CNY\">1.01</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts></Ntry>";
+    let head =
+        "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\"><BkToCstmrStmt><Stmt>";
+    let repeated = std::io::Read::chain(
+        head.as_bytes(),
+        std::io::Read::chain(
+            Repeated {
+                text: entry.as_bytes(),
+                left: 20_000,
+                at: 0,
+            },
+            &b"</Stmt></BkToCstmrStmt></Document>"[..],
+        ),
+    );
+    let (mut entries, mut sum) = (0, Decimal::ZERO);
+    stream(
+        Format::Camt,
+        BufReader::new(repeated),
+        &mut |item| match item {
+            Item::Entry(entry) => {
+                entries += 1;
+                sum += entry.amount;
+            }
+            Item::Refused(defect) => panic!("{defect}"),
+            _ => {}
+        },
+    );
+    assert_eq!((entries, sum.to_string().as_str()), (20_000, "20200.00"));
+}
+
+struct Repeated {
+    text: &'static [u8],
+    left: usize,
+    at: usize,
+}
+
+impl std::io::Read for Repeated {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let part = &self.text[self.at..];
+        let length = part.len().min(into.len());
+        into[..length].copy_from_slice(&part[..length]);
+        self.at += length;
+        if self.at == self.text.len() {
+            (self.at, self.left) = (0, self.left - 1);
+        }
+        Ok(length)
+    }
+}
+
+/// Texts made of the formats' own pieces get further into the parsers than random bytes.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let tokens: Vec<&'static str> = vec![
+        "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.02\">",
+        "<BkToCstmrStmt>",
+        "<Stmt>",
+        "</Stmt>",
+        "</BkToCstmrStmt>",
+        "</Document>",
+        "<Ntry>",
+        "</Ntry>",
+        "<Amt Ccy=\"CNY\">",
+        "</Amt>",
+        "1.23",
+        "<CdtDbtInd>CRDT</CdtDbtInd>",
+        "<Bal>",
+        "</Bal>",
+        "<Sts>BOOK</Sts>",
+        "<Dt>2026-01-02</Dt>",
+        "&amp;",
+        "<!--",
+        "-->",
+        ":20:1\n",
+        ":25:6217\n",
+        ":28C:1/1\n",
+        ":60F:C260101CNY1,\n",
+        ":61:2601020102C1,00NTRFNONREF//余\n",
+        ":62F:C260102CNY2,\n",
+        ":86:",
+        "-\n",
+        "-}",
+        "{1:F01}{4:\n",
+        "\n",
+        "日期,收入,支出,余额\n",
+        "2026-01-02,1,,5\n",
+        "合计,1,\n",
+        "账号,1\n",
+        "\"",
+        ",",
+        "-",
+        "余",
+        "\u{feff}",
+    ];
+    let token = prop_oneof![
+        6 => prop::sample::select(tokens).prop_map(|t| t.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop_oneof![pieces(), prop::collection::vec(any::<u8>(), 0..300)]) {
+        sniff(&bytes);
+        for format in [Format::Camt, Format::Mt940, Format::BankCsv] {
+            let (statements, _) = parse(format, bytes.as_slice());
+            for statement in &statements {
+                let _ = jintuo::wire::daily_balances(statement);
+            }
+        }
+        prop_assert!(!inspect("f", &bytes).is_empty());
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_items(bytes in pieces()) {
+        for format in [Format::Camt, Format::Mt940, Format::BankCsv] {
+            assert_same_in_pieces(format, &bytes);
+        }
+    }
+
+    #[test]
+    fn a_written_statement_reads_back(amounts in prop::collection::vec(-99_999_999_i64..99_999_999, 0..30), opening in -9_999_999_i64..9_999_999) {
+        for (format, text) in written(&amounts, opening) {
+            assert_same_in_pieces(format, text.as_bytes());
+            let (statements, _) = parse(format, text.as_bytes());
+            prop_assert_eq!(statements.len(), 1, "{}", text);
+            check_written(&statements[0], &amounts)?;
+        }
+    }
+}
+
+fn check_written(statement: &Statement, amounts: &[i64]) -> Result<(), TestCaseError> {
+    let read: Vec<Decimal> = statement.entries.iter().map(|e| e.amount).collect();
+    let said: Vec<Decimal> = amounts.iter().map(|a| Decimal::new(*a, 2)).collect();
+    prop_assert_eq!(read, said);
+    prop_assert_eq!(jintuo::wire::verify(statement).0, Verdict::Balanced);
+    let ids = jintuo::wire::entry_identity(statement, &statement.entries);
+    let distinct: std::collections::HashSet<_> = ids.iter().collect();
+    prop_assert_eq!(distinct.len(), amounts.len());
+    Ok(())
+}
+
+/// One statement in each format.
+fn written(amounts: &[i64], opening: i64) -> [(Format, String); 3] {
+    let closing = opening + amounts.iter().sum::<i64>();
+    let plain = |fen: i64| Decimal::new(fen.abs(), 2).to_string();
+    let comma = |fen: i64| plain(fen).replace('.', ",");
+    let (mut mt, mut xml, mut csv) = (String::new(), String::new(), String::new());
+    let mark = |fen: i64| if fen < 0 { "D" } else { "C" };
+    let side = |fen: i64| if fen < 0 { "DBIT" } else { "CRDT" };
+    let bal = |kind: &str, fen: i64| {
+        format!(
+            "<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy=\"CNY\">{}</Amt><CdtDbtInd>{}</CdtDbtInd></Bal>",
+            plain(fen),
+            side(fen)
+        )
+    };
+    write!(
+        mt,
+        ":20:1\r\n:25:6217\r\n:28C:1\r\n:60F:{}260101CNY{}\r\n",
+        mark(opening),
+        comma(opening)
+    )
+    .expect("a string");
+    write!(
+        xml,
+        "<Document><BkToCstmrStmt><Stmt>{}{}",
+        bal("OPBD", opening),
+        bal("CLBD", closing)
+    )
+    .expect("a string");
+    write!(
+        csv,
+        "期初余额,{}\n期末余额,{}\n日期,金额,余额\n",
+        Decimal::new(opening, 2),
+        Decimal::new(closing, 2)
+    )
+    .expect("a string");
+    let mut running = opening;
+    for amount in amounts {
+        running += amount;
+        write!(
+            mt,
+            ":61:2601020102{}{}NTRFNONREF\r\n:86:学费\r\n",
+            mark(*amount),
+            comma(*amount)
+        )
+        .expect("a string");
+        write!(
+            xml,
+            "<Ntry><Amt Ccy=\"CNY\">{}</Amt><CdtDbtInd>{}</CdtDbtInd><Sts>BOOK</Sts></Ntry>",
+            plain(*amount),
+            side(*amount)
+        )
+        .expect("a string");
+        writeln!(
+            csv,
+            "2026-01-02,{},{}",
+            Decimal::new(*amount, 2),
+            Decimal::new(running, 2)
+        )
+        .expect("a string");
+    }
+    write!(
+        mt,
+        ":62F:{}260102CNY{}\r\n-\r\n",
+        mark(closing),
+        comma(closing)
+    )
+    .expect("a string");
+    xml.push_str("</Stmt></BkToCstmrStmt></Document>");
+    [
+        (Format::Camt, xml),
+        (Format::Mt940, mt),
+        (Format::BankCsv, csv),
+    ]
+}
