@@ -96,7 +96,7 @@ impl Preamble {
                 None => (text.as_str(), next_filled(&cells[at + 1..])),
             };
             let name = key(name);
-            let is = |keys: &[String]| keys.iter().any(|word| key(word) == name);
+            let is = |keys: &[String]| keys.contains(&name);
             let Some(value) = some_text(&value) else {
                 continue;
             };
@@ -157,7 +157,7 @@ impl File {
         }
         let first = key(cells.iter().find_map(|text| present(text))?);
         let footers = &self.binding.profile.footers;
-        if !footers.iter().any(|word| first.contains(&key(word))) {
+        if !footers.iter().any(|word| first.contains(word.as_str())) {
             return None;
         }
         let sum = |column| self.one(cells, column).and_then(|text| cell(&text));
@@ -280,7 +280,8 @@ impl File {
         let Some(mark) = self.one(cells, Column::Direction) else {
             return Ok(amount);
         };
-        let is = |marks: &[String]| marks.iter().any(|word| key(word) == key(&mark));
+        let word = key(&mark);
+        let is = |marks: &[String]| marks.contains(&word);
         if is(&self.binding.profile.credit_marks) {
             Ok(turn(amount))
         } else if is(&self.binding.profile.debit_marks) {

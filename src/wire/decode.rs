@@ -162,6 +162,7 @@ pub(crate) struct Decoded<R> {
     out_end: usize,
     offset: u64,
     line: u64,
+    allowed: usize,
     budget: usize,
     failure: Option<Defect>,
     ended: bool,
@@ -185,6 +186,7 @@ impl<R: BufRead> Decoded<R> {
             out_end: 0,
             offset: skip as u64,
             line: 1,
+            allowed: usize::MAX,
             budget: usize::MAX,
             failure: failure.or(unknown),
             ended: false,
@@ -193,6 +195,7 @@ impl<R: BufRead> Decoded<R> {
 
     /// Lets the reader take at most `bytes` until the next call.
     pub(crate) fn allow(&mut self, bytes: usize) {
+        self.allowed = bytes;
         self.budget = bytes;
     }
 
@@ -237,7 +240,7 @@ impl<R: BufRead> Decoded<R> {
         self.offset += read as u64;
         self.out_at = 0;
         self.out_end = written;
-        self.ended = last;
+        self.ended = last && result == DecoderResult::InputEmpty;
         Ok(())
     }
 
@@ -259,14 +262,12 @@ impl<R: BufRead> BufRead for Decoded<R> {
             }
         }
         if self.budget == 0 && self.out_at < self.out_end {
-            let line = self.line;
-            return Err(self.fail(
-                Defect::new(
-                    DefectCode::TooLarge,
-                    "a tag, comment or text is longer than 65536 bytes (limit TOKEN_MAX_BYTES)",
-                )
-                .line(line),
-            ));
+            let allowed = self.allowed;
+            let found = format!(
+                "a tag, comment or text is longer than {allowed} bytes (limit TOKEN_MAX_BYTES)"
+            );
+            let defect = Defect::new(DefectCode::TooLarge, found).line(self.line);
+            return Err(self.fail(defect));
         }
         let end = self.out_end.min(self.out_at.saturating_add(self.budget));
         Ok(&self.out[self.out_at..end])

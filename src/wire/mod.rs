@@ -9,6 +9,7 @@
 mod amount;
 mod bank_csv;
 mod camt;
+mod camt_statement;
 mod daily;
 mod decode;
 mod identity;
@@ -74,7 +75,7 @@ pub enum EntryStatus {
 }
 
 /// One entry of a statement. `amount` is signed: money in is positive.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub status: EntryStatus,
     /// Signed in the account's favour; a reversal already carries its own direction.

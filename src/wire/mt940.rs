@@ -115,7 +115,8 @@ impl Scanner<'_, '_> {
             }
             return Ok(());
         }
-        let Some((tag, text)) = field_of(line) else {
+        let known = field_of(line).filter(|(tag, text)| !self.is_wrapped_time(tag, text));
+        let Some((tag, text)) = known else {
             return self.continuation(line, number);
         };
         self.end_field()?;
@@ -137,6 +138,26 @@ impl Scanner<'_, '_> {
             line: number,
         });
         Ok(())
+    }
+
+    /// Whether a tag of two digits is the middle of a time that a bank wrapped inside `:86:`: the
+    /// `:20:15` of `18:20:15`.
+    fn is_wrapped_time(&self, tag: &str, text: &str) -> bool {
+        let in_memo = self.field.as_ref().is_some_and(|field| field.tag == "86")
+            && self
+                .message
+                .as_ref()
+                .is_some_and(|message| message.entry.is_some() && !message.closed);
+        let seconds = text.len() >= 2 && text.bytes().take(2).all(|b| b.is_ascii_digit());
+        let ends = text
+            .chars()
+            .nth(2)
+            .is_none_or(|c| !c.is_ascii_alphanumeric() && c != '/');
+        in_memo
+            && tag.len() == 2
+            && matches!(tag, "13" | "20" | "21" | "25" | "28")
+            && seconds
+            && ends
     }
 
     fn continuation(&mut self, line: &str, number: u64) -> Result<(), Defect> {
@@ -411,6 +432,23 @@ mod tests {
             is_trailer("-") && is_trailer("-}{5:}") && is_trailer("-XXX") && is_trailer("-\u{3}")
         );
         assert!(!is_trailer("- Foo") && !is_trailer("-8A1B"));
+    }
+
+    #[test]
+    fn a_wrapped_time_stays_in_the_memo_and_pages_are_statements() {
+        let text = ":20:A\n:25:1\n:28C:1/1\n:60F:C260101CNY1,\n:61:2601020102C1,NTRF\n:86:刷卡 18\n:20:15 门店\n\
+                    :62M:C260102CNY2,\n-\n:20:A\n:25:1\n:28C:1/2\n:60M:C260102CNY2,\n:62F:C260102CNY2,\n";
+        let mut closed = Vec::new();
+        let mut memos = Vec::new();
+        read(text, &mut |item| match item {
+            Item::Close(statement) => closed.push(statement.number.unwrap()),
+            Item::Entry(entry) => memos.push(entry.memo),
+            Item::Defect(defect) => panic!("{defect}"),
+            _ => {}
+        })
+        .unwrap();
+        assert_eq!(closed, ["1/1", "1/2"]);
+        assert_eq!(memos, ["刷卡 18\n:20:15 门店"]);
     }
 
     #[test]

@@ -111,9 +111,35 @@ pub(crate) struct Binding {
 static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
     SOURCES
         .iter()
-        .map(|source| toml::from_str(source).expect("a test parses every embedded profile"))
+        .map(|source| Profile::parse(source).expect("a test parses every embedded profile"))
         .collect()
 });
+
+impl Profile {
+    /// Reads a profile and brings its words into the form of [`key`].
+    fn parse(source: &str) -> Result<Profile, toml::de::Error> {
+        let mut profile: Profile = toml::from_str(source)?;
+        let lists = [
+            &mut profile.requires,
+            &mut profile.excludes,
+            &mut profile.credit_marks,
+            &mut profile.debit_marks,
+            &mut profile.footers,
+            &mut profile.account_keys,
+            &mut profile.currency_keys,
+            &mut profile.opening_keys,
+            &mut profile.closing_keys,
+        ];
+        for word in lists
+            .into_iter()
+            .chain(profile.columns.values_mut())
+            .flatten()
+        {
+            *word = key(word);
+        }
+        Ok(profile)
+    }
+}
 
 impl Binding {
     /// The cells of a column, empty if the header has none.
@@ -156,7 +182,7 @@ pub(crate) fn detect(text: &str) -> Option<Binding> {
 fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
     let header: Vec<String> = header.iter().map(|name| key(name)).collect();
     PROFILES.iter().find_map(|profile| {
-        let present = |name: &String| header.contains(&key(name));
+        let present = |name: &String| header.contains(name);
         let fits = profile.requires.iter().all(present) && !profile.excludes.iter().any(present);
         if !fits {
             return None;
@@ -165,7 +191,7 @@ fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
         for (column, synonyms) in &profile.columns {
             let found: Vec<usize> = synonyms
                 .iter()
-                .filter_map(|synonym| header.iter().position(|name| *name == key(synonym)))
+                .filter_map(|synonym| header.iter().position(|name| name == synonym))
                 .collect();
             let wanted = if *column == Column::Memo {
                 found.len()

@@ -136,14 +136,21 @@ fn unbalanced(opening: Decimal, total: Option<Decimal>, closing: Decimal) -> Def
 }
 
 fn duplicate_entries(entries: &[Entry]) -> Vec<Defect> {
-    let mut first: HashMap<Entry, u64> = HashMap::with_capacity(entries.len());
+    let mut first = HashMap::with_capacity(entries.len());
     let mut defects = Vec::new();
     for entry in entries {
-        let bare = Entry {
-            line: 0,
-            ..entry.clone()
-        };
-        let line = *first.entry(bare).or_insert(entry.line);
+        let days = (entry.booked_on, entry.value_on);
+        let references = (&entry.customer_ref, &entry.bank_ref, &entry.code);
+        let texts = (&entry.counterparty, &entry.memo, entry.reversal);
+        let all = (
+            entry.status,
+            entry.amount,
+            &entry.currency,
+            days,
+            references,
+            texts,
+        );
+        let line = *first.entry(all).or_insert(entry.line);
         if line != entry.line && defects.len() < DUPLICATES_NAMED_MAX {
             let found = format!("the entry equals the one at {line} in every field; both are kept");
             defects.push(Defect::new(DefectCode::Duplicate, found).line(entry.line));
