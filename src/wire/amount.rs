@@ -8,7 +8,8 @@ use crate::base::Day;
 /// The most digits an amount may have; ISO 20022 allows 18, SWIFT 15.
 const AMOUNT_MAX_DIGITS: usize = 24;
 
-/// `digits[.digits]` without sign, exponent or separators (ISO 20022 `ActiveOrHistoricCurrencyAndAmount`).
+/// `digits[.digits]` without sign, exponent or separators (ISO 20022
+/// `ActiveOrHistoricCurrencyAndAmount`).
 pub(crate) fn plain(text: &str) -> Option<Decimal> {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let points = text.bytes().filter(|b| *b == b'.').count();
@@ -55,8 +56,8 @@ fn ungroup(text: &str) -> Option<String> {
     (fits && !rest.contains(',')).then(|| whole.replace(',', "") + rest)
 }
 
-/// `YYYY-MM-DD`, alone or at the head of an ISO date-time or zoned date. The day is the bank's local
-/// one, as written, whatever the offset says (`feeds.md` §4.23).
+/// `YYYY-MM-DD`, alone or at the head of an ISO date-time or zoned date. The day is the bank's
+/// local one, as written, whatever the offset says (`feeds.md` §4.23).
 pub(crate) fn iso_day(text: &str) -> Option<Day> {
     let (day, rest) = text.trim().split_at_checked(10)?;
     let ends = rest.is_empty() || rest.starts_with(['T', 'Z', '+', '-', ' ']);
@@ -123,8 +124,8 @@ pub(crate) fn swift_day(text: &str) -> Option<Result<Day, Day>> {
     (29..=31).contains(&day).then_some(Err(last))
 }
 
-/// The day `MMDD` nearest to another day: an entry date carries no year, and a value date in January
-/// may belong to an entry of December.
+/// The day `MMDD` nearest to another day: an entry date carries no year, and a value date in
+/// January may belong to an entry of December.
 pub(crate) fn nearest_day(text: &str, near: Day) -> Option<Day> {
     let (month, day) = (number(text.get(..2)?)?, number(text.get(2..)?)?);
     let (month, day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);

@@ -1,14 +1,15 @@
 //! A bank's own CSV export, read through a [`super::profile`].
 //!
 //! The file is preamble, header, rows, footer. Preamble lines such as `账号,6217…` give account,
-//! currency and balances; footers are recognised by their words, never by position, and a total they
-//! declare is compared. Blank, `-`, `--` and `/` mean absent, not zero; `="0123"` is the text 0123.
+//! currency and balances; footers are recognised by their words, never by position, and a total
+//! they declare is compared. Blank, `-`, `--` and `/` mean absent, not zero; `="0123"` is the text
+//! 0123.
 //!
-//! Invariants: a row without a readable day or amount refuses the file; the running balance is used only
-//! where every row links to its neighbour, in ascending or descending order, and gives opening (first
-//! balance − first amount) and closing then; where it links in neither order the statement has no
-//! balances and says `OUT_OF_ORDER`. Rows keep the order of the file. A file of several accounts or
-//! currencies gives one statement each.
+//! Invariants: a row without a readable day or amount refuses the file; the running balance is used
+//! only where every row links to its neighbour, in ascending or descending order, and gives opening
+//! (first balance − first amount) and closing then; where it links in neither order the statement
+//! has no balances and says `OUT_OF_ORDER`. Rows keep the order of the file. A file of several
+//! accounts or currencies gives one statement each.
 //! Absent on purpose: guessing decimal commas (`1.234,56` is refused) and years.
 
 use std::collections::HashMap;
@@ -498,7 +499,8 @@ mod tests {
 
     #[test]
     fn running_balance_links_in_both_orders() {
-        let up = "账号,=\"0123456\"\n日期,收入,支出,余额,摘要\n2026-01-02,\"1,000.00\",,1500.00,a\n2026-01-03,-,200,1300,b\n合计,1000,200\n";
+        let up = "账号,=\"0123456\"\n日期,收入,支出,余额,摘要\n\
+                  2026-01-02,\"1,000.00\",,1500.00,a\n2026-01-03,-,200,1300,b\n合计,1000,200\n";
         let (statement, defects) = one(up);
         assert_eq!(statement.account.as_deref(), Some("0123456"));
         assert_eq!(ends(&statement), Some(("500.00".into(), "1300".into())));
@@ -539,6 +541,29 @@ mod tests {
                 (0, code, Some(2))
             );
         }
+    }
+
+    /// An institution's own books are the mirror image: 借 is money into the bank account.
+    #[test]
+    fn the_books_perspective_turns_every_sign() {
+        let profile = "name = 'b'\nperspective = 'books'\nfooters = []\ncredit_marks = ['贷']\n\
+                       debit_marks = ['借']\n[columns]\ndate = ['日期']\namount = ['金额']\n\
+                       direction = ['借贷']\nbalance = ['余额']\n";
+        let profile: &'static Profile = Box::leak(Box::new(Profile::parse(profile).unwrap()));
+        let header = ["日期", "借贷", "金额", "余额"].map(str::to_owned);
+        let binding = super::super::profile::bind_to(profile, &header, b',').unwrap();
+        let (groups, index) = (Vec::new(), HashMap::new());
+        let mut file = File {
+            binding,
+            preamble: Preamble::default(),
+            groups,
+            index,
+        };
+        file.rows("2026-01-02,借,5,15\n2026-01-03,贷,1,14\n")
+            .unwrap();
+        let mut head = Statement::default();
+        assert_eq!(file.groups[0].settle(&mut head), None);
+        assert_eq!(ends(&head), Some(("10".into(), "14".into())));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! ISO 20022 cash management statements: camt.052 (report), camt.053 (statement), camt.054
 //! (notification), any version, read as a stream of tags.
 //!
-//! Versions are folded into one model by local names (`feeds.md` §1.2): `Sts` or `Sts/Cd`, `Dbtr/Nm` or
-//! `Dbtr/Pty/Nm`, `Id/IBAN`, `Id/Othr/Id` or `Id/PrtryAcct/Id`.
+//! Versions are folded into one model by local names (`feeds.md` §1.2): `Sts` or `Sts/Cd`,
+//! `Dbtr/Nm` or `Dbtr/Pty/Nm`, `Id/IBAN`, `Id/Othr/Id` or `Id/PrtryAcct/Id`.
 //!
-//! Invariants: one entry per `Ntry`, never per `TxDtls`; the sign is `CdtDbtInd` alone, `RvslInd` only
-//! marks; anything but `BOOK` is pending; an amount, sign or day that cannot be read refuses the file.
-//! Absent on purpose: an allow-list of versions, and validation against the schemas, which banks do not
-//! keep to.
+//! Invariants: one entry per `Ntry`, never per `TxDtls`; the sign is `CdtDbtInd` alone, `RvslInd`
+//! only marks; anything but `BOOK` is pending; an amount, sign or day that cannot be read refuses
+//! the file.
+//! Absent on purpose: an allow-list of versions, and validation against the schemas, which banks do
+//! not keep to.
 
 use std::io::BufRead;
 

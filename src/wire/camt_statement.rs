@@ -1,8 +1,8 @@
 //! One camt statement while it is read: what its elements mean, in the order they close.
 //!
 //! The tags come from [`super::camt`]; here they become a head, balances and entries. Which balance
-//! opens and which closes a statement is chosen in [`choose`], the one place that knows the external
-//! balance types of ISO 20022.
+//! opens and which closes a statement is chosen in [`choose`], the one place that knows the
+//! external balance types of ISO 20022.
 
 use std::io::BufRead;
 
@@ -355,7 +355,8 @@ fn first_day(text: &str) -> Option<Day> {
     Some(if afternoon { day.next() } else { day })
 }
 
-/// Adds a line to a text, up to [`MEMO_MAX_BYTES`]: a batch of a million details has no memo worth more.
+/// Adds a line to a text, up to [`MEMO_MAX_BYTES`]: a batch of a million details has no memo worth
+/// more.
 fn append(text: &mut String, more: &str) {
     if more.is_empty() || text.len() + more.len() >= MEMO_MAX_BYTES {
         return;

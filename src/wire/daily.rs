@@ -1,15 +1,15 @@
 //! The days a statement proves, each with its opening and closing balance in fen.
 //!
-//! A statement of several days holds one proof; the ledger and the expected-days rule want one row per
-//! day. The days run from the statement's period (camt `FrToDt`, a CSV export's rows) where it has one
-//! that ends on the closing day. Otherwise they run from the opening balance's day to the closing one's,
-//! and the opening day itself belongs only if an entry is booked on it or it is the closing day: banks
-//! date an opening balance on the day before as often as on the day itself, and a day the statement
-//! does not cover must not look proven.
+//! A statement of several days holds one proof; the ledger and the expected-days rule want one row
+//! per day. The days run from the statement's period (camt `FrToDt`, a CSV export's rows) where it
+//! has one that ends on the closing day. Otherwise they run from the opening balance's day to the
+//! closing one's, and the opening day itself belongs only if an entry is booked on it or it is the
+//! closing day: banks date an opening balance on the day before as often as on the day itself, and
+//! a day the statement does not cover must not look proven.
 //!
 //! Invariants: only a balanced statement gives days; an entry booked before the first day counts on
-//! the first, one booked after the last on the last (banks enter late what they value early), so that the
-//! last day closes with the statement's closing balance.
+//! the first, one booked after the last on the last (banks enter late what they value early), so
+//! that the last day closes with the statement's closing balance.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,9 @@ pub const DAYS_MAX: i32 = 3_700;
 
 /// Opening and closing of each day of a balanced CNY statement.
 ///
-/// # Errors
-/// `UNBALANCED`, `NO_BALANCES`, `ONE_SIDED` as [`verify`] says; `BAD_CODE` for another currency;
-/// `BAD_AMOUNT` for a fraction of a fen; `BAD_DATE` for balances without days or in the wrong order.
+/// # Errors `UNBALANCED`, `NO_BALANCES`, `ONE_SIDED` as [`verify`] says; `BAD_CODE` for another
+/// currency; `BAD_AMOUNT` for a fraction of a fen; `BAD_DATE` for balances without days or in the
+/// wrong order.
 pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>, Defect> {
     let (verdict, defects) = verify(statement);
     if verdict != Verdict::Balanced {

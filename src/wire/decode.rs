@@ -1,9 +1,10 @@
-//! Bytes to UTF-8 text, strictly: a byte that fits no rule is a defect, never a replacement character.
+//! Bytes to UTF-8 text, strictly: a byte that fits no rule is a defect, never a replacement
+//! character.
 //!
 //! Two doors, one rule each (`feeds.md` §2, §4.14):
-//! - [`read_text`] for MT and CSV files, which name no charset: byte order mark, else strict UTF-8 of
-//!   the whole file, else strict GB18030, else refused. The whole file must be seen to tell, so it is
-//!   held once and limited by [`TEXT_MAX_BYTES`]; UTF-8 is taken over without a copy.
+//! - [`read_text`] for MT and CSV files, which name no charset: byte order mark, else strict UTF-8
+//!   of the whole file, else strict GB18030, else refused. The whole file must be seen to tell, so
+//!   it is held once and limited by [`TEXT_MAX_BYTES`]; UTF-8 is taken over without a copy.
 //! - [`Decoded`] for XML, which names its charset in its first bytes: a streaming adapter of fixed
 //!   memory, with a budget that stops a reader from buffering an endless token.
 //!
@@ -29,8 +30,8 @@ const CHUNK_OUT_BYTES: usize = CHUNK_BYTES * 3 + 64;
 
 /// Reads a whole text file and tells its charset by the fixed rule of the module.
 ///
-/// # Errors
-/// `UNREADABLE`, `TOO_LARGE` (file or line), `TRUNCATED` (empty), `BAD_ENCODING` with byte and line.
+/// # Errors `UNREADABLE`, `TOO_LARGE` (file or line), `TRUNCATED` (empty), `BAD_ENCODING` with byte
+/// and line.
 pub(crate) fn read_text(reader: impl BufRead) -> Result<String, Defect> {
     let mut bytes = Vec::new();
     reader
@@ -169,7 +170,8 @@ pub(crate) struct Decoded<R> {
 }
 
 impl<R: BufRead> Decoded<R> {
-    /// Reads the first bytes and settles the charset: byte order mark, else declaration, else UTF-8.
+    /// Reads the first bytes and settles the charset: byte order mark, else declaration, else
+    /// UTF-8.
     pub(crate) fn new(mut source: R) -> Decoded<R> {
         let mut head = Vec::new();
         let failure = fill_head(&mut source, &mut head)

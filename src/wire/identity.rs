@@ -1,11 +1,12 @@
 //! The identity of an entry, rule 1 (`feeds.md` §4.2).
 //!
-//! No bank's reference is unique: references repeat within a statement, over days, and in batches. The
-//! identity is therefore a digest of all that tells an entry apart, with a running number among equals,
-//! so that two genuine equal fees of one day both survive and a file read twice adds nothing.
+//! No bank's reference is unique: references repeat within a statement, over days, and in batches.
+//! The identity is therefore a digest of all that tells an entry apart, with a running number among
+//! equals, so that two genuine equal fees of one day both survive and a file read twice adds
+//! nothing.
 //!
-//! Invariants: the rule has a name, `S1`, in every identity; a changed rule gets a new name, since with
-//! it every entry would look new. The order of entries matters only among equals.
+//! Invariants: the rule has a name, `S1`, in every identity; a changed rule gets a new name, since
+//! with it every entry would look new. The order of entries matters only among equals.
 
 use std::collections::HashMap;
 
@@ -52,8 +53,8 @@ fn digest(statement: &Statement, entry: &Entry) -> [u8; DIGEST_BYTES] {
     digest
 }
 
-/// One field with its length in front, so that no two lists of fields give the same bytes; an absent
-/// field is told from an empty one.
+/// One field with its length in front, so that no two lists of fields give the same bytes; an
+/// absent field is told from an empty one.
 fn field(hash: &mut Sha256, text: Option<&str>) {
     let Some(text) = text else {
         hash.update([0]);

@@ -1,4 +1,5 @@
-//! `jintuo statement inspect`: what a file says and whether it proves itself, without storing anything.
+//! `jintuo statement inspect`: what a file says and whether it proves itself, without storing
+//! anything.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -7,8 +8,9 @@ use super::verify::is_booked;
 use super::{Balance, Collected, Statement, Verdict, continuity, sniff, stream, verify};
 use crate::base::{Defect, DefectCode};
 
-/// One statement of a file as `interchange.md` prints it. Amounts are decimal strings; `credits` and
-/// `debits` are positive and count every entry, booked or not; the verdict counts booked ones only.
+/// One statement of a file as `interchange.md` prints it. Amounts are decimal strings; `credits`
+/// and `debits` are positive and count every entry, booked or not; the verdict counts booked ones
+/// only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     pub file: String,

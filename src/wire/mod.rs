@@ -1,10 +1,12 @@
-//! Bytes to records and defects. Pure: no I/O beyond the reader it is handed, no database, no clock.
+//! Bytes to records and defects. Pure: no I/O beyond the reader it is handed, no database, no
+//! clock.
 //!
-//! Invariants: bad data is a value, never an `Err`; a parser keeps every entry it can read, booked or
-//! not; amounts are exact decimals; reading from a stream in pieces of any size gives the same result.
-//! Absent on purpose: guessing. A format is told from its bytes ([`sniff`]), a sign from the format's
-//! own rule, and whether a statement proves itself from its balances ([`verify`]), never from the
-//! parser's own success.
+//! Invariants: bad data is a value, never an `Err`; a parser keeps every entry it can read, booked
+//! or not; amounts are exact decimals; reading from a stream in pieces of any size gives the same
+//! result.
+//! Absent on purpose: guessing. A format is told from its bytes ([`sniff`]), a sign from the
+//! format's own rule, and whether a statement proves itself from its balances ([`verify`]), never
+//! from the parser's own success.
 
 mod amount;
 mod bank_csv;

@@ -1,15 +1,16 @@
 //! SWIFT MT940 customer statements and MT942 interim reports: a line scanner.
 //!
-//! A file is a run of messages, with or without `{1:}{2:}{4:` blocks and `-` trailers; each message,
-//! also each page of a `60M`/`62M` chain, is a statement of its own. A line that begins with a known tag
-//! starts a field; any other line continues the field before it (banks wrap times such as `:12:11` to the
-//! head of a line, so an unknown tag is text).
+//! A file is a run of messages, with or without `{1:}{2:}{4:` blocks and `-` trailers; each
+//! message, also each page of a `60M`/`62M` chain, is a statement of its own. A line that begins
+//! with a known tag starts a field; any other line continues the field before it (banks wrap times
+//! such as `:12:11` to the head of a line, so an unknown tag is text).
 //!
-//! Invariants: one entry per `:61:`; `:86:` and `:NS:` of an entry are kept verbatim as its memo, line
-//! breaks included; a `:61:` or balance that cannot be read refuses the file.
-//! Absent on purpose: reading the structure of `:86:`, which has a dialect per bank; only the name in the
-//! German `?32`/`?33` subfields is taken, as counterparty. An entry without entry date is booked on its
-//! value date. Value dates of a 30/360 calendar (30 February) become the month's last day, with a remark.
+//! Invariants: one entry per `:61:`; `:86:` and `:NS:` of an entry are kept verbatim as its memo,
+//! line breaks included; a `:61:` or balance that cannot be read refuses the file.
+//! Absent on purpose: reading the structure of `:86:`, which has a dialect per bank; only the name
+//! in the German `?32`/`?33` subfields is taken, as counterparty. An entry without entry date is
+//! booked on its value date. Value dates of a 30/360 calendar (30 February) become the month's last
+//! day, with a remark.
 
 use rust_decimal::Decimal;
 

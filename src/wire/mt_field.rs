@@ -4,9 +4,9 @@
 //! mark, funds code, amount, transaction type, customer reference, bank reference. Banks leave the
 //! entry date blank, pad amounts with zeros, and write names and IBANs into the reference.
 //!
-//! The mark is where programs go wrong: **RC is the reversal of a credit, money out; RD the reversal of
-//! a debit, money in** (`feeds.md` §1.3, proved by the balances of a real file); EC and ED are expected,
-//! not booked.
+//! The mark is where programs go wrong: **RC is the reversal of a credit, money out; RD the
+//! reversal of a debit, money in** (`feeds.md` §1.3, proved by the balances of a real file); EC and
+//! ED are expected, not booked.
 
 use rust_decimal::Decimal;
 
@@ -31,23 +31,7 @@ pub(crate) fn statement_line(
 ) -> Result<Scanned<Entry>, String> {
     let value_text = text.get(..6).unwrap_or(text);
     let (value_on, mut remark) = mended_day(value_text, "value date")?;
-    let mut rest = &text[6..];
-    let mut booked_on = value_on;
-    if rest
-        .get(..4)
-        .is_some_and(|date| date.bytes().all(|b| b.is_ascii_digit()))
-    {
-        match nearest_day(&rest[..4], value_on) {
-            Some(day) => booked_on = day,
-            None => {
-                remark = Some(format!(
-                    "entry date {:?} is no day; the value date is taken",
-                    &rest[..4]
-                ));
-            }
-        }
-        rest = &rest[4..];
-    }
+    let (booked_on, rest) = entry_date(&text[6..], value_on, &mut remark);
     let (mark, rest) = Mark::read(rest.trim_start_matches(' '))?;
     // A funds code is the third letter of the currency and says nothing the balance does not.
     let rest = rest
@@ -90,6 +74,23 @@ pub(crate) fn statement_line(
         value: entry,
         remark,
     })
+}
+
+/// The entry date and the text behind it; without one, or with one that is no day, the value date.
+fn entry_date<'t>(text: &'t str, value_on: Day, remark: &mut Option<String>) -> (Day, &'t str) {
+    let date = text
+        .get(..4)
+        .filter(|date| date.bytes().all(|b| b.is_ascii_digit()));
+    let Some(date) = date else {
+        return (value_on, text);
+    };
+    let booked_on = nearest_day(date, value_on).unwrap_or_else(|| {
+        *remark = Some(format!(
+            "entry date {date:?} is no day; the value date is taken"
+        ));
+        value_on
+    });
+    (booked_on, &text[4..])
 }
 
 /// A balance and its currency, empty where the bank leaves it out.

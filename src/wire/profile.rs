@@ -1,11 +1,11 @@
 //! Column-mapping profiles: how a bank names the columns of its own CSV export.
 //!
-//! A profile is data (`profiles/*.toml`), so that a new bank needs no code: a list of header synonyms
-//! per canonical column, the words that mark footers, and the words for money in and out. The named
-//! profiles are tried in order; `generic`, with Chinese and English synonyms, is last.
+//! A profile is data (`profiles/*.toml`), so that a new bank needs no code: a list of header
+//! synonyms per canonical column, the words that mark footers, and the words for money in and out.
+//! The named profiles are tried in order; `generic`, with Chinese and English synonyms, is last.
 //!
-//! Perspective (`feeds.md` §1.4): on a bank's statement 贷 is money into the account; an export of an
-//! institution's own books is the mirror image and says so with `perspective = "books"`. It is a
+//! Perspective (`feeds.md` §1.4): on a bank's statement 贷 is money into the account; an export of
+//! an institution's own books is the mirror image and says so with `perspective = "books"`. It is a
 //! setting, never guessed; the running balance then confirms or refutes it.
 
 use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ pub(crate) struct Profile {
 }
 
 /// A header line bound to a profile: which cell holds which column.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Binding {
     pub(crate) profile: &'static Profile,
     pub(crate) delimiter: u8,
@@ -117,7 +117,7 @@ static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
 
 impl Profile {
     /// Reads a profile and brings its words into the form of [`key`].
-    fn parse(source: &str) -> Result<Profile, toml::de::Error> {
+    pub(crate) fn parse(source: &str) -> Result<Profile, toml::de::Error> {
         let mut profile: Profile = toml::from_str(source)?;
         let lists = [
             &mut profile.requires,
@@ -181,37 +181,45 @@ pub(crate) fn detect(text: &str) -> Option<Binding> {
 /// Binds a header line to the first profile that fits it.
 fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
     let header: Vec<String> = header.iter().map(|name| key(name)).collect();
-    PROFILES.iter().find_map(|profile| {
-        let present = |name: &String| header.contains(name);
-        let fits = profile.requires.iter().all(present) && !profile.excludes.iter().any(present);
-        if !fits {
-            return None;
-        }
-        let mut cells = BTreeMap::new();
-        for (column, synonyms) in &profile.columns {
-            let found: Vec<usize> = synonyms
-                .iter()
-                .filter_map(|synonym| header.iter().position(|name| name == synonym))
-                .collect();
-            let wanted = if *column == Column::Memo {
-                found.len()
-            } else {
-                found.len().min(1)
-            };
-            if wanted > 0 {
-                cells.insert(*column, found[..wanted].to_vec());
-            }
-        }
-        let binding = Binding {
-            header: 0..0,
-            header_line: 0,
-            profile,
-            delimiter,
-            cells,
+    PROFILES
+        .iter()
+        .find_map(|profile| bind_to(profile, &header, delimiter))
+}
+
+/// Binds a header, in the form of [`key`], to one profile.
+pub(crate) fn bind_to(
+    profile: &'static Profile,
+    header: &[String],
+    delimiter: u8,
+) -> Option<Binding> {
+    let present = |name: &String| header.contains(name);
+    if !profile.requires.iter().all(present) || profile.excludes.iter().any(present) {
+        return None;
+    }
+    let mut cells = BTreeMap::new();
+    for (column, synonyms) in &profile.columns {
+        let found = synonyms
+            .iter()
+            .filter_map(|synonym| header.iter().position(|name| name == synonym));
+        let wanted = if *column == Column::Memo {
+            header.len()
+        } else {
+            1
         };
-        let two_sided = binding.has(Column::MoneyIn) && binding.has(Column::MoneyOut);
-        (binding.has(Column::Date) && (binding.has(Column::Amount) || two_sided)).then_some(binding)
-    })
+        let found: Vec<usize> = found.take(wanted).collect();
+        if !found.is_empty() {
+            cells.insert(*column, found);
+        }
+    }
+    let binding = Binding {
+        profile,
+        delimiter,
+        header: 0..0,
+        header_line: 0,
+        cells,
+    };
+    let two_sided = binding.has(Column::MoneyIn) && binding.has(Column::MoneyOut);
+    (binding.has(Column::Date) && (binding.has(Column::Amount) || two_sided)).then_some(binding)
 }
 
 /// The cells of one line.

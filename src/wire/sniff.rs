@@ -10,9 +10,9 @@ const MT_SEARCH_LINES: usize = 200;
 
 /// The format of a statement file, `None` if it is none the product reads.
 ///
-/// camt is an XML file that names a camt.052/.053/.054 namespace or message element (ISO 20022); MT is a
-/// text with a SWIFT block `{1:` or a field such as `:20:` at the head of a line; a bank CSV has a header
-/// line that fits a profile.
+/// camt is an XML file that names a camt.052/.053/.054 namespace or message element (ISO 20022); MT
+/// is a text with a SWIFT block `{1:` or a field such as `:20:` at the head of a line; a bank CSV
+/// has a header line that fits a profile.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
     let head = decode_head(bytes, HEAD_BYTES);
     let text = head.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');

@@ -1,8 +1,8 @@
 //! Whether a statement proves itself: opening + Σ booked = closing, in exact decimals; whether the
 //! statements of one file follow each other; and what appears twice (`feeds.md` §4.6–4.8).
 //!
-//! Invariants: pending entries never count; a duplicate is named and kept, since two equal fees on one
-//! day are real; a break is named and never repaired.
+//! Invariants: pending entries never count; a duplicate is named and kept, since two equal fees on
+//! one day are real; a break is named and never repaired.
 //! Absent on purpose: a tolerance. A statement that is one cent off is off.
 
 use std::collections::HashMap;
@@ -46,7 +46,8 @@ pub fn verify(statement: &Statement) -> (Verdict, Vec<Defect>) {
     if total == Some(closing.amount) {
         return (Verdict::Balanced, defects);
     }
-    // The value-date basis (§4.7): an entry valued after the closing day is not in the closing balance.
+    // The value-date basis (§4.7): an entry valued after the closing day is not in the closing
+    // balance.
     let valued_by_then =
         |day: Day| move |e: &Entry| e.value_on.is_none_or(|value_on| value_on <= day);
     if let Some(day) = closing.day
@@ -59,8 +60,8 @@ pub fn verify(statement: &Statement) -> (Verdict, Vec<Defect>) {
 }
 
 /// Compares each statement with the one before it of the same account and currency, in the order of
-/// their days: a `GAP` where opening and previous closing differ, a `DUPLICATE` where one comes twice.
-/// The number is the statement's index.
+/// their days: a `GAP` where opening and previous closing differ, a `DUPLICATE` where one comes
+/// twice. The number is the statement's index.
 pub fn continuity(statements: &[Statement]) -> Vec<(usize, Defect)> {
     let mut accounts: Vec<Vec<usize>> = Vec::new();
     let mut index: HashMap<(Option<&str>, Option<&str>), usize> = HashMap::new();
@@ -130,7 +131,8 @@ fn unbalanced(opening: Decimal, total: Option<Decimal>, closing: Decimal) -> Def
         None => "more than can be counted".to_owned(),
     };
     let found = format!(
-        "opening {opening} and the booked entries give {total}, closing is {closing}: difference {difference}"
+        "opening {opening} and the booked entries give {total}, closing is {closing}: \
+         difference {difference}"
     );
     Defect::new(DefectCode::Unbalanced, found)
 }

@@ -1,8 +1,9 @@
 //! A guarded event reader over `quick-xml`: what a bank statement may be made of, and nothing else.
 //!
-//! Invariants (`feeds.md` §4.15): no DOCTYPE, no entity but the five predefined and numeric ones, at
-//! most [`DEPTH_MAX`] levels, [`ATTRIBUTES_MAX`] attributes, [`TOKEN_MAX_BYTES`] in a token or text;
-//! one root element, closed, with nothing but white space, comments and instructions around it.
+//! Invariants (`feeds.md` §4.15): no DOCTYPE, no entity but the five predefined and numeric ones,
+//! at most [`DEPTH_MAX`] levels, [`ATTRIBUTES_MAX`] attributes, [`TOKEN_MAX_BYTES`] in a token or
+//! text; one root element, closed, with nothing but white space, comments and instructions around
+//! it.
 //! Absent on purpose: a tree. Memory is one token, whatever the length of the file.
 
 use std::io::BufRead;

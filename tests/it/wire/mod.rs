@@ -12,8 +12,8 @@ use jintuo::base::DefectCode;
 use jintuo::wire::{Format, Inspection, Item, Verdict, inspect, parse, sniff, stream};
 use rust_decimal::Decimal;
 
-/// Rows of `expected.tsv` that differ from what the file's own balances say, with the reason. Each names
-/// the fields that differ, so that the other fields stay tested.
+/// Rows of `expected.tsv` that differ from what the file's own balances say, with the reason. Each
+/// names the fields that differ, so that the other fields stay tested.
 const EXCEPTIONS: [(&str, &[&str], &str); 4] = [
     (
         "mt940-wolph/ASNB__mt940.txt",
@@ -347,11 +347,11 @@ fn a_file_cut_anywhere_is_refused_or_has_fewer_entries_never_a_panic() {
     }
 }
 
-/// A million entries through the sink, so that memory and time show in a profile: entries are generated
-/// while they are read.
+/// Entries are made while they are read, so that only the reader's own memory is in play.
 #[test]
 fn a_long_camt_file_is_read_as_a_stream() {
-    let entry = "<Ntry><Amt Ccy=\"CNY\">1.01</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts></Ntry>";
+    let entry = "<Ntry><Amt Ccy=\"CNY\">1.01</Amt><CdtDbtInd>CRDT</CdtDbtInd>\
+                 <Sts><Cd>BOOK</Cd></Sts></Ntry>";
     let head =
         "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\"><BkToCstmrStmt><Stmt>";
     let repeated = std::io::Read::chain(
