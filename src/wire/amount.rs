@@ -5,20 +5,33 @@ use rust_decimal::Decimal;
 
 use crate::base::Day;
 
-/// The most digits an amount may have; ISO 20022 allows 18, SWIFT 15.
-const AMOUNT_MAX_DIGITS: usize = 24;
+/// The most digits before the point: SWIFT allows 15 in all, ISO 20022 13 beside 5 decimals. With
+/// both limits the sum of `ENTRIES_MAX` amounts still fits a `Decimal` exactly.
+const WHOLE_MAX_DIGITS: usize = 15;
+/// The most digits behind the point; ISO 20022 allows 5.
+const FRACTION_MAX_DIGITS: usize = 6;
 
 /// `digits[.digits]` without sign, exponent or separators (ISO 20022
-/// `ActiveOrHistoricCurrencyAndAmount`).
+/// `ActiveOrHistoricCurrencyAndAmount`); leading zeros do not count.
 pub(crate) fn plain(text: &str) -> Option<Decimal> {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let points = text.bytes().filter(|b| *b == b'.').count();
-    let clean = digits + points == text.len() && points <= 1;
-    let starts = text.as_bytes().first().is_some_and(u8::is_ascii_digit);
-    if !clean || !starts || digits > AMOUNT_MAX_DIGITS {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let fits = !whole.is_empty()
+        && digits(whole)
+        && digits(fraction)
+        && whole.trim_start_matches('0').len() <= WHOLE_MAX_DIGITS
+        && fraction.len() <= FRACTION_MAX_DIGITS;
+    if !fits {
         return None;
     }
-    Decimal::from_str_exact(text.strip_suffix('.').unwrap_or(text)).ok()
+    let figures = whole
+        .trim_start_matches('0')
+        .bytes()
+        .chain(fraction.bytes());
+    let value = figures.fold(0_i128, |value, figure| {
+        value * 10 + i128::from(figure - b'0')
+    });
+    Decimal::try_from_i128_with_scale(value, u32::try_from(fraction.len()).ok()?).ok()
 }
 
 /// `15d` of SWIFT: digits with a decimal comma; banks also leave the comma out.
@@ -159,6 +172,9 @@ mod tests {
             ],
             [None; 5]
         );
+        assert_eq!(plain("999999999999999.999"), Some(d("999999999999999.999")));
+        assert_eq!([plain("1000000000000000"), plain("0.0000001")], [None; 2]);
+        assert_eq!(comma("00000000000000001000,00"), Some(d("1000.00")));
         assert_eq!(comma("000000001000,00"), Some(d("1000.00")));
         assert_eq!(
             [comma("24,"), comma("500")],

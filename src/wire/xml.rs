@@ -133,6 +133,9 @@ impl<R: BufRead> XmlReader<R> {
             let found = format!("elements nest deeper than {DEPTH_MAX} (limit DEPTH_MAX)");
             return Err(self.defect(DefectCode::Forbidden, found));
         }
+        if tag.attributes_raw().is_empty() {
+            return Ok(());
+        }
         for (count, attribute) in tag.attributes().enumerate() {
             if count >= ATTRIBUTES_MAX {
                 let found = format!(
