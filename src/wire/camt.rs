@@ -128,6 +128,9 @@ impl Fold<'_, '_> {
             (Tag::Message, _) if self.format.is_none() => {
                 self.format = message_kind(&xml.name).map(str::to_owned);
             }
+            (Tag::Statement, [.., Tag::Message, _]) if self.open.is_some() => {
+                return Err(xml.defect(DefectCode::Malformed, "a statement stands inside another"));
+            }
             (Tag::Statement, [.., Tag::Message, _]) => {
                 let format = self.format.clone().unwrap_or_default();
                 let head = Statement {
@@ -292,6 +295,12 @@ mod tests {
             (amount.to_owned(), DefectCode::MissingValue),
             (side.to_owned(), DefectCode::MissingValue),
             (format!("<Amt>12..34</Amt>{side}"), DefectCode::BadAmount),
+            (format!("{amount}{amount}{side}"), DefectCode::Malformed),
+            (format!("{amount}{side}{side}"), DefectCode::Malformed),
+            (
+                "<BkToCstmrStmt><Stmt/></BkToCstmrStmt>".to_owned(),
+                DefectCode::Malformed,
+            ),
             (format!("<Amt>-5</Amt>{side}"), DefectCode::BadAmount),
             (
                 format!("{amount}<CdtDbtInd>CR</CdtDbtInd>"),

@@ -108,8 +108,14 @@ impl Open {
         use Tag::*;
         match path {
             [Tp, CdOrPrtry, Cd | Prtry] | [Tp, Cd | Prtry] => text.clone_into(&mut self.draft.kind),
-            [Amt] => self.draft.amount = Some(amount(text, "Bal/Amt", xml)?),
-            [CdtDbtInd] => self.draft.direction = Some(direction(text, "Bal/CdtDbtInd", xml)?),
+            [Amt] => once(&mut self.draft.amount, amount(text, "Bal/Amt", xml)?, xml)?,
+            [CdtDbtInd] => {
+                once(
+                    &mut self.draft.direction,
+                    direction(text, "Bal/CdtDbtInd", xml)?,
+                    xml,
+                )?;
+            }
             [Dt, Dt | DtTm] | [Dt] if !text.is_empty() => {
                 self.draft.day = Some(day(text, "Bal/Dt", xml)?);
             }
@@ -128,8 +134,14 @@ impl Open {
         let draft = &mut self.draft;
         match path {
             [NtryRef] => draft.entry_ref = some_text(text),
-            [Amt] => draft.amount = Some(amount(text, "Ntry/Amt", xml)?),
-            [CdtDbtInd] => draft.direction = Some(direction(text, "Ntry/CdtDbtInd", xml)?),
+            [Amt] => once(&mut draft.amount, amount(text, "Ntry/Amt", xml)?, xml)?,
+            [CdtDbtInd] => {
+                once(
+                    &mut draft.direction,
+                    direction(text, "Ntry/CdtDbtInd", xml)?,
+                    xml,
+                )?;
+            }
             [RvslInd] => draft.reversal = matches!(text, "true" | "1"),
             [Sts] | [Sts, Cd | Prtry] if !text.is_empty() => {
                 let booked = text == "BOOK";
@@ -319,6 +331,15 @@ fn signed(draft: &Draft, element: &str, xml: &XmlReader<impl BufRead>) -> Result
     let amount = draft.amount.ok_or_else(|| missing("Amt"))?;
     let credit = draft.direction.ok_or_else(|| missing("CdtDbtInd"))?;
     Ok(if credit { amount } else { -amount })
+}
+
+/// Sets a value that decides money: where it comes twice, no choice between the two is right.
+fn once<T>(slot: &mut Option<T>, value: T, xml: &XmlReader<impl BufRead>) -> Result<(), Defect> {
+    if slot.replace(value).is_some() {
+        let found = "an entry or balance has its amount or direction twice";
+        return Err(xml.defect(DefectCode::Malformed, found));
+    }
+    Ok(())
 }
 
 fn amount(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<Decimal, Defect> {

@@ -120,7 +120,8 @@ fn written(amounts: &[i64], opening: i64) -> [(Format, String); 3] {
     let side = |fen: i64| if fen < 0 { "DBIT" } else { "CRDT" };
     let bal = |kind: &str, fen: i64| {
         format!(
-            "<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy=\"CNY\">{}</Amt><CdtDbtInd>{}</CdtDbtInd></Bal>",
+            "<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy=\"CNY\">{}</Amt>\
+             <CdtDbtInd>{}</CdtDbtInd></Bal>",
             plain(fen),
             side(fen)
         )
