@@ -98,6 +98,11 @@ impl Preamble {
             };
             let name = key(name);
             let is = |keys: &[String]| keys.contains(&name);
+            // `账号：6217… 户名：…`: the next pair of the cell is no part of the value.
+            let value = match value.trim().split_once(char::is_whitespace) {
+                Some((first, rest)) if rest.contains([':', '：']) => first.to_owned(),
+                _ => value,
+            };
             let Some(value) = some_text(&value) else {
                 continue;
             };
@@ -117,6 +122,10 @@ impl Preamble {
 impl File {
     /// Reads all rows behind the header and gives the totals of the footer.
     fn rows(&mut self, text: &str) -> Result<Option<Declared>, Defect> {
+        if ends_in_quotes(text, self.binding.delimiter) {
+            let found = "the file ends inside a quoted cell";
+            return Err(Defect::new(DefectCode::Truncated, found));
+        }
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -136,12 +145,28 @@ impl File {
                 }
             }
             let line = self.binding.header_line + record.position().map_or(0, csv::Position::line);
+            self.check_quotes(&record, line)?;
             let cells: Vec<String> = record.iter().map(unwrap_cell).collect();
             match self.footer(&cells) {
                 Some(total) => totals = total.or(totals),
                 None => self.row(&cells, line)?,
             }
         }
+    }
+
+    /// A missing quotation mark makes one cell of many rows, which must not be lost in silence.
+    fn check_quotes(&self, record: &csv::StringRecord, line: u64) -> Result<(), Defect> {
+        let is_row = |text: &str| {
+            let cells = split(text, self.binding.delimiter);
+            self.one(&cells, Column::Date)
+                .is_some_and(|date| cell_day(&date).is_some())
+        };
+        let swallowed = |text: &str| text.contains('\n') && text.lines().skip(1).any(is_row);
+        if record.iter().any(swallowed) {
+            let found = "a quoted cell holds other rows: a quotation mark is missing";
+            return Err(Defect::new(DefectCode::Malformed, found).line(line));
+        }
+        Ok(())
     }
 
     /// Whether a row is blank or a footer, and the totals it declares.
@@ -448,6 +473,22 @@ impl Group {
     }
 }
 
+/// Whether a quoted cell is still open at the end of a text; a reader of CSV closes it in silence.
+fn ends_in_quotes(text: &str, delimiter: u8) -> bool {
+    let (mut quoted, mut at_start) = (false, true);
+    for byte in text.bytes() {
+        if quoted {
+            // A doubled mark closes and opens again, which leaves the state as it was.
+            quoted = byte != b'"';
+            at_start = !quoted;
+        } else {
+            quoted = byte == b'"' && at_start;
+            at_start = byte == delimiter || matches!(byte, b'\n' | b'\r');
+        }
+    }
+    quoted
+}
+
 /// A cell without padding, byte order mark, and the `="…"` that keeps spreadsheets from counting.
 fn unwrap_cell(text: &str) -> String {
     let text =
@@ -541,6 +582,33 @@ mod tests {
                 (0, code, Some(2))
             );
         }
+    }
+
+    #[test]
+    fn a_missing_quotation_mark_is_never_silent() {
+        let refusal = |rows: &str| {
+            let text = format!("日期,金额,摘要\n{rows}");
+            parse(Format::BankCsv, text.as_bytes())
+                .1
+                .first()
+                .map(|d| d.code)
+        };
+        assert_eq!(
+            refusal("2026-01-02,5,\"学\n2026-01-03,6,b\n"),
+            Some(DefectCode::Truncated)
+        );
+        let swallowed = "2026-01-02,5,\"学\n2026-01-03,6,b\n2026-01-04,7,\"c\n";
+        assert_eq!(refusal(swallowed), Some(DefectCode::Malformed));
+        assert_eq!(
+            refusal("2026-01-02,5,\"学\n费 \"\"三\"\"\"\n2026-01-03,6,5\" b\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_preamble_cell_of_several_pairs() {
+        let text = "账号：6217000 户名：某某 币种：美元\n日期,金额\n2026-01-02,5\n";
+        assert_eq!(one(text).0.account.as_deref(), Some("6217000"));
     }
 
     /// An institution's own books are the mirror image: 借 is money into the bank account.

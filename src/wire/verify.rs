@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 
+use super::pages::is_interim;
 use super::{Entry, EntryStatus, Statement, Verdict};
 use crate::base::{Day, Defect, DefectCode};
 
@@ -82,6 +83,10 @@ pub fn continuity(statements: &[Statement]) -> Vec<(usize, Defect)> {
                 .as_ref()
                 .and_then(|balance| balance.day)
         });
+        for (place, at) in group.iter().enumerate() {
+            let next = group.get(place + 1).map(|next| &statements[*next]);
+            defects.extend(missing_page(&statements[*at], next).map(|defect| (*at, defect)));
+        }
         for pair in group.windows(2) {
             let (before, after) = (&statements[pair[0]], &statements[pair[1]]);
             defects.extend(follow(before, after).map(|defect| (pair[1], defect)));
@@ -103,6 +108,21 @@ fn follow(before: &Statement, after: &Statement) -> Option<Defect> {
         let (opening, closing) = (opening.amount, closing.amount);
         let found = format!("opens with {opening}, the statement before it closed with {closing}");
         Defect::new(DefectCode::Gap, found)
+    })
+}
+
+/// A SWIFT page that closes with `:62M:` promises another that opens with `:60M:`.
+fn missing_page(page: &Statement, next: Option<&Statement>) -> Option<Defect> {
+    let promises = page
+        .closing
+        .as_ref()
+        .is_some_and(|closing| closing.kind == "62M");
+    let follows = next
+        .and_then(|next| next.opening.as_ref())
+        .is_some_and(is_interim);
+    (promises && !follows).then(|| {
+        let found = "the page closes with :62M:, the page after it is missing";
+        Defect::new(DefectCode::Gap, found).column(":62M:")
     })
 }
 
@@ -248,6 +268,22 @@ mod tests {
         let mut later = statement("1", &[("2", "2026-01-02"), ("9", "2026-01-02")], "3");
         later.entries[1].status = EntryStatus::Pending;
         assert_eq!(judge(&later).0, Verdict::Balanced);
+    }
+
+    #[test]
+    fn a_promised_page_is_missed() {
+        let mut page = statement("1", &[("2", "2026-01-02")], "3");
+        if let Some(closing) = &mut page.closing {
+            "62M".clone_into(&mut closing.kind);
+        }
+        let mut last = Statement {
+            opening: page.closing.clone(),
+            entries: vec![],
+            ..page.clone()
+        };
+        last.closing = balance("3", "2026-01-02");
+        assert_eq!(continuity(&[page.clone(), last]), []);
+        assert_eq!(continuity(&[page])[0].1.code, DefectCode::Gap);
     }
 
     #[test]
