@@ -81,11 +81,15 @@ pub enum EntryStatus {
 /// One entry of a statement. `amount` is signed: money in is positive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Whether it has reached the account.
     pub status: EntryStatus,
     /// Signed in the account's favour; a reversal already carries its own direction.
     pub amount: Decimal,
+    /// ISO 4217; empty where neither the entry nor its statement names one.
     pub currency: String,
+    /// The bank's booking day (`BookgDt`, the entry date of `:61:`); drives statements.
     pub booked_on: Option<Day>,
+    /// The day interest runs from (`ValDt`, the value date of `:61:`).
     pub value_on: Option<Day>,
     /// The reference the payer gave (camt `EndToEndId`, MT `:61:` customer reference), if any.
     pub customer_ref: Option<String>,
@@ -93,7 +97,9 @@ pub struct Entry {
     pub bank_ref: Option<String>,
     /// Bank transaction code or label, verbatim.
     pub code: Option<String>,
+    /// Name of the other side: debtor of money in, creditor of money out; none for a batch.
     pub counterparty: Option<String>,
+    /// Free text verbatim: `RmtInf/Ustrd` and `AddtlNtryInf`, `:86:`, the memo columns.
     pub memo: String,
     /// Marked as a reversal by the bank (`RvslInd`, `RC`/`RD`, 冲正).
     pub reversal: bool,
@@ -115,6 +121,7 @@ pub struct Balance {
 pub struct Statement {
     /// The format with its version, `camt.053.001.08`, `mt940`, `bank-csv:icbc`.
     pub format: String,
+    /// As the file writes it: IBAN or `Othr/Id`, `:25:`, a preamble line or column.
     pub account: Option<String>,
     pub currency: Option<String>,
     /// The bank's number or id of the statement.
