@@ -11,4 +11,6 @@ pub mod flag;
 pub mod report;
 pub mod intake;
 pub mod run;
+pub mod web;
+pub mod demo;
 pub mod cli;

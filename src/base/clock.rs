@@ -20,11 +20,17 @@ impl Clock {
 
     /// A clock that stands still.
     pub fn fixed(at: Instant, zone: Tz) -> Clock {
-        Clock { fixed: Some(at), zone }
+        Clock {
+            fixed: Some(at),
+            zone,
+        }
     }
 
     /// The current instant.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     pub fn now(&self) -> Instant {
         self.fixed.unwrap_or_else(Utc::now)
     }
@@ -36,6 +42,9 @@ impl Clock {
 
     /// An instant as the site's wall clock shows it, `2026-06-30 08:15`.
     pub fn wall(&self, at: Instant) -> String {
-        self.zone.from_utc_datetime(&at.naive_utc()).format("%Y-%m-%d %H:%M").to_string()
+        self.zone
+            .from_utc_datetime(&at.naive_utc())
+            .format("%Y-%m-%d %H:%M")
+            .to_string()
     }
 }

@@ -178,7 +178,11 @@ pub struct Defect {
 
 impl Defect {
     pub fn new(code: DefectCode, found: impl Into<String>) -> Defect {
-        Defect { code, place: Place::default(), found: found.into() }
+        Defect {
+            code,
+            place: Place::default(),
+            found: found.into(),
+        }
     }
 
     #[must_use]
@@ -223,20 +227,31 @@ mod tests {
     fn numbers_and_codes_are_unique_and_reversible() {
         for (i, code) in FlagCode::ALL.iter().enumerate() {
             assert_eq!(FlagCode::from_number(code.number()), Some(*code));
-            assert!(FlagCode::ALL[i + 1..].iter().all(|other| other.as_str() != code.as_str()));
+            assert!(
+                FlagCode::ALL[i + 1..]
+                    .iter()
+                    .all(|other| other.as_str() != code.as_str())
+            );
         }
         for (i, code) in DefectCode::ALL.iter().enumerate() {
             assert_eq!(DefectCode::from_number(code.number()), Some(*code));
-            assert!(DefectCode::ALL[i + 1..].iter().all(|other| other.as_str() != code.as_str()));
+            assert!(
+                DefectCode::ALL[i + 1..]
+                    .iter()
+                    .all(|other| other.as_str() != code.as_str())
+            );
         }
     }
 
     #[test]
     fn a_defect_reads_as_place_finding_and_remedy() {
-        let defect = Defect::new(DefectCode::BadAmount, "\"12a\" is not a whole number of fen")
-            .file("payments.csv")
-            .line(7)
-            .column("amount_fen");
+        let defect = Defect::new(
+            DefectCode::BadAmount,
+            "\"12a\" is not a whole number of fen",
+        )
+        .file("payments.csv")
+        .line(7)
+        .column("amount_fen");
         assert_eq!(
             defect.to_string(),
             "payments.csv: line 7: amount_fen: \"12a\" is not a whole number of fen [BAD_AMOUNT]; \

@@ -52,7 +52,9 @@ impl Day {
 
     /// Parses `YYYY-MM-DD` within [`Day::MIN`]..=[`Day::MAX`].
     pub fn parse_iso(text: &[u8]) -> Option<Day> {
-        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
+            return None;
+        };
         let digit = |b: &u8| b.is_ascii_digit().then(|| i32::from(b - b'0'));
         let year = digit(y1)? * 1000 + digit(y2)? * 100 + digit(y3)? * 10 + digit(y4)?;
         let month = digit(m1)? * 10 + digit(m2)?;
@@ -72,7 +74,9 @@ impl Day {
 
     /// The same day `months` calendar months later, clamped to the month's end: "3个月" is never 90 days.
     pub fn plus_months(self, months: u32) -> Day {
-        self.date().checked_add_months(Months::new(months)).map_or(self, Day::from_date)
+        self.date()
+            .checked_add_months(Months::new(months))
+            .map_or(self, Day::from_date)
     }
 
     /// Monday is 0.
@@ -90,7 +94,11 @@ impl Day {
 
     /// The next calendar day.
     pub fn next(self) -> Day {
-        Day::from_date(self.date().checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX))
+        Day::from_date(
+            self.date()
+                .checked_add_days(Days::new(1))
+                .unwrap_or(NaiveDate::MAX),
+        )
     }
 
     /// Every day from `self` to `last`, both included.
@@ -144,7 +152,9 @@ impl Serialize for Day {
 
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Day, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -161,8 +171,14 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_day() {
-        for text in ["2025-02-29", "2025-2-01", "20250201", "2025-13-01", "1969-12-31", "2100-01-01"]
-        {
+        for text in [
+            "2025-02-29",
+            "2025-2-01",
+            "20250201",
+            "2025-13-01",
+            "1969-12-31",
+            "2100-01-01",
+        ] {
             assert_eq!(Day::parse_iso(text.as_bytes()), None, "{text}");
         }
     }

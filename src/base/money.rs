@@ -48,8 +48,8 @@ impl Money {
     /// # Errors
     /// A text that is no plain decimal, or that has more than two decimals that are not zero.
     pub fn parse_yuan(text: &str) -> Result<Money, MoneyError> {
-        let decimal = Decimal::from_str(text.trim())
-            .map_err(|_| MoneyError::NotADecimal(text.to_owned()))?;
+        let decimal =
+            Decimal::from_str(text.trim()).map_err(|_| MoneyError::NotADecimal(text.to_owned()))?;
         Money::from_yuan(decimal)
     }
 
@@ -58,7 +58,9 @@ impl Money {
     /// # Errors
     /// A fraction of a fen, or an amount beyond 64 bits.
     pub fn from_yuan(yuan: Decimal) -> Result<Money, MoneyError> {
-        let fen = yuan.checked_mul(Decimal::ONE_HUNDRED).ok_or(MoneyError::Overflow)?;
+        let fen = yuan
+            .checked_mul(Decimal::ONE_HUNDRED)
+            .ok_or(MoneyError::Overflow)?;
         if !fen.fract().is_zero() {
             return Err(MoneyError::FractionOfFen(yuan.to_string()));
         }
@@ -146,7 +148,10 @@ pub struct Ratio {
 impl Ratio {
     /// The fraction, or `None` where the denominator is zero.
     pub fn new(numerator: i128, denominator: i128) -> Option<Ratio> {
-        (denominator > 0 && numerator >= 0).then_some(Ratio { numerator, denominator })
+        (denominator > 0 && numerator >= 0).then_some(Ratio {
+            numerator,
+            denominator,
+        })
     }
 
     /// Decimal fraction floored to four places, `0.7333`.
@@ -194,8 +199,9 @@ mod tests {
         let a = Money::from_fen(499_999);
         assert_eq!(a.share_floored(17, 48).fen(), 177_082);
         assert_eq!(a.share_floored(17, 60).fen(), 141_666);
-        let steps: i64 =
-            (1..=48).map(|k| a.share_floored(k, 48).fen() - a.share_floored(k - 1, 48).fen()).sum();
+        let steps: i64 = (1..=48)
+            .map(|k| a.share_floored(k, 48).fen() - a.share_floored(k - 1, 48).fen())
+            .sum();
         assert_eq!(steps, 499_999);
     }
 
@@ -203,7 +209,10 @@ mod tests {
     fn ratios_floor() {
         // domain.md §6.6: 110,000 of 150,000.
         let r = Ratio::new(110_000, 150_000).unwrap();
-        assert_eq!((r.to_fraction().as_str(), r.to_percent().as_str()), ("0.7333", "73.33"));
+        assert_eq!(
+            (r.to_fraction().as_str(), r.to_percent().as_str()),
+            ("0.7333", "73.33")
+        );
         assert_eq!(Ratio::new(99_999, 100_000).unwrap().to_percent(), "99.99");
         assert_eq!(Ratio::new(1, 0), None);
     }

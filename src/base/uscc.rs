@@ -4,7 +4,9 @@
 //! and an institution with a wrong code still holds families' money.
 
 const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
-const WEIGHTS: [u32; 17] = [1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28];
+const WEIGHTS: [u32; 17] = [
+    1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28,
+];
 
 /// Why a text is not a valid unified social credit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +27,10 @@ pub fn check_char(first17: &[u8]) -> Result<char, UsccError> {
     }
     let mut sum = 0_u32;
     for (i, byte) in first17.iter().enumerate() {
-        let value = ALPHABET.iter().position(|c| c == byte).ok_or(UsccError::Alphabet(i + 1))?;
+        let value = ALPHABET
+            .iter()
+            .position(|c| c == byte)
+            .ok_or(UsccError::Alphabet(i + 1))?;
         sum += u32::try_from(value).unwrap_or(0) * WEIGHTS[i];
     }
     Ok(char::from(ALPHABET[((31 - sum % 31) % 31) as usize]))
@@ -41,7 +46,11 @@ pub fn validate(code: &str) -> Result<(), UsccError> {
     if !ALPHABET.contains(&bytes[17]) {
         return Err(UsccError::Alphabet(18));
     }
-    if char::from(bytes[17]) == expected { Ok(()) } else { Err(UsccError::CheckDigit(expected)) }
+    if char::from(bytes[17]) == expected {
+        Ok(())
+    } else {
+        Err(UsccError::CheckDigit(expected))
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +70,10 @@ mod tests {
             assert_eq!(check_char(first17.as_bytes()), Ok(check), "{first17}");
             assert_eq!(validate(&format!("{first17}{check}")), Ok(()));
         }
-        assert_eq!(validate("91350100M000100Y44"), Err(UsccError::CheckDigit('3')));
+        assert_eq!(
+            validate("91350100M000100Y44"),
+            Err(UsccError::CheckDigit('3'))
+        );
         assert_eq!(validate("9135010OM000100Y43"), Err(UsccError::Alphabet(8)));
         assert_eq!(validate("91350100"), Err(UsccError::Length));
     }

@@ -1,0 +1,75 @@
+//! Pages of one statement: SWIFT closes a page with `:62M:` and opens the next with `:60M:`, camt closes
+//! and opens with `ITBD`.
+//!
+//! The parsers keep each page a statement of its own, since each page proves itself. A day, and the
+//! running number of an entry among its equals, belong to the whole: intake joins the pages first.
+//! Absent on purpose: joining pages that do not meet in one amount; [`super::continuity`] names those.
+
+use std::collections::HashMap;
+
+use super::{Balance, Statement};
+
+/// Joins pages that follow each other in the file, of one account and currency, where the first closes
+/// and the second opens with the same interim balance. Other statements pass unchanged, in order.
+pub fn join_pages(statements: Vec<Statement>) -> Vec<Statement> {
+    let mut joined: Vec<Statement> = Vec::with_capacity(statements.len());
+    let mut latest: HashMap<(Option<String>, Option<String>), usize> = HashMap::new();
+    for statement in statements {
+        let account = (statement.account.clone(), statement.currency.clone());
+        let before = latest.get(&account).copied();
+        match before.and_then(|at| joined.get_mut(at)) {
+            Some(first) if meets(first, &statement) => {
+                first.entries.extend(statement.entries);
+                first.closing = statement.closing;
+                first.period = first.period.zip(statement.period).map(|(a, b)| (a.0, b.1));
+            }
+            _ => {
+                latest.insert(account, joined.len());
+                joined.push(statement);
+            }
+        }
+    }
+    joined
+}
+
+/// Whether a balance stands between two pages.
+pub(crate) fn is_interim(balance: &Balance) -> bool {
+    matches!(balance.kind.as_str(), "60M" | "62M" | "ITBD")
+}
+
+fn meets(first: &Statement, second: &Statement) -> bool {
+    match (&first.closing, &second.opening) {
+        (Some(closing), Some(opening)) => {
+            is_interim(closing) && is_interim(opening) && closing.amount == opening.amount
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, daily_balances, parse};
+    use super::*;
+
+    #[test]
+    fn pages_of_interleaved_accounts_become_whole_days() {
+        let page = |account: &str, page: &str, opening: &str, amount: &str, closing: &str| {
+            format!(
+                ":20:S\n:25:{account}\n:28C:9/{page}\n:60{opening}\n\
+                 :61:2606040604C{amount},NTRF\n:62{closing}\n-\n"
+            )
+        };
+        let text = page("1", "1", "F:C260603CNY1,", "2", "M:C260604CNY3,")
+            + &page("2", "1", "F:C260603CNY1,", "2", "M:C260604CNY3,")
+            + &page("1", "2", "M:C260604CNY3,", "2", "F:C260604CNY5,")
+            + &page("2", "2", "M:C260604CNY4,", "2", "F:C260604CNY6,");
+        let (statements, defects) = parse(Format::Mt940, text.as_bytes());
+        assert_eq!((statements.len(), defects.len()), (4, 0));
+        let joined = join_pages(statements);
+        let counts: Vec<usize> = joined.iter().map(|s| s.entries.len()).collect();
+        assert_eq!(counts, [2, 1, 1]);
+        let days = daily_balances(&joined[0]).unwrap();
+        let fen: Vec<_> = days.iter().map(|(_, o, c)| (o.fen(), c.fen())).collect();
+        assert_eq!(fen, [(100, 500)]);
+    }
+}

@@ -1,0 +1,3 @@
+//! The one integration binary: boundaries tested from outside, with data.
+
+mod wire;
