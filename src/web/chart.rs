@@ -9,6 +9,7 @@ use crate::base::{Day, Ratio};
 use crate::report::TrendPoint;
 
 use super::format::{basis_points, percent};
+use super::site::Tier;
 
 /// The most points a chart draws; older ones are left out.
 const MAX_POINTS: usize = 400;
@@ -19,12 +20,12 @@ const MAX_STEPS: i64 = 5;
 const FULL_BP: i64 = 10_000;
 
 /// The drawing, in tenths of a unit.
-const WIDTH: i64 = 6_400;
-const HEIGHT: i64 = 3_300;
+const WIDTH: i64 = 5_600;
+const HEIGHT: i64 = 3_700;
 const LEFT: i64 = 480;
-const RIGHT: i64 = 5_060;
+const RIGHT: i64 = 4_230;
 const TOP: i64 = 160;
-const BOTTOM: i64 = 2_960;
+const BOTTOM: i64 = 3_360;
 const LABEL_GAP: i64 = 180;
 const DATE_GAP: i64 = 800;
 
@@ -273,10 +274,11 @@ impl Frame {
         name: &str,
         samples: &[Sample],
     ) -> Option<(&'static str, String, i64)> {
-        let ratio = samples.iter().rev().find_map(|(_, ratio, _)| *ratio)?;
+        let known = |(_, ratio, complete): &Sample| ratio.map(|r| (r, *complete));
+        let (ratio, complete) = samples.iter().rev().find_map(known)?;
         Some((
             class,
-            format!("{name} {}", percent(ratio)),
+            format!("{name} {}", rate(ratio, complete)),
             self.y(points_of(ratio)),
         ))
     }
@@ -290,7 +292,7 @@ fn mark(x: i64, y: i64, name: &str, day: Day, ratio: Ratio, complete: bool) -> M
         corner_x: tenths(x - 33),
         corner_y: tenths(y - 33),
         hollow: !complete,
-        text: format!("{name} {day} {}{note}", percent(ratio)),
+        text: format!("{name} {day} {}{note}", rate(ratio, complete)),
     }
 }
 
@@ -330,39 +332,44 @@ fn describe(scope: &str, city: &[Sample], lowest: &[Sample]) -> String {
     text
 }
 
-/// `X由 2025年7月31日 的 88.07% 升至 2026年6月30日 的 95.92%`.
+/// `X由2025年7月31日的 88.07% 升至2026年6月30日的 95.92%`.
 fn journey(name: &str, samples: &[Sample]) -> Option<String> {
     let mut known = samples
         .iter()
-        .filter_map(|(day, ratio, _)| ratio.map(|r| (*day, r)));
-    let (first_day, first) = known.next()?;
-    let Some((last_day, last)) = known.next_back() else {
-        return Some(format!(
-            "{name}在{}为 {}",
-            first_day.to_chinese(),
-            percent(first)
-        ));
+        .filter_map(|(day, ratio, complete)| ratio.map(|r| (*day, r, *complete)));
+    let (first_day, first, complete) = known.next()?;
+    let (from_day, from) = (first_day.to_chinese(), rate(first, complete));
+    let Some((last_day, last, complete)) = known.next_back() else {
+        return Some(format!("{name}在{from_day}为 {from}"));
     };
     let verb = match last.basis_points().cmp(&first.basis_points()) {
         std::cmp::Ordering::Less => "降至",
         std::cmp::Ordering::Equal => "持平于",
         std::cmp::Ordering::Greater => "升至",
     };
-    let (from, to) = (percent(first), percent(last));
-    Some(format!(
-        "{name}由{}的 {from} {verb}{}的 {to}",
-        first_day.to_chinese(),
-        last_day.to_chinese()
-    ))
+    let (to_day, to) = (last_day.to_chinese(), rate(last, complete));
+    Some(format!("{name}由{from_day}的 {from} {verb}{to_day}的 {to}"))
 }
 
 fn row(point: &TrendPoint) -> TrendRow {
-    let text = |ratio: Option<Ratio>| ratio.map_or_else(|| "—".to_owned(), percent);
+    let text = |ratio: Option<Ratio>| match ratio {
+        Some(ratio) => rate(ratio, point.complete),
+        None => "—".to_owned(),
+    };
     TrendRow {
         day: point.day.to_string(),
         coverage: text(point.coverage),
         lowest: text(point.lowest),
         complete: point.complete,
+    }
+}
+
+/// A rate as it may be shown: 100 % of incomplete data proves nothing.
+fn rate(ratio: Ratio, complete: bool) -> String {
+    if complete || ratio.basis_points() < i128::from(FULL_BP) {
+        percent(ratio)
+    } else {
+        Tier::Unknown.word().to_owned()
     }
 }
 
@@ -463,6 +470,23 @@ mod tests {
             trend.description,
             "全市资金覆盖率由2024年10月4日的 90.00% 升至2024年10月6日的 92.00%；\
              其中 2 个时点数据不全。"
+        );
+    }
+
+    #[test]
+    fn full_coverage_of_an_incomplete_day_is_not_printed() {
+        let points = [
+            point(0, Some(9_000), None, true),
+            point(1, Some(10_000), None, false),
+        ];
+        let trend = trend("全市", &points, 9_000).unwrap();
+        assert!(!trend.description.contains("100"), "{}", trend.description);
+        assert_eq!(trend.rows[0].coverage, "数据不全");
+        assert!(
+            trend
+                .labels
+                .iter()
+                .any(|label| label.text == "全市 数据不全")
         );
     }
 

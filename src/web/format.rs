@@ -107,14 +107,14 @@ pub(super) fn basis_points(points: i64) -> String {
     }
 }
 
-/// A change between two floored rates in percentage points, direction by shape and sign.
+/// A change between two floored rates in percentage points; arrows, since ▲ is a warning's mark.
 pub(super) fn change(from: Ratio, to: Ratio) -> String {
     let points = to.basis_points() - from.basis_points();
     let size = points.unsigned_abs();
     let (arrow, sign) = match points {
         0 => return "持平".to_owned(),
-        1.. => ("▲", "+"),
-        _ => ("▼", "−"),
+        1.. => ("↑", "+"),
+        _ => ("↓", "−"),
     };
     format!("{arrow} {sign}{}.{:02} 个百分点", size / 100, size % 100)
 }
@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn changes_carry_sign_and_shape() {
         let rate = |n| Ratio::new(n, 10_000).unwrap();
-        assert_eq!(change(rate(9_410), rate(9_592)), "▲ +1.82 个百分点");
-        assert_eq!(change(rate(9_592), rate(9_587)), "▼ −0.05 个百分点");
+        assert_eq!(change(rate(9_410), rate(9_592)), "↑ +1.82 个百分点");
+        assert_eq!(change(rate(9_592), rate(9_587)), "↓ −0.05 个百分点");
         assert_eq!(change(rate(9_592), rate(9_592)), "持平");
     }
 

@@ -12,6 +12,7 @@
 mod assets;
 mod chart;
 mod district;
+mod figures;
 mod format;
 mod message;
 mod overview;
@@ -19,6 +20,7 @@ mod parts;
 #[cfg(test)]
 mod sample;
 mod site;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -12,12 +12,11 @@ use crate::base::Money;
 use crate::report::{DistrictRow, Overview};
 
 use super::chart::{self, Trend};
+use super::figures::{Coverage, Kpi, kpis};
 use super::format::{basis_points, count, percent, tile_shortfall};
-use super::parts::{
-    Badge, Coverage, Filter, Foot, Freshness, InstitutionTable, Kpi, Layout, Sums, district_href,
-    kpis,
-};
+use super::parts::{Badge, Filter, Foot, Freshness, Layout, is_incomplete};
 use super::site::{Site, Tier};
+use super::table::{InstitutionTable, Sums, district_href};
 use super::{Asked, PageError};
 
 /// The largest tile grid the style sheet places, in columns and rows.
@@ -97,8 +96,8 @@ pub(super) fn render(site: &Site, asked: &Asked, overview: &Overview) -> Result<
     );
     kpis.push(alerts(overview));
     let (tiles, loose) = tiles(site, asked, &overview.districts);
-    let caption = format!(
-        "缺口机构（覆盖率升序，所列 {} 家 / 共 {} 家）",
+    let extent = format!(
+        "覆盖率升序，所列 {} 家 / 共 {} 家",
         overview.worst.len(),
         count(overview.worst_total)
     );
@@ -113,7 +112,7 @@ pub(super) fn render(site: &Site, asked: &Asked, overview: &Overview) -> Result<
         any_zone: overview.districts.iter().any(|d| d.is_zone),
         table: district_table(site, asked, overview),
         trend: chart::trend("全市", &overview.trend, site.thresholds.amber_bp),
-        institutions: InstitutionTable::new(site, asked, caption, true, &overview.worst),
+        institutions: InstitutionTable::new(site, asked, extent, true, &overview.worst),
         foot: Foot::new(site, run),
     };
     Ok(template.render()?)
@@ -126,8 +125,8 @@ fn alerts(overview: &Overview) -> Kpi {
         value: count(red.saturating_add(amber)),
         unit: format!("/ {} 家", count(overview.total.institutions)),
         badges: vec![
-            Badge::worded(Tier::Red, format!("红色 {}", count(red))),
-            Badge::worded(Tier::Amber, format!("黄色 {}", count(amber))),
+            Badge::counted(Tier::Red, "红色", red),
+            Badge::counted(Tier::Amber, "黄色", amber),
         ],
         ..Kpi::default()
     }
@@ -155,8 +154,8 @@ fn tile(site: &Site, asked: &Asked, district: &DistrictRow, place: String) -> Ti
     let coverage = Coverage::of_district(site, district, false);
     let short = district.uncovered > Money::ZERO;
     let note = match coverage.tier {
-        _ if short => format!("缺口 {} 万", tile_shortfall(district.uncovered)),
-        Tier::Unknown => "暂无法判定".to_owned(),
+        _ if short => format!("缺口 {}万", tile_shortfall(district.uncovered)),
+        Tier::Unknown => format!("{}家 无法判定", count(district.unknown_institutions)),
         Tier::NotApplicable => "未收预付费".to_owned(),
         _ if coverage.provisional => "暂计".to_owned(),
         tier => tier.word().to_owned(),
@@ -173,6 +172,8 @@ fn tile(site: &Site, asked: &Asked, district: &DistrictRow, place: String) -> Ti
         exact: format!("缺口 {} 元", district.uncovered),
         unknown: match district.unknown_institutions {
             0 => String::new(),
+            // The tile's large type says it already.
+            _ if coverage.tier == Tier::Unknown && !short => String::new(),
             n => count(n),
         },
     }
@@ -214,15 +215,15 @@ fn district_table(site: &Site, asked: &Asked, overview: &Overview) -> DistrictTa
         rows: overview
             .districts
             .iter()
-            .map(|d| district_line(site, asked, d))
+            .map(|d| district_line(site, asked, d, false))
             .collect(),
-        total: district_line(site, asked, &summed),
+        total: district_line(site, asked, &summed, is_incomplete(&overview.completeness)),
         differs: summed != overview.total,
     }
 }
 
-fn district_line(site: &Site, asked: &Asked, row: &DistrictRow) -> DistrictLine {
-    let coverage = Coverage::of_district(site, row, false);
+fn district_line(site: &Site, asked: &Asked, row: &DistrictRow, incomplete: bool) -> DistrictLine {
+    let coverage = Coverage::of_district(site, row, incomplete);
     let shown = if coverage.provisional && coverage.bar.is_some() {
         format!("{}（暂计）", coverage.text)
     } else {

@@ -191,8 +191,15 @@ fn institution(
     }
 }
 
-/// Ten institutions of trouble, the worst first.
+/// Nine institutions of trouble, the worst first.
 fn worst(districts: &[DistrictRow]) -> Vec<InstitutionRow> {
+    let mut rows = troubled(districts);
+    let coverage = |row: &InstitutionRow| row.coverage.map(Ratio::basis_points);
+    rows.sort_by_key(|row| (row.status == Status::Unknown, coverage(row)));
+    rows
+}
+
+fn troubled(districts: &[DistrictRow]) -> Vec<InstitutionRow> {
     use {FlagCode::*, Severity::*};
     let of = |i: usize| &districts[i % districts.len()];
     vec![
@@ -333,6 +340,12 @@ pub(super) fn complete_overview() -> Overview {
     }
 }
 
+fn district_trend(district: &DistrictRow) -> Vec<TrendPoint> {
+    let mut points = trend(district.amount_coverage, false);
+    points.last_mut().expect("twelve points").complete = district.unknown_institutions == 0;
+    points
+}
+
 pub(super) fn district_page(id: &str) -> Option<DistrictPage> {
     let district = districts().into_iter().find(|d| d.district_id == id)?;
     let institutions = worst(std::slice::from_ref(&district));
@@ -348,9 +361,9 @@ pub(super) fn district_page(id: &str) -> Option<DistrictPage> {
             institutions_unknown: unknown,
             ..complete_data()
         },
-        trend: trend(district.amount_coverage, false),
+        trend: district_trend(&district),
         institutions,
-        findings_total: i64::try_from(findings.len()).expect("few"),
+        findings_total: district.red_flags + district.amber_flags,
         findings,
         days: vec![as_of()],
         district,
