@@ -156,7 +156,7 @@ fn tile(site: &Site, asked: &Asked, district: &DistrictRow, place: String) -> Ti
     let note = match coverage.tier {
         _ if short => format!("缺口 {}万", tile_shortfall(district.uncovered)),
         Tier::Unknown => format!("{}家 无法判定", count(district.unknown_institutions)),
-        Tier::NotApplicable => "未收预付费".to_owned(),
+        Tier::NotApplicable => format!("{} 家机构", count(district.institutions)),
         _ if coverage.provisional => "暂计".to_owned(),
         tier => tier.word().to_owned(),
     };

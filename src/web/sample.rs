@@ -340,6 +340,29 @@ pub(super) fn complete_overview() -> Overview {
     }
 }
 
+/// A city of three districts on its first day: two want one tile, one requires nothing and has no
+/// tile, and the rows do not add up to the city's figures.
+pub(super) fn small_city() -> Overview {
+    let mut districts: Vec<_> = districts().into_iter().take(3).collect();
+    districts[1].tile = districts[0].tile;
+    let last = &mut districts[2];
+    (last.tile, last.amount_coverage, last.custody_rate) = (Some((13, 1)), None, None);
+    (last.required, last.held, last.uncovered) = (Money::ZERO, Money::ZERO, Money::ZERO);
+    let mut total = total(&districts);
+    total.held = Money::from_fen(total.held.fen() + 1);
+    Overview {
+        completeness: complete_data(),
+        total,
+        districts,
+        trend: Vec::new(),
+        worst: Vec::new(),
+        worst_total: 0,
+        red_institutions: 0,
+        amber_institutions: 0,
+        ..overview()
+    }
+}
+
 fn district_trend(district: &DistrictRow) -> Vec<TrendPoint> {
     let mut points = trend(district.amount_coverage, false);
     points.last_mut().expect("twelve points").complete = district.unknown_institutions == 0;
@@ -375,6 +398,8 @@ pub(super) fn district_page(id: &str) -> Option<DistrictPage> {
 pub(super) enum SampleSource {
     City,
     Complete,
+    /// Another city: see [`small_city`].
+    Small,
     Empty,
     Broken,
 }
@@ -388,7 +413,9 @@ impl SampleSource {
         let of_day = wanted.is_none_or(|day| day == as_of());
         Box::pin(async move {
             match self {
-                SampleSource::City | SampleSource::Complete => Ok(value.filter(|_| of_day)),
+                SampleSource::City | SampleSource::Complete | SampleSource::Small => {
+                    Ok(value.filter(|_| of_day))
+                }
                 SampleSource::Empty => Ok(None),
                 SampleSource::Broken => Err(PageError::new("the disk of 10.0.0.7 is full")),
             }
@@ -398,6 +425,9 @@ impl SampleSource {
 
 impl PageSource for SampleSource {
     fn overview(&self, as_of: Option<Day>) -> BoxFuture<'_, Result<Option<Overview>, PageError>> {
+        if *self == SampleSource::Small {
+            return self.answer(as_of, Some(small_city()));
+        }
         let value = if *self == SampleSource::Complete {
             complete_overview()
         } else {

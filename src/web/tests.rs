@@ -319,6 +319,39 @@ async fn the_style_sheet_is_found_and_kept_for_ever() {
     assert_eq!(answer.body, super::assets::CSS);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_city_loses_no_district_and_hides_no_difference() {
+    let body = ask(SampleSource::Small, "/").await.body;
+    assert_eq!(body.matches("<a class=\"tile ").count(), 3);
+    let loose = body
+        .split("<ol class=\"tiles loose\"")
+        .nth(1)
+        .expect("districts without a tile");
+    assert_eq!(
+        loose
+            .split("</ol>")
+            .next()
+            .unwrap()
+            .matches("<a class=\"tile ")
+            .count(),
+        2
+    );
+    let nothing = body
+        .split("<li")
+        .find(|li| li.contains("<b>惠济区</b>"))
+        .unwrap();
+    assert!(
+        nothing.contains("tile none") && nothing.contains("无应托管额"),
+        "{nothing}"
+    );
+    assert!(
+        body.contains("合计不符"),
+        "one fen lies between the rows and the city"
+    );
+    assert!(body.contains("还没有可画的走势") && body.contains("没有这样的机构"));
+    assert!(body.contains("badge none\"><span aria-hidden=\"true\">◆</span> 红色 0"));
+}
+
 #[test]
 fn the_style_sheet_places_every_tile_and_needs_no_new_browser() {
     for side in 1..=12 {
