@@ -1,0 +1,168 @@
+//! Pages without figures: nothing here yet, not found, not understood, not possible now.
+//!
+//! Invariants: each says what happened and what to type or run next; what was typed is shown back
+//! shortened and escaped; causes stay in the log.
+
+use askama::Template;
+use axum::http::StatusCode;
+
+use crate::base::Day;
+
+use super::format::Unit;
+use super::parts::{Filter, Layout};
+use super::site::Site;
+use super::{Asked, PageError};
+
+/// The most characters of a wrong input that are shown back.
+const MAX_ECHO_CHARS: usize = 40;
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum Problem {
+    BadDay(String),
+    BadUnit(String),
+    BadQuery,
+    /// No completed run: of the day, or at all.
+    NoRun(Option<Day>),
+    NoDistrict {
+        id: String,
+        as_of: Option<Day>,
+    },
+    NoSuchPage,
+    MethodNotAllowed,
+    Failed(PageError),
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Problem {
+        Problem::Failed(error)
+    }
+}
+
+impl Problem {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Problem::BadDay(_) | Problem::BadUnit(_) | Problem::BadQuery => StatusCode::BAD_REQUEST,
+            Problem::NoRun(None) => StatusCode::OK,
+            Problem::NoRun(Some(_)) | Problem::NoDistrict { .. } | Problem::NoSuchPage => {
+                StatusCode::NOT_FOUND
+            }
+            Problem::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Problem::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message {
+    page: Layout,
+    heading: &'static str,
+    lead: String,
+    steps: Vec<Step>,
+    filter: Option<Filter>,
+}
+
+/// One thing to do, with a command or example to copy.
+struct Step {
+    text: &'static str,
+    code: &'static str,
+}
+
+pub(super) fn render(site: &Site, problem: &Problem) -> Result<String, PageError> {
+    let (heading, lead) = words(problem);
+    let asked = Asked::default();
+    let offers_day = matches!(
+        problem,
+        Problem::BadDay(_) | Problem::BadUnit(_) | Problem::BadQuery | Problem::NoRun(Some(_))
+    );
+    let template = Message {
+        page: Layout::new(site, &asked, format!("{heading} {}", site.city), false),
+        heading,
+        lead,
+        steps: steps(problem),
+        filter: offers_day.then(|| Filter::new("/".to_owned(), &asked, None, &[])),
+    };
+    Ok(template.render()?)
+}
+
+fn words(problem: &Problem) -> (&'static str, String) {
+    match problem {
+        Problem::BadDay(text) => (
+            "日期无法识别",
+            format!("截至日期“{}”不是有效日期。", echo(text)),
+        ),
+        Problem::BadUnit(text) => (
+            "单位无法识别",
+            format!("单位“{}”不在可选范围内。", echo(text)),
+        ),
+        Problem::BadQuery => (
+            "网址参数无法识别",
+            "网址中的参数重复或编码有误。".to_owned(),
+        ),
+        Problem::NoRun(None) => (
+            "尚无已完成的对账批次",
+            "账本中还没有跑完的对账批次，所以没有可以展示的数字。请由运维人员依次执行：".to_owned(),
+        ),
+        Problem::NoRun(Some(day)) => (
+            "该日没有已完成的批次",
+            format!("{}没有已完成的对账批次。", day.to_chinese()),
+        ),
+        Problem::NoDistrict { id, as_of } => {
+            let day = as_of.map_or_else(|| "最近批次".to_owned(), Day::to_chinese);
+            let lead = format!(
+                "{day}中没有代码为“{}”的区县，或该日没有已完成的批次。",
+                echo(id)
+            );
+            ("找不到这个区县", lead)
+        }
+        Problem::NoSuchPage => ("找不到这个页面", "网址可能输错，或页面已移动。".to_owned()),
+        Problem::MethodNotAllowed => ("不支持的请求", "本页面只能查看，不能提交。".to_owned()),
+        Problem::Failed(_) => (
+            "暂时读不到数据",
+            "数据没有丢失，只是现在读不到。请稍后刷新；若一直如此，请联系运维人员查看日志。"
+                .to_owned(),
+        ),
+    }
+}
+
+fn steps(problem: &Problem) -> Vec<Step> {
+    let step = |text, code| Step { text, code };
+    match problem {
+        Problem::BadDay(_) | Problem::BadQuery => vec![
+            step(
+                "请按 年-月-日 输入四位年、两位月、两位日，例如：",
+                "2026-06-30",
+            ),
+            step("留空则显示最近一个已完成的批次。", ""),
+        ],
+        Problem::BadUnit(_) => Unit::ALL
+            .map(|unit| step(unit.chinese(), unit.param()))
+            .into_iter()
+            .collect(),
+        Problem::NoRun(None) => vec![
+            step("导入机构、合同与银行对账单：", "jintuo import 目录或文件"),
+            step("对某一日对账：", "jintuo reconcile --as-of 2026-06-30"),
+            step("刷新本页。只想先看看样子，可以用示例数据：", "jintuo demo"),
+        ],
+        Problem::NoRun(Some(_)) => vec![
+            step("换一个日期，或留空显示最近的批次；", ""),
+            step(
+                "也可以由运维人员补跑该日：",
+                "jintuo reconcile --as-of 日期",
+            ),
+        ],
+        Problem::NoDistrict { .. } | Problem::NoSuchPage | Problem::MethodNotAllowed => {
+            vec![step("请从总览重新进入。", "")]
+        }
+        Problem::Failed(_) => Vec::new(),
+    }
+}
+
+fn echo(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_ECHO_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
