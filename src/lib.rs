@@ -1,3 +1,4 @@
 pub mod base;
+pub mod demo;
 pub mod wire;
 pub mod report;
