@@ -1,8 +1,9 @@
 //! Money of one institution: fees through channels into the account, refunds and releases out of it.
 //!
 //! Invariants: money moves on business days only; a release never exceeds confirmed earned value
-//! less channel fees, nor the excess of the account over what families are owed, unless an act of
-//! [`super::acts`] says so; a refund is executed on the day it is reported.
+//! less channel fees unless an act of [`super::acts`] says so, nor the excess of the account over
+//! what families are owed unless the institution has an act to play: its bank pays into a shortage,
+//! so that the shortage does not heal by itself; a refund is executed on the day it is reported.
 
 use crate::base::{Day, FlagCode};
 
@@ -359,7 +360,12 @@ impl Life<'_> {
         if !custody || i % RELEASE_EVERY != self.institution.number % RELEASE_EVERY {
             return;
         }
-        let mut budget = self.balance(i) - self.unidentified - self.required();
+        let held = self.balance(i) - self.unidentified;
+        let mut budget = if self.institution.acts.is_empty() {
+            held - self.required()
+        } else {
+            held
+        };
         if self.institution.by_order {
             for index in 0..self.contracts.len() {
                 let amount = (self.releasable(index) - self.contracts[index].released).min(budget);

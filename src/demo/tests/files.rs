@@ -9,10 +9,11 @@ use crate::base::{FlagCode, Money};
 use crate::demo::books::Bank;
 use crate::demo::{World, banks, build, simulate};
 
-/// A statement as a reader finds it in a file: account, opening and closing, reference and amount.
+/// A statement as a reader finds it in a file: account, day, balances, references with amounts.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     account: String,
+    day: String,
     opening: i64,
     closing: i64,
     lines: Vec<(String, i64)>,
@@ -60,6 +61,7 @@ fn read_camt(text: &str) -> Vec<Read> {
         let account = tag(tag(statement, "Othr"), "Id").to_owned();
         found.push(Read {
             account,
+            day: between(statement, "<FrDtTm>", "T").unwrap().0.to_owned(),
             opening: balances[0],
             closing: balances[1],
             lines,
@@ -81,7 +83,7 @@ fn read_swift(text: &str) -> Vec<Read> {
     let mut found = Vec::new();
     for message in text.split("\r\n-\r\n").filter(|m| !m.is_empty()) {
         let field = |name: &str| message.lines().find_map(|l| l.strip_prefix(name)).unwrap();
-        let mut lines = Vec::new();
+        let (closing, mut lines) = (field(":62F:"), Vec::new());
         for line in message.lines().filter_map(|l| l.strip_prefix(":61:")) {
             let (head, tail) = line[11..].split_once('N').unwrap();
             let sign = if line.as_bytes()[10] == b'D' { -1 } else { 1 };
@@ -91,8 +93,9 @@ fn read_swift(text: &str) -> Vec<Read> {
         }
         found.push(Read {
             account: field(":25:").to_owned(),
+            day: format!("20{}-{}-{}", &closing[1..3], &closing[3..5], &closing[5..7]),
             opening: balance(field(":60F:")),
-            closing: balance(field(":62F:")),
+            closing: balance(closing),
             lines,
         });
     }
@@ -128,6 +131,7 @@ fn read_export(bytes: &[u8]) -> Read {
     };
     Read {
         account: preamble("账号,").unwrap().to_owned(),
+        day: preamble("截止日期,").unwrap().to_owned(),
         opening,
         closing,
         lines,
@@ -148,6 +152,7 @@ fn booked(world: &World, book: usize, i: usize) -> Read {
     let (opening, closing) = (statement.opening, statement.closing);
     Read {
         account: statement.book.account_id.clone(),
+        day: statement.day.to_string(),
         opening,
         closing,
         lines,
@@ -240,6 +245,7 @@ fn canonical_rows_say_what_the_books_say() {
             let (opening, closing) = (opening.parse().unwrap(), closing.parse().unwrap());
             let read = Read {
                 account: account.clone(),
+                day: date.clone(),
                 opening,
                 closing,
                 lines: Vec::new(),

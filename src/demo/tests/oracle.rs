@@ -266,7 +266,10 @@ fn the_city_has_the_shape_of_the_play() {
             .iter()
             .map(|(have, need)| have * 10_000 / need)
             .collect();
-        eprintln!("seed {seed}: {points:?}");
+        eprintln!(
+            "seed {seed}: {points:?} {:?}",
+            sums.map(|s| s.1 / 1_000_000)
+        );
         assert!(points.iter().any(|p| *p < 9_000), "seed {seed}: {points:?}");
         assert!(points.contains(&10_000), "seed {seed}: {points:?}");
         let short = points.iter().filter(|p| **p < 9_500).count();
