@@ -21,7 +21,8 @@ const FIRST_BATCH_INDEX: usize = 5;
 const RELEASED_PERMILLE: (i64, i64, i64) = (1000, 940, 400);
 /// A release below this is left for the next week, in fen.
 const LEAST_RELEASE_FEN: i64 = 2_000;
-/// Business days between releases.
+/// Business days between releases; where there is an act to play every lesson is released at once
+/// (一课一消), so that what is missing is not hidden by a week's earnings.
 const RELEASE_EVERY: usize = 5;
 /// Refunds per institution and business day, in thousandths.
 const REFUND_PERMILLE: i64 = 14;
@@ -355,13 +356,19 @@ impl Life<'_> {
         self.contracts[index].closed = true;
     }
 
-    pub(super) fn release_weekly(&mut self, i: usize) {
+    pub(super) fn release_earned(&mut self, i: usize) {
         let custody = matches!(self.institution.mode, Mode::Bank | Mode::Hybrid);
-        if !custody || i % RELEASE_EVERY != self.institution.number % RELEASE_EVERY {
+        let troubled = !self.institution.acts.is_empty();
+        let every = if troubled && !self.institution.thrifty {
+            1
+        } else {
+            RELEASE_EVERY
+        };
+        if !custody || i % every != self.institution.number % every {
             return;
         }
         let held = self.balance(i) - self.unidentified;
-        let mut budget = if self.institution.acts.is_empty() {
+        let mut budget = if !troubled {
             held - self.required()
         } else {
             held

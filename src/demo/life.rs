@@ -215,7 +215,7 @@ impl<'a> Life<'a> {
         self.confirm(i);
         if self.account.is_some() {
             self.refund_sometimes(i);
-            self.release_weekly(i);
+            self.release_earned(i);
         }
         self.observe(i);
     }

@@ -135,7 +135,7 @@ pub(super) const PLAY: &[(usize, Role)] = &[
         9,
         Acts(Host::Canonical, &[(36, CreditedTwice), (88, NeverBanked)]),
     ),
-    (10, Acts(Host::Large, &[(60, Drain(300, 2))])),
+    (10, Acts(Host::Large, &[(60, Drain(240, 2))])),
     (10, Silent(Bank::Swift, 72, Silence::Late(1))),
     (11, Acts(Host::ByOrder, &[(85, Premature)])),
     (12, Acts(Host::Thrifty, &[(82, NeverBanked)])),

@@ -23,7 +23,7 @@ fn message(statement: &Statement<'_>) -> String {
     } = statement;
     let today = short(*day);
     let mut lines = vec![
-        format!(":20:ST{today}{number:04}"),
+        format!(":20:{today}{}", tail(&book.account_id)),
         format!(":25:{}", book.account_id),
         format!(":28C:{number:05}/001"),
         format!(
@@ -54,6 +54,13 @@ fn message(statement: &Statement<'_>) -> String {
 
 fn side(fen: i64) -> char {
     if fen < 0 { 'D' } else { 'C' }
+}
+
+/// The last eight digits tell the simulator's accounts apart; with the day they fit `:20:`.
+fn tail(account: &str) -> &str {
+    account
+        .get(account.len().saturating_sub(8)..)
+        .unwrap_or(account)
 }
 
 /// `YYMMDD`.

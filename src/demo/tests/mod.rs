@@ -1,5 +1,6 @@
 //! The simulator judged: bytes by bytes, files by readers of their own, the truth by the rows.
 
+mod facts;
 mod files;
 mod oracle;
 
@@ -171,4 +172,34 @@ fn planted_subjects_exist_and_cures_follow() {
     let last = world.calendar.day(world.calendar.len() - 1);
     let silent = |p: &&Planted| p.code == FlagCode::FeedMissing && p.day == last;
     assert_eq!(world.planted.iter().filter(silent).count(), 1);
+}
+
+#[test]
+fn ids_are_unique_and_fit_a_swift_field() {
+    let world = build(&plan(3)).unwrap();
+    let mut seen = BTreeSet::new();
+    let mut fresh = |id: &String| {
+        assert!(id.len() <= 16 && id != "NONREF", "{id}");
+        assert!(seen.insert(id.clone()), "{id} is used twice");
+    };
+    for day in &world.days {
+        day.orders.iter().for_each(|r| fresh(&r.order_id));
+        day.payments.iter().for_each(|r| fresh(&r.payment_id));
+        day.refunds.iter().for_each(|r| fresh(&r.refund_id));
+        day.releases.iter().for_each(|r| fresh(&r.release_id));
+        day.settlements.iter().for_each(|r| fresh(&r.batch_no));
+    }
+    for owned in &world.accounts {
+        let entries = owned.book.days.iter().flatten();
+        entries.for_each(|e| fresh(&e.id));
+    }
+    let numbers: BTreeSet<_> = world.accounts.iter().map(|a| &a.book.account_id).collect();
+    assert_eq!(numbers.len(), world.accounts.len());
+    let names: BTreeSet<_> = world.institutions.iter().map(|i| &i.name).collect();
+    assert_eq!(names.len(), world.institutions.len());
+    let wrong = world
+        .institutions
+        .iter()
+        .filter(|i| crate::base::uscc::validate(&i.uscc).is_err());
+    assert_eq!(wrong.count(), 1);
 }
