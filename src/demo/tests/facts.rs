@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan;
 use crate::base::FlagCode;
-use crate::demo::books::Label;
+use crate::demo::books::{Entry, Label};
 use crate::demo::trouble::Standing;
 use crate::demo::{World, build};
 
@@ -18,30 +18,36 @@ struct Fee {
     window_end: usize,
 }
 
-fn facts(world: &World) -> BTreeSet<Fact> {
-    let mut found = BTreeSet::new();
-    let mut fees: BTreeMap<String, Fee> = BTreeMap::new();
-    let mut orders_of_money_out: BTreeMap<String, i64> = BTreeMap::new();
-    let mut batches: BTreeMap<String, i64> = BTreeMap::new();
+/// What the institutions reported, by the reference the bank should show.
+#[derive(Default)]
+struct Expected {
+    fees: BTreeMap<String, Fee>,
+    batches: BTreeMap<String, i64>,
+    money_out: BTreeMap<String, i64>,
+    credited: BTreeSet<String>,
+}
+
+fn expected(world: &World, found: &mut BTreeSet<Fact>) -> Expected {
+    let mut expected = Expected::default();
     for day in &world.days {
         for row in &day.payments {
-            let window_end = world.calendar.window_end(row.paid_on);
-            let fee = Fee {
-                id: row.payment_id.clone(),
-                amount: row.amount_fen,
-                window_end,
-            };
-            if fees.contains_key(&row.reference) {
-                found.insert((FlagCode::DuplicateReport, fee.id, fee.amount));
+            let (id, amount) = (row.payment_id.clone(), row.amount_fen);
+            if expected.fees.contains_key(&row.reference) {
+                found.insert((FlagCode::DuplicateReport, id, amount));
             } else {
-                fees.insert(row.reference.clone(), fee);
+                let window_end = world.calendar.window_end(row.paid_on);
+                let fee = Fee {
+                    id,
+                    amount,
+                    window_end,
+                };
+                expected.fees.insert(row.reference.clone(), fee);
             }
         }
-        batches.extend(
-            day.settlements
-                .iter()
-                .map(|s| (s.batch_no.clone(), s.net_fen)),
-        );
+        let batches = day.settlements.iter();
+        expected
+            .batches
+            .extend(batches.map(|s| (s.batch_no.clone(), s.net_fen)));
         let refunds = day
             .refunds
             .iter()
@@ -50,48 +56,56 @@ fn facts(world: &World) -> BTreeSet<Fact> {
             .releases
             .iter()
             .map(|r| (r.release_id.clone(), r.amount_fen));
-        orders_of_money_out.extend(refunds.chain(releases));
+        expected.money_out.extend(refunds.chain(releases));
     }
-    let mut credited = BTreeSet::new();
+    expected
+}
+
+/// What a line of business day `i` gives away, if anything.
+fn judge(expected: &mut Expected, i: usize, entry: &Entry) -> Option<Fact> {
+    let (id, amount, reference) = (entry.id.clone(), entry.amount, &entry.reference);
+    if entry.label == Label::Debit {
+        let authorised = expected.money_out.remove(reference) == Some(-amount);
+        return (!authorised).then_some((FlagCode::UnauthorisedDebit, id, -amount));
+    }
+    if entry.label == Label::Settlement {
+        assert_eq!(expected.batches.remove(reference), Some(amount), "{id}");
+        return None;
+    }
+    let Some(fee) = expected.fees.get(reference) else {
+        return Some((FlagCode::UnmatchedCredit, id, amount));
+    };
+    if !expected.credited.insert(reference.clone()) {
+        Some((FlagCode::DuplicateCredit, id, amount))
+    } else if fee.amount != amount {
+        Some((
+            FlagCode::AmountMismatch,
+            fee.id.clone(),
+            amount - fee.amount,
+        ))
+    } else if i > fee.window_end {
+        Some((FlagCode::LateCredit, fee.id.clone(), amount))
+    } else {
+        None
+    }
+}
+
+fn facts(world: &World) -> BTreeSet<Fact> {
+    let mut found = BTreeSet::new();
+    let mut expected = expected(world, &mut found);
     for book in world.accounts.iter().map(|a| &a.book) {
-        for (i, entry) in book
-            .days
-            .iter()
-            .enumerate()
-            .flat_map(|(i, d)| d.iter().map(move |e| (i, e)))
-        {
-            let (id, amount) = (entry.id.clone(), entry.amount);
-            match (entry.label, fees.get(&entry.reference)) {
-                (Label::Debit, _) => {
-                    if orders_of_money_out.remove(&entry.reference) != Some(-amount) {
-                        found.insert((FlagCode::UnauthorisedDebit, id, -amount));
-                    }
-                }
-                (Label::Settlement, _) => {
-                    assert_eq!(batches.remove(&entry.reference), Some(amount), "{id}");
-                }
-                (Label::Transfer, None) => {
-                    found.insert((FlagCode::UnmatchedCredit, id, amount));
-                }
-                (Label::Transfer, Some(_)) if !credited.insert(entry.reference.clone()) => {
-                    found.insert((FlagCode::DuplicateCredit, id, amount));
-                }
-                (Label::Transfer, Some(fee)) if fee.amount != amount => {
-                    let difference = amount - fee.amount;
-                    found.insert((FlagCode::AmountMismatch, fee.id.clone(), difference));
-                }
-                (Label::Transfer, Some(fee)) if i > fee.window_end => {
-                    found.insert((FlagCode::LateCredit, fee.id.clone(), amount));
-                }
-                (Label::Transfer, Some(_)) => {}
-            }
+        for (i, day) in book.days.iter().enumerate() {
+            found.extend(
+                day.iter()
+                    .filter_map(|entry| judge(&mut expected, i, entry)),
+            );
         }
     }
     assert!(
-        orders_of_money_out.is_empty(),
+        expected.money_out.is_empty(),
         "every refund and release is executed"
     );
-    assert!(batches.is_empty(), "every settlement is credited");
+    assert!(expected.batches.is_empty(), "every settlement is credited");
     found
 }
 

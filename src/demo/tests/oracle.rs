@@ -87,25 +87,25 @@ fn ledger(world: &World, last: usize) -> Ledger {
     ledger
 }
 
-fn match_payments(world: &World, last: usize, ledger: &mut Ledger) {
-    let mut credits: BTreeMap<String, i64> = BTreeMap::new();
-    let mut matched_sum: BTreeMap<String, i64> = BTreeMap::new();
-    let days: &[Reported] = &world.days[..=last];
+/// Credits up to a day: by reference the first transfer, and by institution the sum.
+fn credits(world: &World, last: usize) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
+    let (mut first, mut sums) = (BTreeMap::new(), BTreeMap::new());
     for owned in &world.accounts {
         let institution = &world.institutions[owned.institution].id;
-        for entry in owned.book.days[..=last]
-            .iter()
-            .flatten()
-            .filter(|e| e.amount > 0)
-        {
-            *matched_sum.entry(institution.clone()).or_default() += entry.amount;
+        let entries = owned.book.days[..=last].iter().flatten();
+        for entry in entries.filter(|e| e.amount > 0) {
+            *sums.entry(institution.clone()).or_default() += entry.amount;
             if entry.label == Label::Transfer {
-                credits
-                    .entry(entry.reference.clone())
-                    .or_insert(entry.amount);
+                first.entry(entry.reference.clone()).or_insert(entry.amount);
             }
         }
     }
+    (first, sums)
+}
+
+fn match_payments(world: &World, last: usize, ledger: &mut Ledger) {
+    let (credits, mut rest) = credits(world, last);
+    let days: &[Reported] = &world.days[..=last];
     let batches: BTreeMap<(&str, &str, Day), (i64, i64)> = days
         .iter()
         .flat_map(|d| &d.settlements)
@@ -118,7 +118,6 @@ fn match_payments(world: &World, last: usize, ledger: &mut Ledger) {
         .collect();
     let mut gross: BTreeMap<(&str, &str, Day), i64> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    let mut used: BTreeMap<String, i64> = BTreeMap::new();
     for row in days
         .iter()
         .flat_map(|d| &d.payments)
@@ -127,10 +126,9 @@ fn match_payments(world: &World, last: usize, ledger: &mut Ledger) {
         let key = (row.account_id.as_str(), row.channel, row.paid_on);
         let order = ledger.orders.get_mut(&row.order_id).unwrap();
         order.paid += row.amount_fen;
-        let own = credits.get(&row.reference).copied();
-        if let Some(amount) = own {
+        if let Some(amount) = credits.get(&row.reference) {
             order.cleared += amount;
-            *used.entry(row.institution_id.clone()).or_default() += amount;
+            *rest.entry(row.institution_id.clone()).or_default() -= amount;
         } else if batches.contains_key(&key) {
             order.cleared += row.amount_fen;
             *gross.entry(key).or_default() += row.amount_fen;
@@ -153,14 +151,11 @@ fn match_payments(world: &World, last: usize, ledger: &mut Ledger) {
             .iter()
             .find(|a| a.book.account_id == key.0)
             .unwrap();
-        *used
+        *rest
             .entry(world.institutions[owner.institution].id.clone())
-            .or_default() += net;
+            .or_default() -= net;
     }
-    for (institution, sum) in matched_sum {
-        let rest = sum - used.get(&institution).copied().unwrap_or(0);
-        ledger.unidentified.insert(institution, rest);
-    }
+    ledger.unidentified = rest;
 }
 
 fn overdue(world: &World, row: &PaymentRow, last: usize) -> bool {
@@ -229,7 +224,7 @@ fn states(world: &World, last: usize) -> BTreeSet<(FlagCode, String)> {
 }
 
 #[test]
-fn the_rows_alone_lead_to_the_planted_states_on_every_day() {
+fn the_rows_alone_lead_to_the_planted_states_every_third_day() {
     let world = build(&plan(3)).unwrap();
     let of_state = [
         FlagCode::UncoveredFunds,
@@ -266,10 +261,6 @@ fn the_city_has_the_shape_of_the_play() {
             .iter()
             .map(|(have, need)| have * 10_000 / need)
             .collect();
-        eprintln!(
-            "seed {seed}: {points:?} {:?}",
-            sums.map(|s| s.1 / 1_000_000)
-        );
         assert!(points.iter().any(|p| *p < 9_000), "seed {seed}: {points:?}");
         assert!(points.contains(&10_000), "seed {seed}: {points:?}");
         let short = points.iter().filter(|p| **p < 9_500).count();
