@@ -1,4 +1,5 @@
 pub mod base;
+pub mod config;
 pub mod store;
 pub mod policy;
 pub mod wire;
@@ -9,8 +10,10 @@ pub mod reconcile;
 pub mod position;
 pub mod flag;
 pub mod report;
+pub mod check;
 pub mod intake;
 pub mod run;
-pub mod web;
 pub mod demo;
+pub mod web;
+pub mod app;
 pub mod cli;

@@ -90,6 +90,7 @@ CREATE TABLE institution_directory (
   institution_id TEXT COLLATE "C" PRIMARY KEY,
   inst_id BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX institution_directory_inst ON institution_directory (inst_id);
 
 CREATE TABLE institution (
   inst_id BIGINT NOT NULL,
@@ -326,6 +327,7 @@ CREATE TABLE position (
   uncovered_since_day BIGINT,
   PRIMARY KEY (inst_id, policy_no, from_run)
 );
+CREATE INDEX position_run ON position (policy_no, to_run);
 
 -- date_day 0 stands for "the as-of day": a state that is true while it is listed.
 CREATE TABLE finding (
@@ -345,6 +347,7 @@ CREATE TABLE finding (
   evidence TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (inst_id, policy_no, code, subject, date_day, from_run)
 );
+CREATE INDEX finding_run ON finding (policy_no, to_run);
 
 -- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
 -- match and 0 for a batch, whose payments are in match_item.

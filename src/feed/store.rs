@@ -38,7 +38,9 @@ pub async fn complete(tx: &mut Tx, import_no: i64) -> Result<()> {
     if changed == 1 {
         Ok(())
     } else {
-        Err(DbError::Inconsistent(format!("import {import_no} was not open")))
+        Err(DbError::Inconsistent(format!(
+            "import {import_no} was not open"
+        )))
     }
 }
 
@@ -145,14 +147,35 @@ pub async fn quarantine(tx: &mut Tx, rows: &[Quarantined]) -> Result<()> {
         tx,
         "quarantine",
         vec![
-            ("record_digest", Column::Bytes(digests.iter().map(Vec::as_slice).collect())),
-            ("source_no", Column::Int(rows.iter().map(|q| q.source_no).collect())),
-            ("file", Column::Text(rows.iter().map(|q| q.defect.place.file.as_str()).collect())),
+            (
+                "record_digest",
+                Column::Bytes(digests.iter().map(Vec::as_slice).collect()),
+            ),
+            (
+                "source_no",
+                Column::Int(rows.iter().map(|q| q.source_no).collect()),
+            ),
+            (
+                "file",
+                Column::Text(rows.iter().map(|q| q.defect.place.file.as_str()).collect()),
+            ),
             ("line", Column::Int(rows.iter().map(line).collect())),
-            ("column_name", Column::Text(columns.iter().map(String::as_str).collect())),
-            ("code", Column::Int(rows.iter().map(|q| q.defect.code.number()).collect())),
-            ("found", Column::Text(rows.iter().map(|q| q.defect.found.as_str()).collect())),
-            ("record", Column::Text(rows.iter().map(|q| q.record.as_str()).collect())),
+            (
+                "column_name",
+                Column::Text(columns.iter().map(String::as_str).collect()),
+            ),
+            (
+                "code",
+                Column::Int(rows.iter().map(|q| q.defect.code.number()).collect()),
+            ),
+            (
+                "found",
+                Column::Text(rows.iter().map(|q| q.defect.found.as_str()).collect()),
+            ),
+            (
+                "record",
+                Column::Text(rows.iter().map(|q| q.record.as_str()).collect()),
+            ),
         ],
     )
     .await
@@ -202,12 +225,24 @@ pub async fn wait(tx: &mut Tx, rows: &[Waiting]) -> Result<()> {
         tx,
         "waiting_row",
         vec![
-            ("record_digest", Column::Bytes(rows.iter().map(|w| w.digest.as_slice()).collect())),
-            ("source_no", Column::Int(rows.iter().map(|w| w.source_no).collect())),
+            (
+                "record_digest",
+                Column::Bytes(rows.iter().map(|w| w.digest.as_slice()).collect()),
+            ),
+            (
+                "source_no",
+                Column::Int(rows.iter().map(|w| w.source_no).collect()),
+            ),
             ("line", Column::Int(rows.iter().map(|w| w.line).collect())),
             ("kind", Column::Text(rows.iter().map(|w| w.kind).collect())),
-            ("parent_id", Column::Text(rows.iter().map(|w| w.parent_id.as_str()).collect())),
-            ("record", Column::Text(rows.iter().map(|w| w.record.as_str()).collect())),
+            (
+                "parent_id",
+                Column::Text(rows.iter().map(|w| w.parent_id.as_str()).collect()),
+            ),
+            (
+                "record",
+                Column::Text(rows.iter().map(|w| w.record.as_str()).collect()),
+            ),
         ],
     )
     .await
@@ -253,7 +288,10 @@ pub async fn statement_days(
         tx,
         vec![
             ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
-            ("account_no", Column::Int(keys.iter().map(|k| k.1).collect())),
+            (
+                "account_no",
+                Column::Int(keys.iter().map(|k| k.1).collect()),
+            ),
             ("day", Column::Int(keys.iter().map(|k| k.2).collect())),
         ],
         "SELECT s.inst_id, s.account_no, s.day, s.version, s.opening_fen, s.closing_fen \
@@ -270,13 +308,31 @@ pub async fn append_statement_days(tx: &mut Tx, rows: &[StatementDay]) -> Result
         tx,
         "statement_day",
         vec![
-            ("inst_id", Column::Int(rows.iter().map(|r| r.inst_id).collect())),
-            ("account_no", Column::Int(rows.iter().map(|r| r.account_no).collect())),
+            (
+                "inst_id",
+                Column::Int(rows.iter().map(|r| r.inst_id).collect()),
+            ),
+            (
+                "account_no",
+                Column::Int(rows.iter().map(|r| r.account_no).collect()),
+            ),
             ("day", Column::Int(rows.iter().map(|r| r.day).collect())),
-            ("version", Column::Int(rows.iter().map(|r| r.version).collect())),
-            ("source_no", Column::Int(rows.iter().map(|r| r.source_no).collect())),
-            ("opening_fen", Column::Int(rows.iter().map(|r| r.opening_fen).collect())),
-            ("closing_fen", Column::Int(rows.iter().map(|r| r.closing_fen).collect())),
+            (
+                "version",
+                Column::Int(rows.iter().map(|r| r.version).collect()),
+            ),
+            (
+                "source_no",
+                Column::Int(rows.iter().map(|r| r.source_no).collect()),
+            ),
+            (
+                "opening_fen",
+                Column::Int(rows.iter().map(|r| r.opening_fen).collect()),
+            ),
+            (
+                "closing_fen",
+                Column::Int(rows.iter().map(|r| r.closing_fen).collect()),
+            ),
         ],
     )
     .await
@@ -320,7 +376,10 @@ pub async fn settlements(tx: &mut Tx, keys: &[(i64, i64, &str)]) -> Result<Vec<(
         tx,
         vec![
             ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
-            ("account_no", Column::Int(keys.iter().map(|k| k.1).collect())),
+            (
+                "account_no",
+                Column::Int(keys.iter().map(|k| k.1).collect()),
+            ),
             ("batch_no", Column::Text(keys.iter().map(|k| k.2).collect())),
         ],
         "SELECT s.inst_id, s.account_no, s.batch_no, s.version, s.channel, s.period_from_day, \
@@ -357,19 +416,52 @@ pub async fn append_settlements(tx: &mut Tx, rows: &[(i64, i64, Settlement)]) ->
         tx,
         "settlement",
         vec![
-            ("inst_id", Column::Int(rows.iter().map(|r| r.2.inst_id).collect())),
-            ("account_no", Column::Int(rows.iter().map(|r| r.2.account_no).collect())),
-            ("batch_no", Column::Text(rows.iter().map(|r| r.2.batch_no.as_str()).collect())),
+            (
+                "inst_id",
+                Column::Int(rows.iter().map(|r| r.2.inst_id).collect()),
+            ),
+            (
+                "account_no",
+                Column::Int(rows.iter().map(|r| r.2.account_no).collect()),
+            ),
+            (
+                "batch_no",
+                Column::Text(rows.iter().map(|r| r.2.batch_no.as_str()).collect()),
+            ),
             ("version", Column::Int(rows.iter().map(|r| r.0).collect())),
             ("source_no", Column::Int(rows.iter().map(|r| r.1).collect())),
-            ("channel", Column::Int(rows.iter().map(|r| r.2.channel).collect())),
-            ("period_from_day", Column::Int(rows.iter().map(|r| r.2.period_from_day).collect())),
-            ("period_to_day", Column::Int(rows.iter().map(|r| r.2.period_to_day).collect())),
-            ("gross_fen", Column::Int(rows.iter().map(|r| r.2.gross_fen).collect())),
-            ("fee_fen", Column::Int(rows.iter().map(|r| r.2.fee_fen).collect())),
-            ("refund_fen", Column::Int(rows.iter().map(|r| r.2.refund_fen).collect())),
-            ("net_fen", Column::Int(rows.iter().map(|r| r.2.net_fen).collect())),
-            ("expected_day", Column::OptInt(rows.iter().map(|r| r.2.expected_day).collect())),
+            (
+                "channel",
+                Column::Int(rows.iter().map(|r| r.2.channel).collect()),
+            ),
+            (
+                "period_from_day",
+                Column::Int(rows.iter().map(|r| r.2.period_from_day).collect()),
+            ),
+            (
+                "period_to_day",
+                Column::Int(rows.iter().map(|r| r.2.period_to_day).collect()),
+            ),
+            (
+                "gross_fen",
+                Column::Int(rows.iter().map(|r| r.2.gross_fen).collect()),
+            ),
+            (
+                "fee_fen",
+                Column::Int(rows.iter().map(|r| r.2.fee_fen).collect()),
+            ),
+            (
+                "refund_fen",
+                Column::Int(rows.iter().map(|r| r.2.refund_fen).collect()),
+            ),
+            (
+                "net_fen",
+                Column::Int(rows.iter().map(|r| r.2.net_fen).collect()),
+            ),
+            (
+                "expected_day",
+                Column::OptInt(rows.iter().map(|r| r.2.expected_day).collect()),
+            ),
         ],
     )
     .await
@@ -439,15 +531,36 @@ pub async fn append_freezes(tx: &mut Tx, rows: &[(i64, i64, Freeze)]) -> Result<
         tx,
         "account_freeze",
         vec![
-            ("inst_id", Column::Int(rows.iter().map(|r| r.2.inst_id).collect())),
-            ("account_no", Column::Int(rows.iter().map(|r| r.2.account_no).collect())),
-            ("document_no", Column::Text(rows.iter().map(|r| r.2.document_no.as_str()).collect())),
+            (
+                "inst_id",
+                Column::Int(rows.iter().map(|r| r.2.inst_id).collect()),
+            ),
+            (
+                "account_no",
+                Column::Int(rows.iter().map(|r| r.2.account_no).collect()),
+            ),
+            (
+                "document_no",
+                Column::Text(rows.iter().map(|r| r.2.document_no.as_str()).collect()),
+            ),
             ("version", Column::Int(rows.iter().map(|r| r.0).collect())),
             ("source_no", Column::Int(rows.iter().map(|r| r.1).collect())),
-            ("kind", Column::Text(rows.iter().map(|r| r.2.kind.as_str()).collect())),
-            ("amount_fen", Column::OptInt(rows.iter().map(|r| r.2.amount_fen).collect())),
-            ("from_day", Column::OptInt(rows.iter().map(|r| r.2.from_day).collect())),
-            ("to_day", Column::OptInt(rows.iter().map(|r| r.2.to_day).collect())),
+            (
+                "kind",
+                Column::Text(rows.iter().map(|r| r.2.kind.as_str()).collect()),
+            ),
+            (
+                "amount_fen",
+                Column::OptInt(rows.iter().map(|r| r.2.amount_fen).collect()),
+            ),
+            (
+                "from_day",
+                Column::OptInt(rows.iter().map(|r| r.2.from_day).collect()),
+            ),
+            (
+                "to_day",
+                Column::OptInt(rows.iter().map(|r| r.2.to_day).collect()),
+            ),
         ],
     )
     .await

@@ -33,7 +33,11 @@ pub fn raise(
     (policy, day): (&Policy, Day),
     order_id: impl Fn(i64) -> String,
 ) -> Vec<Finding> {
-    let mut raiser = Raiser { policy, day, findings: Vec::new() };
+    let mut raiser = Raiser {
+        policy,
+        day,
+        findings: Vec::new(),
+    };
     raiser.payments(facts, matching);
     raiser.credits(facts, matching);
     raiser.debits(facts, matching);
@@ -43,9 +47,8 @@ pub fn raise(
     raiser.institution(institution, &measured.position, &measured.accounts);
     raiser.contracts(measured, order_id);
     let mut findings = raiser.findings;
-    findings.sort_unstable_by(|a, b| {
-        (a.code, &a.subject, a.date).cmp(&(b.code, &b.subject, b.date))
-    });
+    findings
+        .sort_unstable_by(|a, b| (a.code, &a.subject, a.date).cmp(&(b.code, &b.subject, b.date)));
     findings
 }
 
@@ -72,14 +75,18 @@ impl Raiser<'_> {
     }
 
     fn push_at_least(&mut self, draft: Draft, least: Severity) {
-        let Some(rule) = self.policy.flag(draft.code) else { return };
+        let Some(rule) = self.policy.flag(draft.code) else {
+            return;
+        };
         let mut severity = rule.severity.max(least);
         if let Some(days) = rule.red_after_days
             && self.day > CHINA.add_working_days(draft.first_day, days).day
         {
             severity = Severity::Red;
         }
-        let due = rule.cure_days.map(|n| CHINA.add_working_days(draft.first_day, n));
+        let due = rule
+            .cure_days
+            .map(|n| CHINA.add_working_days(draft.first_day, n));
         self.findings.push(Finding {
             code: draft.code,
             subject: draft.subject,
@@ -98,7 +105,11 @@ impl Raiser<'_> {
         for (p, outcome) in facts.payments.iter().zip(&matching.payments) {
             let credit = |i: &usize| (facts.text(facts.credits[*i].id), facts.credits[*i]);
             let (code, amount, n, first_day, evidence) = match outcome {
-                PaymentOutcome::Matched { difference: 0, late_days: 0, .. }
+                PaymentOutcome::Matched {
+                    difference: 0,
+                    late_days: 0,
+                    ..
+                }
                 | PaymentOutcome::Batched { late_days: 0, .. } => continue,
                 PaymentOutcome::Duplicate { of } => (
                     FlagCode::DuplicateReport,
@@ -111,18 +122,32 @@ impl Raiser<'_> {
                         facts.text(facts.payments[*of].id)
                     ),
                 ),
-                PaymentOutcome::Matched { credit: c, difference, .. } if *difference != 0 => {
+                PaymentOutcome::Matched {
+                    credit: c,
+                    difference,
+                    ..
+                } if *difference != 0 => {
                     let (id, line) = credit(c);
                     (
                         FlagCode::AmountMismatch,
                         *difference,
                         0,
                         p.day.max(line.day),
-                        format!("bank line {id} says {}, the report {}", line.amount, p.amount),
+                        format!(
+                            "bank line {id} says {}, the report {}",
+                            line.amount, p.amount
+                        ),
                     )
                 }
-                PaymentOutcome::Matched { credit: c, late_days, .. }
-                | PaymentOutcome::Batched { credit: c, late_days } => {
+                PaymentOutcome::Matched {
+                    credit: c,
+                    late_days,
+                    ..
+                }
+                | PaymentOutcome::Batched {
+                    credit: c,
+                    late_days,
+                } => {
                     let (id, line) = credit(c);
                     (
                         FlagCode::LateCredit,
@@ -137,7 +162,10 @@ impl Raiser<'_> {
                     p.amount.fen(),
                     0,
                     p.day,
-                    format!("captured {}, expected in the account by {window_end}", p.day),
+                    format!(
+                        "captured {}, expected in the account by {window_end}",
+                        p.day
+                    ),
                 ),
                 PaymentOutcome::Overdue { window_end } => (
                     FlagCode::TransitOverdue,
@@ -148,7 +176,15 @@ impl Raiser<'_> {
                 ),
             };
             let subject = facts.text(p.id).to_owned();
-            self.push(Draft { code, subject, date: Some(p.day), amount, n, first_day, evidence });
+            self.push(Draft {
+                code,
+                subject,
+                date: Some(p.day),
+                amount,
+                n,
+                first_day,
+                evidence,
+            });
         }
     }
 
@@ -165,7 +201,10 @@ impl Raiser<'_> {
                 ),
                 CreditOutcome::Unmatched => (
                     FlagCode::UnmatchedCredit,
-                    format!("no payment was reported under reference {:?}", facts.text(l.reference)),
+                    format!(
+                        "no payment was reported under reference {:?}",
+                        facts.text(l.reference)
+                    ),
                 ),
                 _ => continue,
             };
@@ -216,7 +255,11 @@ impl Raiser<'_> {
                 });
             }
             for broken in &a.days.broken {
-                let against = if broken.within { "its lines" } else { "the closing before" };
+                let against = if broken.within {
+                    "its lines"
+                } else {
+                    "the closing before"
+                };
                 self.push(Draft {
                     code: FlagCode::FeedBroken,
                     subject: a.account_id.clone(),
@@ -237,9 +280,13 @@ impl Raiser<'_> {
     /// Where a deposit is measured against its account's own minimum, each account stands for itself;
     /// against a charging cycle, the institution's deposits stand together.
     fn deposits(&mut self, accounts: &[Account], p: &Position) {
-        let deposits: Vec<&Account> =
-            accounts.iter().filter(|a| a.kind == AccountKind::Deposit).collect();
-        let stated = deposits.iter().fold(Money::ZERO, |s, a| s.saturating_add(a.min_deposit));
+        let deposits: Vec<&Account> = accounts
+            .iter()
+            .filter(|a| a.kind == AccountKind::Deposit)
+            .collect();
+        let stated = deposits
+            .iter()
+            .fold(Money::ZERO, |s, a| s.saturating_add(a.min_deposit));
         if p.deposit_required > stated {
             let short = p.deposit_required.less_floored(p.deposit_held);
             if let (Some(first), true) = (deposits.first(), short > Money::ZERO) {
@@ -258,7 +305,13 @@ impl Raiser<'_> {
 
     fn deposit(&mut self, a: &Account, short: Money, required: Money, held: Money) {
         // The first day of the run of closings below the requirement.
-        let below = a.days.closings.iter().rev().take_while(|(_, c)| *c < required.fen()).last();
+        let below = a
+            .days
+            .closings
+            .iter()
+            .rev()
+            .take_while(|(_, c)| *c < required.fen())
+            .last();
         let first_day = below.map_or(self.day, |(day, _)| *day);
         self.push(Draft {
             code: FlagCode::DepositBelowMin,
@@ -311,18 +364,30 @@ impl Raiser<'_> {
             } else {
                 Severity::Watch
             };
-            drafts.push((state(FlagCode::UncoveredFunds, p.uncovered, evidence), least));
+            drafts.push((
+                state(FlagCode::UncoveredFunds, p.uncovered, evidence),
+                least,
+            ));
         }
         let secured = accounts.iter().any(|a| a.kind.owes_statements());
         if p.must_be_held && (!secured || p.mode == Some(CustodyMode::None)) {
             let evidence = "takes fees ahead and has neither a custody nor a deposit account";
-            let draft = state(FlagCode::NoCustody, p.unearned_confirmed, evidence.to_owned());
+            let draft = state(
+                FlagCode::NoCustody,
+                p.unearned_confirmed,
+                evidence.to_owned(),
+            );
             drafts.push((draft, Severity::Watch));
         }
         if p.premature > Money::ZERO {
-            let evidence = format!("released {} beyond what confirmed lessons earned", p.premature);
-            drafts
-                .push((state(FlagCode::PrematureRelease, p.premature, evidence), Severity::Watch));
+            let evidence = format!(
+                "released {} beyond what confirmed lessons earned",
+                p.premature
+            );
+            drafts.push((
+                state(FlagCode::PrematureRelease, p.premature, evidence),
+                Severity::Watch,
+            ));
         }
         for (draft, least) in drafts {
             self.push_at_least(draft, least);

@@ -55,7 +55,12 @@ pub async fn store(
     let mut new: Vec<(i64, Finding)> = Vec::new();
     let mut ended: Vec<Row> = Vec::new();
     for (inst_id, mut finding) in findings {
-        let key = (inst_id, finding.code.number(), finding.subject.clone(), date_day(&finding));
+        let key = (
+            inst_id,
+            finding.code.number(),
+            finding.subject.clone(),
+            date_day(&finding),
+        );
         let before = known.remove(&key);
         if let (Some(row), None) = (&before, finding.date) {
             keep_first_day(&mut finding, epoch_day(row.first_day, "finding")?, policy);
@@ -111,25 +116,29 @@ async fn close(tx: &mut Tx, policy_no: i64, run_id: i64, row: &Row) -> Result<()
     if changed == 1 {
         Ok(())
     } else {
-        Err(DbError::Inconsistent(format!("the finding on {} was not open", row.subject)))
+        Err(DbError::Inconsistent(format!(
+            "the finding on {} was not open",
+            row.subject
+        )))
     }
 }
 
-async fn append(
-    tx: &mut Tx,
-    policy_no: i64,
-    run_id: i64,
-    rows: &[(i64, Finding)],
-) -> Result<()> {
+async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)]) -> Result<()> {
     let ints = |f: fn(&Finding) -> i64| Column::Int(rows.iter().map(|(_, r)| f(r)).collect());
     bulk::append(
         tx,
         "finding",
         vec![
-            ("inst_id", Column::Int(rows.iter().map(|(i, _)| *i).collect())),
+            (
+                "inst_id",
+                Column::Int(rows.iter().map(|(i, _)| *i).collect()),
+            ),
             ("policy_no", Column::Int(vec![policy_no; rows.len()])),
             ("code", ints(|r| r.code.number())),
-            ("subject", Column::Text(rows.iter().map(|(_, r)| r.subject.as_str()).collect())),
+            (
+                "subject",
+                Column::Text(rows.iter().map(|(_, r)| r.subject.as_str()).collect()),
+            ),
             ("date_day", ints(date_day)),
             ("from_run", Column::Int(vec![run_id; rows.len()])),
             ("amount_fen", ints(|r| r.amount.fen())),
@@ -139,11 +148,16 @@ async fn append(
             (
                 "due_day",
                 Column::OptInt(
-                    rows.iter().map(|(_, r)| r.due_on.map(|d| i64::from(d.epoch()))).collect(),
+                    rows.iter()
+                        .map(|(_, r)| r.due_on.map(|d| i64::from(d.epoch())))
+                        .collect(),
                 ),
             ),
             ("due_provisional", ints(|r| i64::from(r.due_is_provisional))),
-            ("evidence", Column::Text(rows.iter().map(|(_, r)| r.evidence.as_str()).collect())),
+            (
+                "evidence",
+                Column::Text(rows.iter().map(|(_, r)| r.evidence.as_str()).collect()),
+            ),
         ],
     )
     .await

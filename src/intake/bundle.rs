@@ -56,8 +56,12 @@ impl Input {
                 // The zip reader borrows its archive, so an entry is unpacked to a temporary file.
                 let mut zip = zip::ZipArchive::new(File::open(archive)?)?;
                 let mut entry = zip.by_index(*index)?;
-                let limit = ZIP_ENTRY_BYTES_MAX
-                    .min(entry.compressed_size().saturating_mul(ZIP_RATIO_MAX).max(1 << 20));
+                let limit = ZIP_ENTRY_BYTES_MAX.min(
+                    entry
+                        .compressed_size()
+                        .saturating_mul(ZIP_RATIO_MAX)
+                        .max(1 << 20),
+                );
                 let mut unpacked = tempfile()?;
                 let copied = io::copy(&mut (&mut entry).take(limit + 1), &mut unpacked)?;
                 if copied > limit {
@@ -75,7 +79,11 @@ impl Input {
 /// An unnamed file of the system's temporary folder.
 fn tempfile() -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("jintuo-{}-{:p}", std::process::id(), &0_u8));
-    let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }
@@ -106,8 +114,9 @@ pub(super) fn open(
 }
 
 fn folder(path: &Path, files: &mut Vec<Input>, ignored: &mut Vec<String>) -> io::Result<()> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<io::Result<_>>()?;
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<io::Result<_>>()?;
     entries.sort();
     for entry in entries {
         let name = super::file_name(&entry);
@@ -135,7 +144,9 @@ fn archive(
 ) -> io::Result<()> {
     let mut zip = zip::ZipArchive::new(File::open(path)?)?;
     if zip.len() > ZIP_ENTRIES_MAX {
-        return Err(io::Error::other(format!("the zip has more than {ZIP_ENTRIES_MAX} entries")));
+        return Err(io::Error::other(format!(
+            "the zip has more than {ZIP_ENTRIES_MAX} entries"
+        )));
     }
     for index in 0..zip.len() {
         let entry = zip.by_index(index)?;
@@ -151,7 +162,10 @@ fn archive(
         match FileKind::from_file_name(&name) {
             Some(kind) => files.push(Input {
                 kind: Some(kind),
-                place: Place::Zip { archive: path.to_owned(), index },
+                place: Place::Zip {
+                    archive: path.to_owned(),
+                    index,
+                },
                 name: format!("{archive_name}/{name}"),
                 size: entry.size(),
             }),

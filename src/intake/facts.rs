@@ -138,11 +138,19 @@ impl Session<'_> {
         let amount = row.fen(3)?;
         row.opt_day(4)?;
         row.opt_day(5)?;
-        row.code(6, &["consumer", "institution", "force", "closure", "cooling"], Some(""))?;
+        row.code(
+            6,
+            &["consumer", "institution", "force", "closure", "cooling"],
+            Some(""),
+        )?;
         // Without a state a refund counts from its date; a named state counts once it is paid.
         let settled = matches!(row.text(7)?, "" | "paid" | "settled" | "refunded");
         let draft = Draft {
-            state: if settled { ledger::REFUND_SETTLED } else { ledger::REFUND_PENDING },
+            state: if settled {
+                ledger::REFUND_SETTLED
+            } else {
+                ledger::REFUND_PENDING
+            },
             amount: Money::from_fen(amount),
             ..self.draft(Kind::Refund, day, refund_id, source_no)
         };
@@ -212,11 +220,19 @@ impl Session<'_> {
         let channel = Channel::from_name(memo).map_or(0, channel_of);
         let detail = BankLineDetail {
             value_on,
-            memo: if channel == 0 { memo.to_owned() } else { String::new() },
+            memo: if channel == 0 {
+                memo.to_owned()
+            } else {
+                String::new()
+            },
             counterparty: counterparty.to_owned(),
             bank_ref: String::new(),
         };
-        let kind = if direction == "C" { Kind::BankCredit } else { Kind::BankDebit };
+        let kind = if direction == "C" {
+            Kind::BankCredit
+        } else {
+            Kind::BankDebit
+        };
         let draft = Draft {
             inst_id,
             role,

@@ -11,7 +11,7 @@ mod bundle;
 mod facts;
 mod records;
 mod session;
-//mod statement;
+mod statement;
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { batch_rows: BATCH_ROWS }
+        Options {
+            batch_rows: BATCH_ROWS,
+        }
     }
 }
 
@@ -164,11 +166,14 @@ async fn take_in(session: &mut Session<'_>, files: &[bundle::Input]) -> Result<(
     }
     session.flush().await?;
     for file in files.iter().filter(|f| f.kind().is_none()) {
-        let _ = file;
+        statement::take_in(session, file).await?;
     }
     Ok(())
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    )
 }

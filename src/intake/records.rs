@@ -81,7 +81,9 @@ impl Collected {
         let value = District {
             district_id: district_id.to_owned(),
             name: required_text(row, 1)?,
-            kind: row.code(2, &["gb", "stat", "internal"], Some("internal"))?.to_owned(),
+            kind: row
+                .code(2, &["gb", "stat", "internal"], Some("internal"))?
+                .to_owned(),
             gb_code: owned(row.opt_text(3)?),
             parent_id: owned(row.opt_id(4)?),
             tile_col: row.opt_fen(5)?,
@@ -91,11 +93,18 @@ impl Collected {
         let version = next_version(known.map(|r| (r.version, &r.value)), &value);
         count(session, source_no, version);
         if let Some(version) = version {
-            session
-                .registry
-                .districts
-                .put(district_id, Record { version, value: value.clone() });
-            self.districts.push(NewVersion { version, source_no, value });
+            session.registry.districts.put(
+                district_id,
+                Record {
+                    version,
+                    value: value.clone(),
+                },
+            );
+            self.districts.push(NewVersion {
+                version,
+                source_no,
+                value,
+            });
         }
         Ok(Taken::Yes)
     }
@@ -119,9 +128,15 @@ impl Collected {
             licence_from: row.opt_day(6)?,
             licence_to: row.opt_day(7)?,
             department: row
-                .code(8, &["education", "scitech", "culture_tourism", "sports"], Some(""))
+                .code(
+                    8,
+                    &["education", "scitech", "culture_tourism", "sports"],
+                    Some(""),
+                )
                 .map(non_empty)?,
-            category: row.code(9, &["academic", "non_academic"], Some("")).map(non_empty)?,
+            category: row
+                .code(9, &["academic", "non_academic"], Some(""))
+                .map(non_empty)?,
             subject: owned(row.opt_text(10)?),
             prepays: Prepays::from_name(row.code(11, &Prepays::NAMES, Some("unknown"))?),
             status: row.opt_text(12)?.unwrap_or("active").to_owned(),
@@ -143,11 +158,18 @@ impl Collected {
         if let Some(version) = version {
             let inst_id = inst_id.unwrap_or_else(|| session.next_inst_id());
             let value = (inst_id, value);
-            session
-                .registry
-                .institutions
-                .put(institution_id, Record { version, value: value.clone() });
-            self.institutions.push(NewVersion { version, source_no, value });
+            session.registry.institutions.put(
+                institution_id,
+                Record {
+                    version,
+                    value: value.clone(),
+                },
+            );
+            self.institutions.push(NewVersion {
+                version,
+                source_no,
+                value,
+            });
         }
         Ok(Taken::Yes)
     }
@@ -166,7 +188,11 @@ impl Collected {
             uscc: owned(row.opt_text(2)?),
             district_id: row.id(3)?.to_owned(),
             department: row
-                .code(4, &["education", "scitech", "culture_tourism", "sports"], None)?
+                .code(
+                    4,
+                    &["education", "scitech", "culture_tourism", "sports"],
+                    None,
+                )?
                 .to_owned(),
             licence_from: row.opt_day(5)?,
             licence_to: row.opt_day(6)?,
@@ -180,8 +206,18 @@ impl Collected {
         let version = next_version(known.map(|r| (r.version, &r.value)), &value);
         count(session, source_no, version);
         if let Some(version) = version {
-            session.registry.licences.put(licence_no, Record { version, value: value.clone() });
-            self.licences.push(NewVersion { version, source_no, value });
+            session.registry.licences.put(
+                licence_no,
+                Record {
+                    version,
+                    value: value.clone(),
+                },
+            );
+            self.licences.push(NewVersion {
+                version,
+                source_no,
+                value,
+            });
         }
         Ok(Taken::Yes)
     }
@@ -195,7 +231,14 @@ impl Collected {
         let account_id = row.id(0)?;
         let institution_id = row.id(1)?;
         let kind = row.code(2, &AccountKind::NAMES, None)?;
-        let statuses = ["pending", "filed", "frozen", "part_frozen", "closing", "closed"];
+        let statuses = [
+            "pending",
+            "filed",
+            "frozen",
+            "part_frozen",
+            "closing",
+            "closed",
+        ];
         let mut value = Account {
             inst_id: InstId(0),
             account_no: AccountNo(0),
@@ -231,8 +274,18 @@ impl Collected {
             if version == 1 {
                 value.account_no = session.next_account_no(value.inst_id);
             }
-            session.registry.accounts.put(account_id, Record { version, value: value.clone() });
-            self.accounts.push(NewVersion { version, source_no, value });
+            session.registry.accounts.put(
+                account_id,
+                Record {
+                    version,
+                    value: value.clone(),
+                },
+            );
+            self.accounts.push(NewVersion {
+                version,
+                source_no,
+                value,
+            });
         }
         Ok(Taken::Yes)
     }
@@ -254,7 +307,9 @@ impl Collected {
             gift_lessons: row.opt_fen(7)?.unwrap_or(0),
             list_price: row.opt_fen(8)?,
             subject_group: owned(row.opt_text(9)?),
-            kind: row.code(10, &["hours", "period", "unlimited"], Some("")).map(non_empty)?,
+            kind: row
+                .code(10, &["hours", "period", "unlimited"], Some(""))
+                .map(non_empty)?,
             starts_on: row.opt_day(11)?,
             ends_on: row.opt_day(12)?,
             extras: row.opt_fen(13)?.unwrap_or(0),
@@ -263,7 +318,10 @@ impl Collected {
             return Err(row.defect(
                 DefectCode::BadAmount,
                 13,
-                format!("extras of {} fen exceed the amount of {}", value.extras, value.amount),
+                format!(
+                    "extras of {} fen exceed the amount of {}",
+                    value.extras, value.amount
+                ),
             ));
         }
         let Some((inst_id, _)) = session.registry.institutions.get(institution_id) else {
@@ -360,16 +418,22 @@ impl Collected {
     }
 
     async fn store_registry(&mut self, session: &mut Session<'_>) -> Result<(), ImportError> {
-        if self.districts.len() + self.institutions.len() + self.licences.len() + self.accounts.len()
+        if self.districts.len()
+            + self.institutions.len()
+            + self.licences.len()
+            + self.accounts.len()
             == 0
         {
             return Ok(());
         }
         // A record met twice in one file comes with two versions; keys are in order all the same.
-        self.districts.sort_by(|a, b| a.value.district_id.cmp(&b.value.district_id));
-        self.licences.sort_by(|a, b| a.value.licence_no.cmp(&b.value.licence_no));
+        self.districts
+            .sort_by(|a, b| a.value.district_id.cmp(&b.value.district_id));
+        self.licences
+            .sort_by(|a, b| a.value.licence_no.cmp(&b.value.licence_no));
         self.institutions.sort_by_key(|r| (r.value.0, r.version));
-        self.accounts.sort_by_key(|r| (r.value.inst_id, r.value.account_no, r.version));
+        self.accounts
+            .sort_by_key(|r| (r.value.inst_id, r.value.account_no, r.version));
         let mut tx = session.db.begin_write().await?;
         registry::store::append_districts(&mut tx, &self.districts).await?;
         registry::store::append_institutions(&mut tx, &self.institutions).await?;
@@ -406,7 +470,11 @@ impl Collected {
                 Some(k) if k.inst_id != *inst_id => {
                     let found = format!("order {order_id} belongs to another institution");
                     let defect = Defect::new(DefectCode::Conflict, found).file(file);
-                    session.quarantine(source_no, defect.column("institution_id"), order_id.clone());
+                    session.quarantine(
+                        source_no,
+                        defect.column("institution_id"),
+                        order_id.clone(),
+                    );
                     continue;
                 }
                 k => next_version(k.map(|k| (k.version, &k.value)), value),
@@ -448,8 +516,11 @@ impl Collected {
         let mut heads: Vec<_> = heads.into_iter().collect();
         heads.sort_unstable_by_key(|(inst_id, _)| *inst_id);
         ledger::store::put_heads(&mut tx, &heads).await?;
-        let revised: Vec<&str> =
-            rows.iter().filter(|r| r.version > 1).map(|r| r.order_id).collect();
+        let revised: Vec<&str> = rows
+            .iter()
+            .filter(|r| r.version > 1)
+            .map(|r| r.order_id)
+            .collect();
         for (order_id, slot) in ledger::store::contracts_by_order(&mut tx, &revised).await? {
             if session.contracts.get(&order_id).is_none() {
                 session.contracts.put(&order_id, slot);
@@ -475,8 +546,10 @@ impl Collected {
         rows.sort_by(|a, b| {
             (a.inst_id, a.account_no, &a.batch_no).cmp(&(b.inst_id, b.account_no, &b.batch_no))
         });
-        let keys: Vec<(i64, i64, &str)> =
-            rows.iter().map(|r| (r.inst_id, r.account_no, r.batch_no.as_str())).collect();
+        let keys: Vec<(i64, i64, &str)> = rows
+            .iter()
+            .map(|r| (r.inst_id, r.account_no, r.batch_no.as_str()))
+            .collect();
         let mut tx = session.db.begin_write().await?;
         let mut known: HashMap<(i64, i64, String), (i64, Settlement)> =
             store::settlements(&mut tx, &keys)
@@ -514,8 +587,10 @@ impl Collected {
                 &b.document_no,
             ))
         });
-        let keys: Vec<(i64, i64, &str)> =
-            rows.iter().map(|r| (r.inst_id, r.account_no, r.document_no.as_str())).collect();
+        let keys: Vec<(i64, i64, &str)> = rows
+            .iter()
+            .map(|r| (r.inst_id, r.account_no, r.document_no.as_str()))
+            .collect();
         let mut tx = session.db.begin_write().await?;
         let mut known: HashMap<(i64, i64, String), (i64, Freeze)> = store::freezes(&mut tx, &keys)
             .await?

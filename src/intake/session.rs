@@ -110,7 +110,11 @@ impl<'a> Session<'a> {
             first_load,
             days_stored_to: if first_load { None } else { Some(i64::MAX) },
             counts: HashMap::new(),
-            summary: Summary { import_no, resumed, ..Summary::default() },
+            summary: Summary {
+                import_no,
+                resumed,
+                ..Summary::default()
+            },
             files: Vec::new(),
             quarantined: Vec::new(),
             waiting: Vec::new(),
@@ -139,13 +143,19 @@ impl<'a> Session<'a> {
             source_no,
             name: name.to_owned(),
             kind,
-            result: FileResult { outcome: "used", ..FileResult::default() },
+            result: FileResult {
+                outcome: "used",
+                ..FileResult::default()
+            },
         });
         Ok(source_no)
     }
 
     pub(super) fn file_result(&mut self, source_no: i64) -> Option<&mut FileResult> {
-        self.files.iter_mut().find(|f| f.source_no == source_no).map(|f| &mut f.result)
+        self.files
+            .iter_mut()
+            .find(|f| f.source_no == source_no)
+            .map(|f| &mut f.result)
     }
 
     pub(super) fn count(&mut self, source_no: i64) -> &mut Counts {
@@ -193,7 +203,11 @@ impl<'a> Session<'a> {
         }
         let source_no = self.open_file("rows that waited", kind.stem()).await?;
         let mut csv = csv::Writer::from_writer(Vec::new());
-        let names: Vec<&str> = kind.columns().iter().map(|c| c.trim_end_matches('?')).collect();
+        let names: Vec<&str> = kind
+            .columns()
+            .iter()
+            .map(|c| c.trim_end_matches('?'))
+            .collect();
         let broken = |e: csv::Error| ImportError::Read {
             path: "waiting rows".into(),
             source: io::Error::other(e),
@@ -203,18 +217,28 @@ impl<'a> Session<'a> {
         for (_, record) in &rows {
             let cells: Vec<(String, String)> = serde_json::from_str(record).unwrap_or_default();
             let cell = |name: &str| {
-                cells.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str())
+                cells
+                    .iter()
+                    .find(|(n, _)| n == name)
+                    .map_or("", |(_, value)| value.as_str())
             };
-            csv.write_record(names.iter().map(|n| cell(n))).map_err(broken)?;
+            csv.write_record(names.iter().map(|n| cell(n)))
+                .map_err(broken)?;
         }
-        let bytes = csv.into_inner().map_err(|e| broken(e.into_error().into()))?;
+        let bytes = csv
+            .into_inner()
+            .map_err(|e| broken(e.into_error().into()))?;
         self.waits_again.clear();
-        self.rows(kind, source_no, "rows that waited", Hashed::new(Box::new(io::Cursor::new(bytes))))
-            .await?;
+        self.rows(
+            kind,
+            source_no,
+            "rows that waited",
+            Hashed::new(Box::new(io::Cursor::new(bytes))),
+        )
+        .await?;
         self.flush().await?;
         let again = std::mem::take(&mut self.waits_again);
-        let found: Vec<Vec<u8>> =
-            digests.into_iter().filter(|d| !again.contains(d)).collect();
+        let found: Vec<Vec<u8>> = digests.into_iter().filter(|d| !again.contains(d)).collect();
         let mut tx = self.db.begin_write().await?;
         store::stop_waiting(&mut tx, &found).await?;
         tx.commit().await?;
@@ -237,7 +261,9 @@ impl<'a> Session<'a> {
             }
         };
         for column in &reader.unknown_columns {
-            self.summary.ignored.push(format!("column {column} of {name}"));
+            self.summary
+                .ignored
+                .push(format!("column {column} of {name}"));
         }
         let mut records = super::records::Collected::new(kind);
         let mut since_progress = 0;
@@ -301,7 +327,13 @@ impl<'a> Session<'a> {
         match taken {
             Ok(Taken::Yes) => {}
             Ok(Taken::Waits(parent)) => {
-                self.wait(Waiting::new(source_no, row.line, kind.stem(), &parent, &row.to_pairs()));
+                self.wait(Waiting::new(
+                    source_no,
+                    row.line,
+                    kind.stem(),
+                    &parent,
+                    &row.to_pairs(),
+                ));
             }
             Err(defect) => self.quarantine(source_no, defect.file(name), row.raw_record()),
         }
@@ -319,7 +351,11 @@ impl<'a> Session<'a> {
         self.count(source_no).quarantined += 1;
         tracing::warn!(file.source_no = source_no, defect = %defect, "quarantined");
         self.note_quarantined(defect.clone());
-        self.quarantined.push(Quarantined { source_no, defect, record });
+        self.quarantined.push(Quarantined {
+            source_no,
+            defect,
+            record,
+        });
     }
 
     pub(super) fn note_quarantined(&mut self, defect: Defect) {
@@ -346,8 +382,14 @@ impl<'a> Session<'a> {
             let to = self.transaction_end(&order, from);
             let mut posted: HashMap<i64, Posted> = HashMap::new();
             let mut tx = self.db.begin_write().await?;
-            ledger::post(&mut tx, &self.batch, &order[from..to], &mut self.contracts, &mut posted)
-                .await?;
+            ledger::post(
+                &mut tx,
+                &self.batch,
+                &order[from..to],
+                &mut self.contracts,
+                &mut posted,
+            )
+            .await?;
             tx.commit().await?;
             for (source_no, p) in posted {
                 if self.uncounted.contains(&source_no) {
@@ -419,7 +461,9 @@ impl<'a> Session<'a> {
             store::statement_days(tx, &keys)
                 .await?
                 .into_iter()
-                .map(|(i, a, d, version, opening, closing)| ((i, a, d), (version, opening, closing)))
+                .map(|(i, a, d, version, opening, closing)| {
+                    ((i, a, d), (version, opening, closing))
+                })
                 .collect();
         let mut new: Vec<StatementDay> = Vec::with_capacity(sorted.len());
         for mut day in sorted {
@@ -459,7 +503,11 @@ impl<'a> Session<'a> {
         self.flush().await?;
         let mut tx = self.db.begin_write().await?;
         for file in &mut self.files {
-            let counts = self.counts.get(&file.source_no).copied().unwrap_or_default();
+            let counts = self
+                .counts
+                .get(&file.source_no)
+                .copied()
+                .unwrap_or_default();
             let result = &mut file.result;
             result.new = counts.new;
             result.same = counts.same;
@@ -494,7 +542,11 @@ pub(super) struct Hashed {
 
 impl Hashed {
     fn new(input: Box<dyn Read + Send>) -> Hashed {
-        Hashed { input, digest: Sha256::new(), bytes: 0 }
+        Hashed {
+            input,
+            digest: Sha256::new(),
+            bytes: 0,
+        }
     }
 
     fn finish(self) -> (Vec<u8>, u64) {

@@ -110,26 +110,72 @@ mod tests {
     fn every_field_and_the_link_before_change_the_link() {
         let base = link().after(&GENESIS);
         let mut others = vec![
-            Link { inst_id: 2, ..link() },
+            Link {
+                inst_id: 2,
+                ..link()
+            },
             Link { seq: 2, ..link() },
-            Link { source_no: 2, ..link() },
+            Link {
+                source_no: 2,
+                ..link()
+            },
             Link { kind: 2, ..link() },
             Link { debit: 1, ..link() },
-            Link { credit: 1, ..link() },
-            Link { amount_fen: 101, ..link() },
-            Link { business_day: 1, ..link() },
-            Link { contract_no: 2, ..link() },
-            Link { account_no: 2, ..link() },
-            Link { source_id: "P2", ..link() },
-            Link { revision: 1, ..link() },
-            Link { reverses: Some(0), ..link() },
-            Link { reference: "R2", ..link() },
-            Link { channel: 2, ..link() },
+            Link {
+                credit: 1,
+                ..link()
+            },
+            Link {
+                amount_fen: 101,
+                ..link()
+            },
+            Link {
+                business_day: 1,
+                ..link()
+            },
+            Link {
+                contract_no: 2,
+                ..link()
+            },
+            Link {
+                account_no: 2,
+                ..link()
+            },
+            Link {
+                source_id: "P2",
+                ..link()
+            },
+            Link {
+                revision: 1,
+                ..link()
+            },
+            Link {
+                reverses: Some(0),
+                ..link()
+            },
+            Link {
+                reference: "R2",
+                ..link()
+            },
+            Link {
+                channel: 2,
+                ..link()
+            },
             Link { state: 1, ..link() },
-            Link { quantity: 1, ..link() },
-            Link { stated_fen: Some(0), ..link() },
+            Link {
+                quantity: 1,
+                ..link()
+            },
+            Link {
+                stated_fen: Some(0),
+                ..link()
+            },
             // the border between two texts is part of the row
-            Link { source_id: "P1R", reference: "1", ..link() },
+            Link {
+                source_id: "P1R",
+                reference: "1",
+                ..link()
+            },
         ]
         .into_iter()
         .map(|l| l.after(&GENESIS))

@@ -276,7 +276,10 @@ impl Batch {
     pub fn keep(&mut self, text: &str) -> Span {
         let from = u32::try_from(self.text.len()).expect("a batch is bounded far below 4 GiB");
         self.text.push_str(text);
-        Span { from, len: u32::try_from(text.len()).expect("a field is bounded") }
+        Span {
+            from,
+            len: u32::try_from(text.len()).expect("a field is bounded"),
+        }
     }
 
     pub fn text(&self, span: Span) -> &str {

@@ -74,7 +74,10 @@ impl Contracts {
 
     fn numbered(&mut self, inst_id: InstId, contract_no: i64) -> Option<u32> {
         let by_number = self.by_number.get_or_insert_with(|| {
-            (0..).zip(&self.slots).map(|(n, s)| ((s.inst_id, s.contract_no), n)).collect()
+            (0..)
+                .zip(&self.slots)
+                .map(|(n, s)| ((s.inst_id, s.contract_no), n))
+                .collect()
         });
         by_number.get(&(inst_id, contract_no)).copied()
     }
@@ -86,7 +89,12 @@ impl Contracts {
 
 impl Slot {
     pub fn new(inst_id: InstId, contract_no: i64, terms: Terms) -> Slot {
-        Slot { inst_id, contract_no, terms, ..Slot::default() }
+        Slot {
+            inst_id,
+            contract_no,
+            terms,
+            ..Slot::default()
+        }
     }
 
     #[must_use]
@@ -117,7 +125,10 @@ pub async fn post(
     contracts: &mut Contracts,
     posted: &mut HashMap<i64, Posted>,
 ) -> Result<()> {
-    let mut insts: Vec<i64> = order.iter().map(|i| batch.drafts[*i as usize].inst_id.0).collect();
+    let mut insts: Vec<i64> = order
+        .iter()
+        .map(|i| batch.drafts[*i as usize].inst_id.0)
+        .collect();
     insts.dedup();
     let heads = store::heads(tx, &insts).await?;
     let existing = existing_of(tx, batch, order, &heads).await?;
@@ -155,7 +166,8 @@ pub async fn post(
 
 /// Sorts a batch's drafts the way [`post`] wants them.
 pub fn sorted(batch: &Batch) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..u32::try_from(batch.len()).expect("a batch is bounded")).collect();
+    let mut order: Vec<u32> =
+        (0..u32::try_from(batch.len()).expect("a batch is bounded")).collect();
     order.sort_unstable_by(|a, b| {
         let (x, y) = (&batch.drafts[*a as usize], &batch.drafts[*b as usize]);
         (x.inst_id, x.kind)
@@ -295,7 +307,10 @@ impl<'a> Rows<'a> {
         self.hash.push(hash);
         let debit = self.balances.entry((link.inst_id, link.debit)).or_default();
         debit.0 += i128::from(link.amount_fen);
-        let credit = self.balances.entry((link.inst_id, link.credit)).or_default();
+        let credit = self
+            .balances
+            .entry((link.inst_id, link.credit))
+            .or_default();
         credit.1 += i128::from(link.amount_fen);
     }
 }
@@ -320,12 +335,15 @@ impl<'a> Poster<'a, '_> {
         for i in order {
             let draft = &self.batch.drafts[*i as usize];
             if draft.kind == Kind::Revaluation {
-                self.recheck.push((draft.contract, draft.day, draft.source_no));
+                self.recheck
+                    .push((draft.contract, draft.day, draft.source_no));
                 continue;
             }
             let source_id = self.batch.text(draft.source_id);
             let live = match &last {
-                Some((kind, id, live)) if *kind == draft.kind && *id == source_id => Some(live.clone()),
+                Some((kind, id, live)) if *kind == draft.kind && *id == source_id => {
+                    Some(live.clone())
+                }
                 _ if self.existing.is_empty() => None,
                 _ => self
                     .existing
@@ -361,7 +379,8 @@ impl<'a> Poster<'a, '_> {
     fn emit(&mut self, link: Link<'a>) {
         let hash = link.after(&self.head.hash);
         self.head.hash = hash;
-        self.rows.push(link, (Cow::Borrowed(link.source_id), link.reference), hash);
+        self.rows
+            .push(link, (Cow::Borrowed(link.source_id), link.reference), hash);
     }
 
     /// Posts a draft as the given revision.
@@ -408,7 +427,9 @@ impl<'a> Poster<'a, '_> {
             stated_fen: live.stated.map(Money::fen),
         });
         if draft.detail > 0 {
-            self.rows.details.push((self.inst_id.0, live.seq, draft.detail - 1));
+            self.rows
+                .details
+                .push((self.inst_id.0, live.seq, draft.detail - 1));
         }
         Ok(live)
     }
@@ -457,7 +478,10 @@ impl<'a> Poster<'a, '_> {
             .get_mut(contract as usize)
             .ok_or_else(|| DbError::Inconsistent("a lesson without its contract".to_owned()))?;
         slot.lessons_counted += quantity;
-        let step = slot.terms.value_of(slot.lessons_counted).less_floored(slot.earned);
+        let step = slot
+            .terms
+            .value_of(slot.lessons_counted)
+            .less_floored(slot.earned);
         slot.earned = checked(slot.earned.checked_add(step), "earned")?;
         self.touch(contract);
         Ok(step)
@@ -516,11 +540,16 @@ impl<'a> Poster<'a, '_> {
         };
         let hash = link.after(&self.head.hash);
         self.head.hash = hash;
-        self.rows.push(link, (Cow::Owned(order_id.clone()), ""), hash);
+        self.rows
+            .push(link, (Cow::Owned(order_id.clone()), ""), hash);
     }
 
     fn contract_no(&self, contract: u32) -> i64 {
-        if contract == NO_CONTRACT { 0 } else { self.contracts.slot(contract).contract_no }
+        if contract == NO_CONTRACT {
+            0
+        } else {
+            self.contracts.slot(contract).contract_no
+        }
     }
 
     fn touch(&mut self, contract: u32) {
@@ -533,12 +562,14 @@ impl<'a> Poster<'a, '_> {
 
     /// The slot of a contract loaded by [`load_corrected`] or posted to before.
     fn slot_of(&mut self, contract_no: i64) -> Result<u32> {
-        self.contracts.numbered(self.inst_id, contract_no).ok_or_else(|| {
-            DbError::Inconsistent(format!(
-                "contract {contract_no} of institution {} is not loaded",
-                self.inst_id
-            ))
-        })
+        self.contracts
+            .numbered(self.inst_id, contract_no)
+            .ok_or_else(|| {
+                DbError::Inconsistent(format!(
+                    "contract {contract_no} of institution {} is not loaded",
+                    self.inst_id
+                ))
+            })
     }
 }
 
@@ -612,7 +643,10 @@ async fn write(
     store::move_balances(tx, &std::mem::take(&mut rows.balances)).await?;
     store::append_postings(tx, rows).await?;
     store::put_heads(tx, heads).await?;
-    let states: Vec<Slot> = changed.iter().map(|n| contracts.slots[*n as usize]).collect();
+    let states: Vec<Slot> = changed
+        .iter()
+        .map(|n| contracts.slots[*n as usize])
+        .collect();
     store::put_contract_states(tx, &states).await?;
     for n in changed {
         contracts.slots[*n as usize].dirty = false;

@@ -22,7 +22,12 @@ pub struct Head {
 
 impl Default for Head {
     fn default() -> Head {
-        Head { seq: 0, hash: GENESIS, contracts: 0, accounts: 0 }
+        Head {
+            seq: 0,
+            hash: GENESIS,
+            contracts: 0,
+            accounts: 0,
+        }
     }
 }
 
@@ -69,7 +74,15 @@ pub async fn heads(tx: &mut Tx, inst_ids: &[i64]) -> Result<HashMap<i64, Head>> 
     rows.into_iter()
         .map(|(inst_id, seq, hash, contracts, accounts)| {
             let hash = chain(&hash, "institution_head")?;
-            Ok((inst_id, Head { seq, hash, contracts, accounts }))
+            Ok((
+                inst_id,
+                Head {
+                    seq,
+                    hash,
+                    contracts,
+                    accounts,
+                },
+            ))
         })
         .collect()
 }
@@ -80,11 +93,26 @@ pub async fn put_heads(tx: &mut Tx, heads: &[(i64, Head)]) -> Result<()> {
         "institution_head",
         &["inst_id"],
         vec![
-            ("inst_id", Column::Int(heads.iter().map(|(i, _)| *i).collect())),
-            ("seq", Column::Int(heads.iter().map(|(_, h)| h.seq).collect())),
-            ("hash", Column::Bytes(heads.iter().map(|(_, h)| h.hash.as_slice()).collect())),
-            ("contracts", Column::Int(heads.iter().map(|(_, h)| h.contracts).collect())),
-            ("accounts", Column::Int(heads.iter().map(|(_, h)| h.accounts).collect())),
+            (
+                "inst_id",
+                Column::Int(heads.iter().map(|(i, _)| *i).collect()),
+            ),
+            (
+                "seq",
+                Column::Int(heads.iter().map(|(_, h)| h.seq).collect()),
+            ),
+            (
+                "hash",
+                Column::Bytes(heads.iter().map(|(_, h)| h.hash.as_slice()).collect()),
+            ),
+            (
+                "contracts",
+                Column::Int(heads.iter().map(|(_, h)| h.contracts).collect()),
+            ),
+            (
+                "accounts",
+                Column::Int(heads.iter().map(|(_, h)| h.accounts).collect()),
+            ),
         ],
     )
     .await
@@ -123,7 +151,10 @@ pub(super) async fn existing(
         vec![
             ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
             ("kind", Column::Int(keys.iter().map(|k| k.1).collect())),
-            ("source_id", Column::Text(keys.iter().map(|k| k.2).collect())),
+            (
+                "source_id",
+                Column::Text(keys.iter().map(|k| k.2).collect()),
+            ),
         ],
         "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.seq, p.business_day, p.contract_no, \
                 p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
@@ -150,7 +181,10 @@ pub(super) async fn existing(
             credit: r.15,
         };
         let key = (r.0, r.1, r.2);
-        if found.get(&key).is_none_or(|known| known.revision < row.revision) {
+        if found
+            .get(&key)
+            .is_none_or(|known| known.revision < row.revision)
+        {
             found.insert(key, row);
         }
     }
@@ -172,7 +206,10 @@ pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
             ("business_day", Column::Int(rows.business_day)),
             ("contract_no", Column::Int(rows.contract_no)),
             ("account_no", Column::Int(rows.account_no)),
-            ("source_id", Column::Text(rows.source_id.iter().map(AsRef::as_ref).collect())),
+            (
+                "source_id",
+                Column::Text(rows.source_id.iter().map(AsRef::as_ref).collect()),
+            ),
             ("revision", Column::Int(rows.revision)),
             ("reverses", Column::OptInt(rows.reverses)),
             ("reference", Column::Text(rows.reference)),
@@ -180,7 +217,10 @@ pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
             ("state", Column::Int(rows.state)),
             ("quantity", Column::Int(rows.quantity)),
             ("stated_fen", Column::OptInt(rows.stated_fen)),
-            ("hash", Column::Bytes(rows.hash.iter().map(<[u8; 33]>::as_slice).collect())),
+            (
+                "hash",
+                Column::Bytes(rows.hash.iter().map(<[u8; 33]>::as_slice).collect()),
+            ),
         ],
     )
     .await
@@ -196,20 +236,42 @@ pub(super) async fn append_details(
         tx,
         "bank_line",
         vec![
-            ("inst_id", Column::Int(details.iter().map(|d| d.0).collect())),
+            (
+                "inst_id",
+                Column::Int(details.iter().map(|d| d.0).collect()),
+            ),
             ("seq", Column::Int(details.iter().map(|d| d.1).collect())),
             (
                 "value_day",
                 Column::OptInt(
-                    details.iter().map(|d| detail(d).value_on.map(|v| i64::from(v.epoch()))).collect(),
+                    details
+                        .iter()
+                        .map(|d| detail(d).value_on.map(|v| i64::from(v.epoch())))
+                        .collect(),
                 ),
             ),
-            ("memo", Column::Text(details.iter().map(|d| detail(d).memo.as_str()).collect())),
+            (
+                "memo",
+                Column::Text(details.iter().map(|d| detail(d).memo.as_str()).collect()),
+            ),
             (
                 "counterparty",
-                Column::Text(details.iter().map(|d| detail(d).counterparty.as_str()).collect()),
+                Column::Text(
+                    details
+                        .iter()
+                        .map(|d| detail(d).counterparty.as_str())
+                        .collect(),
+                ),
             ),
-            ("bank_ref", Column::Text(details.iter().map(|d| detail(d).bank_ref.as_str()).collect())),
+            (
+                "bank_ref",
+                Column::Text(
+                    details
+                        .iter()
+                        .map(|d| detail(d).bank_ref.as_str())
+                        .collect(),
+                ),
+            ),
         ],
     )
     .await
@@ -225,15 +287,27 @@ pub(super) async fn move_balances(
     let fen = |v: i128| {
         i64::try_from(v).map_err(|_| DbError::Inconsistent("a balance exceeds 64 bits".to_owned()))
     };
-    let debit = keys.iter().map(|(_, v)| fen(v.0)).collect::<Result<Vec<_>>>()?;
-    let credit = keys.iter().map(|(_, v)| fen(v.1)).collect::<Result<Vec<_>>>()?;
+    let debit = keys
+        .iter()
+        .map(|(_, v)| fen(v.0))
+        .collect::<Result<Vec<_>>>()?;
+    let credit = keys
+        .iter()
+        .map(|(_, v)| fen(v.1))
+        .collect::<Result<Vec<_>>>()?;
     bulk::accumulate(
         tx,
         "ledger_balance",
         &["inst_id", "ledger_account"],
         vec![
-            ("inst_id", Column::Int(keys.iter().map(|(k, _)| k.0).collect())),
-            ("ledger_account", Column::Int(keys.iter().map(|(k, _)| k.1).collect())),
+            (
+                "inst_id",
+                Column::Int(keys.iter().map(|(k, _)| k.0).collect()),
+            ),
+            (
+                "ledger_account",
+                Column::Int(keys.iter().map(|(k, _)| k.1).collect()),
+            ),
             ("debit_fen", Column::Int(debit)),
             ("credit_fen", Column::Int(credit)),
         ],
@@ -249,10 +323,22 @@ pub(super) async fn put_contract_states(tx: &mut Tx, slots: &[Slot]) -> Result<(
         "contract_state",
         &["inst_id", "contract_no"],
         vec![
-            ("inst_id", Column::Int(slots.iter().map(|s| s.inst_id.0).collect())),
-            ("contract_no", Column::Int(slots.iter().map(|s| s.contract_no).collect())),
-            ("lessons_counted", Column::Int(slots.iter().map(|s| s.lessons_counted).collect())),
-            ("earned_fen", Column::Int(slots.iter().map(|s| s.earned.fen()).collect())),
+            (
+                "inst_id",
+                Column::Int(slots.iter().map(|s| s.inst_id.0).collect()),
+            ),
+            (
+                "contract_no",
+                Column::Int(slots.iter().map(|s| s.contract_no).collect()),
+            ),
+            (
+                "lessons_counted",
+                Column::Int(slots.iter().map(|s| s.lessons_counted).collect()),
+            ),
+            (
+                "earned_fen",
+                Column::Int(slots.iter().map(|s| s.earned.fen()).collect()),
+            ),
         ],
     )
     .await
@@ -260,7 +346,9 @@ pub(super) async fn put_contract_states(tx: &mut Tx, slots: &[Slot]) -> Result<(
 
 type ContractRow = (String, i64, i64, i64, i64, i64, i64, i64, i64);
 
-fn slot((order_id, inst, no, amount, extras, lessons, gifts, counted, earned): ContractRow) -> (String, Slot) {
+fn slot(
+    (order_id, inst, no, amount, extras, lessons, gifts, counted, earned): ContractRow,
+) -> (String, Slot) {
     let terms = Terms {
         lesson_amount: Money::from_fen(amount - extras),
         lessons,
@@ -276,7 +364,10 @@ pub async fn contracts_by_number(tx: &mut Tx, keys: &[(i64, i64)]) -> Result<Vec
         tx,
         vec![
             ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
-            ("contract_no", Column::Int(keys.iter().map(|k| k.1).collect())),
+            (
+                "contract_no",
+                Column::Int(keys.iter().map(|k| k.1).collect()),
+            ),
         ],
         "SELECT c.order_id, c.inst_id, c.contract_no, c.amount_fen, c.extras_fen, c.lessons, \
                 c.gift_lessons, COALESCE(s.lessons_counted, 0), COALESCE(s.earned_fen, 0) \
@@ -325,4 +416,66 @@ pub async fn total(tx: &mut Tx, inst_id: i64, kind: Kind) -> Result<Money> {
             .bind(inst_id).bind(kind.number()).fetch_one(c).await)
     .map_err(DbError::sql("summing postings"))?;
     Ok(Money::from_fen(fen))
+}
+
+/// Signed amounts of an account's lines of one day, smallest first; corrections taken away.
+pub async fn lines_of_day(
+    tx: &mut Tx,
+    (inst_id, account_no, day): (i64, i64, i64),
+) -> Result<Vec<i64>> {
+    let rows: Vec<(i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
+            "SELECT seq, kind, amount_fen, reverses FROM posting \
+             WHERE inst_id = $1 AND account_no = $2 AND business_day = $3 AND kind IN (5, 6)")
+            .bind(inst_id).bind(account_no).bind(day).fetch_all(c).await)
+    .map_err(DbError::sql("reading an account's lines"))?;
+    let reversed: Vec<i64> = rows.iter().filter_map(|r| r.3).collect();
+    let mut amounts: Vec<i64> = rows
+        .iter()
+        .filter(|r| r.3.is_none() && !reversed.contains(&r.0))
+        .map(|r| if r.1 == Kind::BankDebit.number() { -r.2 } else { r.2 })
+        .collect();
+    amounts.sort_unstable();
+    Ok(amounts)
+}
+
+/// Running balances by (inst_id, ledger account): debit and credit in fen.
+pub async fn balances(tx: &mut Tx, inst_ids: &[i64]) -> Result<HashMap<(i64, i64), (i64, i64)>> {
+    let rows: Vec<(i64, i64, i64, i64)> = bulk::lookup(
+        tx,
+        vec![("inst_id", Column::Int(inst_ids.to_vec()))],
+        "SELECT b.inst_id, b.ledger_account, b.debit_fen, b.credit_fen \
+         FROM wanted w CROSS JOIN ledger_balance b WHERE b.inst_id = w.inst_id",
+    )
+    .await?;
+    Ok(rows.into_iter().map(|r| ((r.0, r.1), (r.2, r.3))).collect())
+}
+
+/// Contract totals by (inst_id, contract_no): lessons counted, earned fen, newest terms.
+pub async fn contract_states(
+    tx: &mut Tx,
+    inst_ids: &[i64],
+) -> Result<HashMap<(i64, i64), (i64, i64, Terms)>> {
+    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = bulk::lookup(
+        tx,
+        vec![("inst_id", Column::Int(inst_ids.to_vec()))],
+        "SELECT s.inst_id, s.contract_no, s.lessons_counted, s.earned_fen, \
+                c.amount_fen - c.extras_fen, c.lessons, c.gift_lessons \
+         FROM wanted w CROSS JOIN contract_state s \
+         JOIN contract c ON c.inst_id = s.inst_id AND c.contract_no = s.contract_no \
+         WHERE s.inst_id = w.inst_id \
+           AND c.version = (SELECT MAX(v.version) FROM contract v \
+                            WHERE v.inst_id = c.inst_id AND v.contract_no = c.contract_no)",
+    )
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let terms = Terms {
+                lesson_amount: Money::from_fen(r.4),
+                lessons: r.5,
+                gift_lessons: r.6,
+            };
+            ((r.0, r.1), (r.2, r.3, terms))
+        })
+        .collect())
 }

@@ -82,11 +82,17 @@ impl Calendar {
                 before
             })
             .collect();
-        Ok(Calendar { first: start, worked, before })
+        Ok(Calendar {
+            first: start,
+            worked,
+            before,
+        })
     }
 
     fn index(&self, day: Day) -> Option<usize> {
-        usize::try_from(day.since(self.first)).ok().filter(|i| *i < self.worked.len())
+        usize::try_from(day.since(self.first))
+            .ok()
+            .filter(|i| *i < self.worked.len())
     }
 
     /// True where the year of the day has been published.
@@ -96,7 +102,8 @@ impl Calendar {
 
     /// True on a working day; by weekday alone outside the published years.
     pub fn is_working(&self, day: Day) -> bool {
-        self.index(day).map_or(!day.is_weekend(), |i| self.worked[i])
+        self.index(day)
+            .map_or(!day.is_weekend(), |i| self.worked[i])
     }
 
     /// The day `count` working days after `from`, which itself is not counted.
@@ -138,7 +145,8 @@ impl Calendar {
 
     /// The last published day.
     pub fn horizon(&self) -> Day {
-        self.first.plus(i32::try_from(self.worked.len()).unwrap_or(i32::MAX) - 1)
+        self.first
+            .plus(i32::try_from(self.worked.len()).unwrap_or(i32::MAX) - 1)
     }
 }
 
@@ -160,10 +168,16 @@ mod tests {
             ("2026-05-08", 1, "2026-05-09"),
         ] {
             let deadline = CHINA.add_working_days(day(from), n);
-            assert_eq!((deadline.day, deadline.provisional), (day(to), false), "{from} + {n}");
+            assert_eq!(
+                (deadline.day, deadline.provisional),
+                (day(to), false),
+                "{from} + {n}"
+            );
             assert_eq!(CHINA.working_days_between(day(from), day(to)), n);
         }
-        let worked = day("2026-01-01").through(day("2026-12-31")).filter(|d| CHINA.is_working(*d));
+        let worked = day("2026-01-01")
+            .through(day("2026-12-31"))
+            .filter(|d| CHINA.is_working(*d));
         assert_eq!(worked.count(), 248);
     }
 
@@ -178,8 +192,15 @@ mod tests {
     fn counting_agrees_with_walking() {
         for from in day("2025-12-20").through(day("2026-03-20")) {
             for to in from.through(from.plus(40)) {
-                let walked = from.plus(1).through(to).filter(|d| CHINA.is_working(*d)).count();
-                assert_eq!(CHINA.working_days_between(from, to), i32::try_from(walked).unwrap());
+                let walked = from
+                    .plus(1)
+                    .through(to)
+                    .filter(|d| CHINA.is_working(*d))
+                    .count();
+                assert_eq!(
+                    CHINA.working_days_between(from, to),
+                    i32::try_from(walked).unwrap()
+                );
             }
         }
     }

@@ -204,7 +204,10 @@ impl Channel {
         ["TRANSFER", "WECHAT", "ALIPAY", "POS", "QR", "CASH", "ECNY"];
 
     pub fn from_name(name: &str) -> Option<Channel> {
-        Channel::NAMES.iter().position(|n| *n == name).map(|i| Channel::ALL[i])
+        Channel::NAMES
+            .iter()
+            .position(|n| *n == name)
+            .map(|i| Channel::ALL[i])
     }
 
     /// The number the ledger keeps; 0 stands for none.
@@ -243,6 +246,11 @@ impl Policy {
             }
         }
         Ok(policy)
+    }
+
+    /// The built-in policy of a name.
+    pub fn built_in(name: &str) -> Option<Policy> {
+        BUILT_IN.iter().filter_map(|text| Policy::parse(text).ok()).find(|p| p.name == name)
     }
 
     /// The window of a channel in the policy's unit.
@@ -290,7 +298,10 @@ mod tests {
         let policies: Vec<Policy> = BUILT_IN.iter().map(|t| Policy::parse(t).unwrap()).collect();
         assert_eq!(policies[0].name, DEFAULT);
         for code in FlagCode::ALL {
-            assert!(policies[0].flag(*code).is_some(), "{code} has no rule in the default policy");
+            assert!(
+                policies[0].flag(*code).is_some(),
+                "{code} has no rule in the default policy"
+            );
         }
         assert_eq!(policies[1].name, "workload");
     }
@@ -300,10 +311,19 @@ mod tests {
         let default = Policy::parse(BUILT_IN[0]).unwrap();
         let workload = Policy::parse(BUILT_IN[1]).unwrap();
         let friday: Day = "2026-09-18".parse().unwrap();
-        assert_eq!(workload.window_end(Channel::Pos, friday).to_string(), "2026-09-21");
+        assert_eq!(
+            workload.window_end(Channel::Pos, friday).to_string(),
+            "2026-09-21"
+        );
         // Sunday the 20th is a make-up working day.
-        assert_eq!(default.window_end(Channel::Pos, friday).to_string(), "2026-09-22");
-        assert_eq!(default.window_end(Channel::Cash, friday).to_string(), "2026-09-20");
+        assert_eq!(
+            default.window_end(Channel::Pos, friday).to_string(),
+            "2026-09-22"
+        );
+        assert_eq!(
+            default.window_end(Channel::Cash, friday).to_string(),
+            "2026-09-20"
+        );
         let end: Day = "2026-09-30".parse().unwrap();
         assert_eq!(default.days_beyond(end, "2026-10-09".parse().unwrap()), 2);
         assert_eq!(workload.days_beyond(end, "2026-10-09".parse().unwrap()), 9);

@@ -106,14 +106,21 @@ pub fn measure(
     matching: &Matching,
     (policy, range, day): (&Policy, Option<ExpectedRange>, Day),
 ) -> Measured {
-    let accounts: Vec<Account> =
-        registered.iter().map(|a| account(a, facts, policy, range, day)).collect();
+    let accounts: Vec<Account> = registered
+        .iter()
+        .map(|a| account(a, facts, policy, range, day))
+        .collect();
     let contract_level = facts.releases.iter().all(|r| r.contract_no != 0);
     let contracts = contract_positions(facts, matching, policy, contract_level);
-    let mut p = Position { contract_level, ..Position::default() };
+    let mut p = Position {
+        contract_level,
+        ..Position::default()
+    };
     p.contracts = i64::try_from(facts.contracts.len()).unwrap_or(i64::MAX);
     let sum = |f: fn(&ContractPosition) -> Money| {
-        contracts.iter().fold(Money::ZERO, |s, c| s.saturating_add(f(c)))
+        contracts
+            .iter()
+            .fold(Money::ZERO, |s, c| s.saturating_add(f(c)))
     };
     p.unearned_confirmed = sum(|c| c.unearned_confirmed);
     p.unearned_delivered = sum(|c| c.unearned_delivered);
@@ -125,16 +132,29 @@ pub fn measure(
     let counts = |a: &&Account| policy.held.unfiled_accounts_count || a.filed;
     p.unidentified = unidentified(facts, matching);
     p.fee_window = fee_window(matching, policy, day);
-    let custody = || accounts.iter().filter(|a| a.kind == AccountKind::Custody).filter(counts);
+    let custody = || {
+        accounts
+            .iter()
+            .filter(|a| a.kind == AccountKind::Custody)
+            .filter(counts)
+    };
     let deposits = || accounts.iter().filter(|a| a.kind == AccountKind::Deposit);
-    p.frozen = total(accounts.iter().filter(|a| a.kind == AccountKind::Custody), |a| a.frozen);
-    let excluded =
-        if policy.held.unidentified_counts { Money::ZERO } else { p.unidentified };
+    p.frozen = total(
+        accounts.iter().filter(|a| a.kind == AccountKind::Custody),
+        |a| a.frozen,
+    );
+    let excluded = if policy.held.unidentified_counts {
+        Money::ZERO
+    } else {
+        p.unidentified
+    };
     let custody_held = total(custody(), |a| a.closing)
         .less_floored(total(custody(), |a| a.frozen).saturating_add(excluded));
     p.deposit_required = deposit_required(facts, policy, day, deposits());
     p.deposit_held = total(deposits(), |a| a.closing.less_floored(a.frozen));
-    let mode = institution.custody_mode.unwrap_or_else(|| inferred_mode(&accounts));
+    let mode = institution
+        .custody_mode
+        .unwrap_or_else(|| inferred_mode(&accounts));
     p.mode = Some(mode);
     (p.required, p.held) = match mode {
         CustodyMode::Bank | CustodyMode::Hybrid | CustodyMode::None => {
@@ -151,11 +171,13 @@ pub fn measure(
         && !matches!(institution.status.as_str(), "closed" | "revoked");
     let contracts = contracts
         .into_iter()
-        .filter(|c| {
-            c.short > Money::ZERO || c.negative > Money::ZERO || c.premature > Money::ZERO
-        })
+        .filter(|c| c.short > Money::ZERO || c.negative > Money::ZERO || c.premature > Money::ZERO)
         .collect();
-    Measured { position: p, contracts, accounts }
+    Measured {
+        position: p,
+        contracts,
+        accounts,
+    }
 }
 
 /// Gap, explanation, status (`domain.md` §6.5); nothing here is netted against another institution.
@@ -168,8 +190,14 @@ fn cover(p: &mut Position, accounts: &[Account], policy: &Policy) {
     };
     p.explained = gap.min(explanation);
     p.uncovered = gap.less_floored(p.explained);
-    let owing: Vec<&Account> = accounts.iter().filter(|a| a.kind.owes_statements()).collect();
-    let expected = owing.iter().filter(|a| a.days.last_expected.is_some()).count();
+    let owing: Vec<&Account> = accounts
+        .iter()
+        .filter(|a| a.kind.owes_statements())
+        .collect();
+    let expected = owing
+        .iter()
+        .filter(|a| a.days.last_expected.is_some())
+        .count();
     let unproven = owing.iter().filter(|a| a.days.unproven).count();
     p.accounts_expected = i64::try_from(expected).unwrap_or(0);
     p.accounts_proven = i64::try_from(expected - unproven).unwrap_or(0);
@@ -215,8 +243,7 @@ fn account(
     let epoch = i64::from(day.epoch());
     let mut frozen = Money::ZERO;
     for f in facts.freezes.iter().filter(|f| f.account_no == account_no) {
-        let in_force =
-            f.from_day.is_none_or(|d| d <= epoch) && f.to_day.is_none_or(|d| d >= epoch);
+        let in_force = f.from_day.is_none_or(|d| d <= epoch) && f.to_day.is_none_or(|d| d >= epoch);
         // A regulator's hold protects the money; a third party's takes it away.
         if in_force && f.kind != "regulator" {
             frozen = frozen.saturating_add(f.amount_fen.map_or(closing, Money::from_fen));
@@ -255,7 +282,12 @@ fn unidentified(facts: &Facts, matching: &Matching) -> Money {
         .credits
         .iter()
         .zip(&matching.credits)
-        .filter(|(_, o)| matches!(o, CreditOutcome::Unmatched | CreditOutcome::Duplicate { .. }))
+        .filter(|(_, o)| {
+            matches!(
+                o,
+                CreditOutcome::Unmatched | CreditOutcome::Duplicate { .. }
+            )
+        })
         .fold(Money::ZERO, |sum, (l, _)| sum.saturating_add(l.amount))
 }
 
@@ -270,7 +302,9 @@ fn fee_window(matching: &Matching, policy: &Policy, day: Day) -> Money {
 
 fn custody_releases(facts: &Facts, accounts: &[Account]) -> Money {
     let custody = |no: i64| {
-        accounts.iter().any(|a| a.account_no == no && a.kind == AccountKind::Custody)
+        accounts
+            .iter()
+            .any(|a| a.account_no == no && a.kind == AccountKind::Custody)
     };
     facts
         .releases
@@ -301,22 +335,29 @@ fn deposit_required<'a>(
 
 /// C3: fees of one charging cycle over contracts that still run; one without dates counts in full.
 fn charging_cycle(facts: &Facts, months: u32, day: Day) -> Money {
-    let delivered: HashMap<i64, i64> =
-        facts.lessons.iter().map(|l| (l.contract_no, l.confirmed)).collect();
+    let delivered: HashMap<i64, i64> = facts
+        .lessons
+        .iter()
+        .map(|l| (l.contract_no, l.confirmed))
+        .collect();
     let runs = |c: &&ContractTerms| {
         c.ends_on.is_none_or(|end| end >= day)
             && delivered.get(&c.contract_no).copied().unwrap_or(0) < c.terms.pool()
     };
-    facts.contracts.iter().filter(runs).fold(Money::ZERO, |sum, c| {
-        let share = match (c.starts_on, c.ends_on) {
-            (Some(start), Some(end)) if end > start.plus_months(months) => {
-                let cycle = i64::from(start.plus_months(months).since(start));
-                c.amount.share_ceiled(cycle, i64::from(end.since(start)))
-            }
-            _ => c.amount,
-        };
-        sum.saturating_add(share)
-    })
+    facts
+        .contracts
+        .iter()
+        .filter(runs)
+        .fold(Money::ZERO, |sum, c| {
+            let share = match (c.starts_on, c.ends_on) {
+                (Some(start), Some(end)) if end > start.plus_months(months) => {
+                    let cycle = i64::from(start.plus_months(months).since(start));
+                    c.amount.share_ceiled(cycle, i64::from(end.since(start)))
+                }
+                _ => c.amount,
+            };
+            sum.saturating_add(share)
+        })
 }
 
 /// Every contract with money or lessons, in order of contract_no.
@@ -328,7 +369,10 @@ fn contract_positions(
 ) -> Vec<ContractPosition> {
     let mut by_no: HashMap<i64, ContractPosition> = HashMap::with_capacity(facts.contracts.len());
     fn slot(map: &mut HashMap<i64, ContractPosition>, no: i64) -> &mut ContractPosition {
-        map.entry(no).or_insert_with(|| ContractPosition { contract_no: no, ..Default::default() })
+        map.entry(no).or_insert_with(|| ContractPosition {
+            contract_no: no,
+            ..Default::default()
+        })
     }
     for (payment, outcome) in facts.payments.iter().zip(&matching.payments) {
         let c = slot(&mut by_no, payment.contract_no);
@@ -345,7 +389,11 @@ fn contract_positions(
         }
         c.paid = c.paid.saturating_add(payment.amount);
     }
-    for refund in facts.refunds.iter().filter(|r| r.state == i64::from(REFUND_SETTLED)) {
+    for refund in facts
+        .refunds
+        .iter()
+        .filter(|r| r.state == i64::from(REFUND_SETTLED))
+    {
         let c = slot(&mut by_no, refund.contract_no);
         c.refunded = c.refunded.saturating_add(refund.amount);
     }
@@ -355,7 +403,9 @@ fn contract_positions(
     }
     let mut delivered: HashMap<i64, Money> = HashMap::new();
     for lessons in &facts.lessons {
-        let Some(contract) = facts.contract(lessons.contract_no) else { continue };
+        let Some(contract) = facts.contract(lessons.contract_no) else {
+            continue;
+        };
         let value = |count: i64| match policy.lessons.gift {
             GiftRule::Pooled => contract.terms.value_of(count),
             GiftRule::GiftZero => contract.terms.value_of_paid(count),
@@ -366,7 +416,14 @@ fn contract_positions(
     let mut contracts: Vec<ContractPosition> = by_no.into_values().collect();
     contracts.sort_unstable_by_key(|c| c.contract_no);
     for c in &mut contracts {
-        finish(c, delivered.get(&c.contract_no).copied().unwrap_or(Money::ZERO), contract_level);
+        finish(
+            c,
+            delivered
+                .get(&c.contract_no)
+                .copied()
+                .unwrap_or(Money::ZERO),
+            contract_level,
+        );
     }
     contracts
 }
@@ -382,6 +439,9 @@ fn finish(c: &mut ContractPosition, earned_delivered: Money, contract_level: boo
     let backed = c.cleared.less_floored(out).saturating_add(c.in_transit);
     c.negative = out.less_floored(c.cleared);
     // A negative cash balance adds to what is missing.
-    c.short = c.unearned_confirmed.saturating_add(c.negative).less_floored(backed);
+    c.short = c
+        .unearned_confirmed
+        .saturating_add(c.negative)
+        .less_floored(backed);
     c.premature = c.released.less_floored(c.earned_confirmed);
 }

@@ -166,7 +166,10 @@ async fn close(tx: &mut Tx, keys: [i64; 4]) -> Result<()> {
     if changed == 1 {
         Ok(())
     } else {
-        Err(DbError::Inconsistent(format!("the position of institution {} was not open", keys[0])))
+        Err(DbError::Inconsistent(format!(
+            "the position of institution {} was not open",
+            keys[0]
+        )))
     }
 }
 
@@ -179,7 +182,10 @@ async fn append(tx: &mut Tx, policy_no: i64, rows: &[Row]) -> Result<()> {
             ("inst_id", ints(|r| r.inst_id)),
             ("policy_no", Column::Int(vec![policy_no; rows.len()])),
             ("from_run", ints(|r| r.from_run)),
-            ("district_id", Column::Text(rows.iter().map(|r| r.district_id.as_str()).collect())),
+            (
+                "district_id",
+                Column::Text(rows.iter().map(|r| r.district_id.as_str()).collect()),
+            ),
             ("mode", ints(|r| r.mode)),
             ("status", ints(|r| r.status)),
             ("required_fen", ints(|r| r.required_fen)),

@@ -15,7 +15,11 @@ pub enum PaymentOutcome {
     /// A later report of a reference that another payment reported first.
     Duplicate { of: usize },
     /// Settled by the credit with its reference. `late_days` count beyond the window.
-    Matched { credit: usize, difference: i64, late_days: i32 },
+    Matched {
+        credit: usize,
+        difference: i64,
+        late_days: i32,
+    },
     /// Settled with others by one credit.
     Batched { credit: usize, late_days: i32 },
     /// Not credited, still inside its window.
@@ -27,11 +31,17 @@ pub enum PaymentOutcome {
 /// What became of a credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreditOutcome {
-    Matched { payment: usize },
+    Matched {
+        payment: usize,
+    },
     /// The settlement of a batch of `payments` payments.
-    Batch { payments: usize },
+    Batch {
+        payments: usize,
+    },
     /// A further credit of a reference that another credit settled first.
-    Duplicate { of: usize },
+    Duplicate {
+        of: usize,
+    },
     /// Settles nothing that was reported.
     Unmatched,
     /// On an account that is not a custody account: not the matching's business.
@@ -115,7 +125,9 @@ pub fn match_lines(
         credits: facts
             .credits
             .iter()
-            .map(|l| (kind_of(l.account_no) != AccountKind::Custody).then_some(CreditOutcome::NotTested))
+            .map(|l| {
+                (kind_of(l.account_no) != AccountKind::Custody).then_some(CreditOutcome::NotTested)
+            })
             .collect(),
         fees: Vec::new(),
     };
@@ -128,8 +140,17 @@ pub fn match_lines(
         .zip(m.payments)
         .map(|(p, outcome)| outcome.unwrap_or_else(|| unsettled(policy, p, day)))
         .collect();
-    let credits = m.credits.into_iter().map(|c| c.unwrap_or(CreditOutcome::Unmatched)).collect();
-    Matching { payments, credits, debits: match_debits(facts, kind_of), fees: m.fees }
+    let credits = m
+        .credits
+        .into_iter()
+        .map(|c| c.unwrap_or(CreditOutcome::Unmatched))
+        .collect();
+    Matching {
+        payments,
+        credits,
+        debits: match_debits(facts, kind_of),
+        fees: m.fees,
+    }
 }
 
 fn channel(number: i64) -> Channel {
@@ -179,7 +200,12 @@ impl<'a> Matcher<'a> {
             .collect();
         let credit_key = |i: &usize| {
             let l = &facts.credits[*i];
-            (l.account_no, facts.text(l.reference), l.day, facts.text(l.id))
+            (
+                l.account_no,
+                facts.text(l.reference),
+                l.day,
+                facts.text(l.id),
+            )
         };
         credits.sort_unstable_by(|a, b| credit_key(a).cmp(&credit_key(b)));
         let mut c = 0;
@@ -248,7 +274,9 @@ impl<'a> Matcher<'a> {
             ))
         });
         for s in settlements {
-            let Some(lines) = by_reference.get(&(s.account_no, s.batch_no.as_str())) else { continue };
+            let Some(lines) = by_reference.get(&(s.account_no, s.batch_no.as_str())) else {
+                continue;
+            };
             let Some(credit) = lines
                 .iter()
                 .copied()
@@ -269,14 +297,17 @@ impl<'a> Matcher<'a> {
                         && (s.period_from_day..=s.period_to_day).contains(&day)
                 })
                 .collect();
-            let gross: i128 =
-                members.iter().map(|i| i128::from(facts.payments[*i].amount.fen())).sum();
+            let gross: i128 = members
+                .iter()
+                .map(|i| i128::from(facts.payments[*i].amount.fen()))
+                .sum();
             if members.is_empty() || gross != i128::from(s.gross_fen) {
                 continue;
             }
             self.settle(&members, credit);
             if s.fee_fen > 0 {
-                self.fees.push((facts.credits[credit].day, Money::from_fen(s.fee_fen)));
+                self.fees
+                    .push((facts.credits[credit].day, Money::from_fen(s.fee_fen)));
             }
         }
     }
@@ -289,7 +320,10 @@ impl<'a> Matcher<'a> {
         let mut groups: HashMap<(i64, i64, Day), Vec<usize>> = HashMap::new();
         for (i, p) in facts.payments.iter().enumerate() {
             if self.payments[i].is_none() && channel(p.channel).settles_in_batches() {
-                groups.entry((p.account_no, p.channel, p.day)).or_default().push(i);
+                groups
+                    .entry((p.account_no, p.channel, p.day))
+                    .or_default()
+                    .push(i);
             }
         }
         if groups.is_empty() {
@@ -298,19 +332,30 @@ impl<'a> Matcher<'a> {
         let mut credits: HashMap<(i64, i64, i64), Vec<usize>> = HashMap::new();
         for (i, l) in facts.credits.iter().enumerate() {
             if self.credits[i].is_none() && l.code == i64::from(ledger::LINE_SETTLEMENT) {
-                credits.entry((l.account_no, l.channel, l.amount.fen())).or_default().push(i);
+                credits
+                    .entry((l.account_no, l.channel, l.amount.fen()))
+                    .or_default()
+                    .push(i);
             }
         }
         for lines in credits.values_mut() {
-            lines.sort_unstable_by_key(|i| (facts.credits[*i].day, facts.text(facts.credits[*i].id)));
+            lines.sort_unstable_by_key(|i| {
+                (facts.credits[*i].day, facts.text(facts.credits[*i].id))
+            });
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_unstable_by_key(|(key, _)| *key);
         for ((account_no, channel_no, day), members) in groups {
-            let sum: i128 =
-                members.iter().map(|i| i128::from(facts.payments[*i].amount.fen())).sum();
-            let Ok(sum) = i64::try_from(sum) else { continue };
-            let Some(lines) = credits.get(&(account_no, channel_no, sum)) else { continue };
+            let sum: i128 = members
+                .iter()
+                .map(|i| i128::from(facts.payments[*i].amount.fen()))
+                .sum();
+            let Ok(sum) = i64::try_from(sum) else {
+                continue;
+            };
+            let Some(lines) = credits.get(&(account_no, channel_no, sum)) else {
+                continue;
+            };
             let last = day.plus(self.policy.windows.batch_search_days);
             let credit = lines.iter().copied().find(|i| {
                 let l = &facts.credits[*i];
@@ -328,7 +373,9 @@ impl<'a> Matcher<'a> {
             let late_days = self.late_days(&self.facts.payments[*i], credited);
             self.payments[*i] = Some(PaymentOutcome::Batched { credit, late_days });
         }
-        self.credits[credit] = Some(CreditOutcome::Batch { payments: members.len() });
+        self.credits[credit] = Some(CreditOutcome::Batch {
+            payments: members.len(),
+        });
     }
 }
 
@@ -346,10 +393,18 @@ fn match_debits(facts: &Facts, kind_of: impl Fn(i64) -> AccountKind) -> Vec<Debi
     if facts.debits.is_empty() {
         return outcomes;
     }
-    let releases: HashMap<&str, usize> =
-        facts.releases.iter().enumerate().map(|(i, a)| (facts.text(a.id), i)).collect();
-    let refunds: HashMap<&str, usize> =
-        facts.refunds.iter().enumerate().map(|(i, a)| (facts.text(a.id), i)).collect();
+    let releases: HashMap<&str, usize> = facts
+        .releases
+        .iter()
+        .enumerate()
+        .map(|(i, a)| (facts.text(a.id), i))
+        .collect();
+    let refunds: HashMap<&str, usize> = facts
+        .refunds
+        .iter()
+        .enumerate()
+        .map(|(i, a)| (facts.text(a.id), i))
+        .collect();
     let mut used_releases = vec![false; facts.releases.len()];
     let mut used_refunds = vec![false; facts.refunds.len()];
     let mut order: Vec<usize> = (0..facts.debits.len()).collect();
@@ -440,12 +495,19 @@ mod tests {
         assert_eq!(m.payments[0], PaymentOutcome::Duplicate { of: 1 });
         assert_eq!(
             m.payments[1],
-            PaymentOutcome::Matched { credit: 1, difference: 0, late_days: 0 }
+            PaymentOutcome::Matched {
+                credit: 1,
+                difference: 0,
+                late_days: 0
+            }
         );
-        assert_eq!(m.credits, [
-            CreditOutcome::Duplicate { of: 1 },
-            CreditOutcome::Matched { payment: 1 }
-        ]);
+        assert_eq!(
+            m.credits,
+            [
+                CreditOutcome::Duplicate { of: 1 },
+                CreditOutcome::Matched { payment: 1 }
+            ]
+        );
     }
 
     #[test]
@@ -454,16 +516,25 @@ mod tests {
             let mut w = World(Facts::default());
             w.payment("P1", 0, Channel::Wechat, "R1", 100);
             w.credit("E1", credited, ledger::LINE_TRANSFER, 0, "R1", 90);
-            assert_eq!(w.run(9).payments[0], PaymentOutcome::Matched {
-                credit: 0,
-                difference: -10,
-                late_days: late
-            });
+            assert_eq!(
+                w.run(9).payments[0],
+                PaymentOutcome::Matched {
+                    credit: 0,
+                    difference: -10,
+                    late_days: late
+                }
+            );
         }
         let mut w = World(Facts::default());
         w.payment("P1", 0, Channel::Wechat, "R1", 100);
-        assert_eq!(w.run(2).payments[0], PaymentOutcome::InTransit { window_end: day(3) });
-        assert_eq!(w.run(3).payments[0], PaymentOutcome::Overdue { window_end: day(3) });
+        assert_eq!(
+            w.run(2).payments[0],
+            PaymentOutcome::InTransit { window_end: day(3) }
+        );
+        assert_eq!(
+            w.run(3).payments[0],
+            PaymentOutcome::Overdue { window_end: day(3) }
+        );
     }
 
     #[test]
@@ -474,7 +545,11 @@ mod tests {
         w.credit("E1", 0, ledger::LINE_TRANSFER, 0, "R9", 100);
         w.credit("E2", 0, ledger::LINE_TRANSFER, 0, "", 100);
         let m = w.run(9);
-        assert!(m.payments.iter().all(|p| matches!(p, PaymentOutcome::Overdue { .. })));
+        assert!(
+            m.payments
+                .iter()
+                .all(|p| matches!(p, PaymentOutcome::Overdue { .. }))
+        );
         assert_eq!(m.credits, [CreditOutcome::Unmatched; 2]);
     }
 
@@ -485,12 +560,22 @@ mod tests {
             w.payment("P1", 0, Channel::Pos, "", 100);
             w.payment("P2", 0, Channel::Pos, "", 50);
             w.payment("P3", 0, Channel::Qr, "", 150);
-            w.credit("E1", credited, ledger::LINE_SETTLEMENT, Channel::Pos.number(), "S", 150);
+            w.credit(
+                "E1",
+                credited,
+                ledger::LINE_SETTLEMENT,
+                Channel::Pos.number(),
+                "S",
+                150,
+            );
             let m = w.run(60);
             let batched = matches!(m.payments[0], PaymentOutcome::Batched { credit: 0, .. });
             assert_eq!(batched, found, "credited on day {credited}");
             assert_eq!(m.credits[0] == CreditOutcome::Batch { payments: 2 }, found);
-            assert!(matches!(m.payments[2], PaymentOutcome::Overdue { .. }), "another channel");
+            assert!(
+                matches!(m.payments[2], PaymentOutcome::Overdue { .. }),
+                "another channel"
+            );
         }
     }
 
@@ -499,11 +584,37 @@ mod tests {
         let mut w = World(Facts::default());
         w.payment("P2", 1, Channel::Pos, "", 100);
         w.payment("P1", 0, Channel::Pos, "", 100);
-        w.credit("E2", 3, ledger::LINE_SETTLEMENT, Channel::Pos.number(), "S2", 100);
-        w.credit("E1", 2, ledger::LINE_SETTLEMENT, Channel::Pos.number(), "S1", 100);
+        w.credit(
+            "E2",
+            3,
+            ledger::LINE_SETTLEMENT,
+            Channel::Pos.number(),
+            "S2",
+            100,
+        );
+        w.credit(
+            "E1",
+            2,
+            ledger::LINE_SETTLEMENT,
+            Channel::Pos.number(),
+            "S1",
+            100,
+        );
         let m = w.run(9);
-        assert_eq!(m.payments[1], PaymentOutcome::Batched { credit: 1, late_days: 0 });
-        assert_eq!(m.payments[0], PaymentOutcome::Batched { credit: 0, late_days: 0 });
+        assert_eq!(
+            m.payments[1],
+            PaymentOutcome::Batched {
+                credit: 1,
+                late_days: 0
+            }
+        );
+        assert_eq!(
+            m.payments[0],
+            PaymentOutcome::Batched {
+                credit: 0,
+                late_days: 0
+            }
+        );
     }
 
     #[test]
@@ -561,10 +672,13 @@ mod tests {
                 reference,
             });
         }
-        assert_eq!(w.run(9).debits, [
-            DebitOutcome::Unauthorised,
-            DebitOutcome::Release { release: 0 },
-            DebitOutcome::Unauthorised
-        ]);
+        assert_eq!(
+            w.run(9).debits,
+            [
+                DebitOutcome::Unauthorised,
+                DebitOutcome::Release { release: 0 },
+                DebitOutcome::Unauthorised
+            ]
+        );
     }
 }

@@ -49,8 +49,13 @@ impl MatchKind {
     }
 
     pub fn from_number(number: i64) -> Option<MatchKind> {
-        [MatchKind::OneToOne, MatchKind::Batch, MatchKind::Release, MatchKind::Refund]
-            .into_iter()
-            .find(|k| k.number() == number)
+        [
+            MatchKind::OneToOne,
+            MatchKind::Batch,
+            MatchKind::Release,
+            MatchKind::Refund,
+        ]
+        .into_iter()
+        .find(|k| k.number() == number)
     }
 }

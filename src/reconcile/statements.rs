@@ -54,13 +54,19 @@ pub fn prove(
     let moved = moved_by_day(facts, account_no);
     let mut result = AccountDays::default();
     for stated in days {
-        let lines = moved.binary_search_by_key(&stated.day, |m| m.0).map_or(0, |at| moved[at].1);
+        let lines = moved
+            .binary_search_by_key(&stated.day, |m| m.0)
+            .map_or(0, |at| moved[at].1);
         let difference = i128::from(stated.closing) - i128::from(stated.opening) - lines;
         if difference == 0 {
             result.closings.push((stated.day, stated.closing));
         } else {
             let difference = i64::try_from(difference).unwrap_or(i64::MAX);
-            result.broken.push(BrokenDay { day: stated.day, difference, within: true });
+            result.broken.push(BrokenDay {
+                day: stated.day,
+                difference,
+                within: true,
+            });
         }
     }
     result.latest = result.closings.last().copied();
@@ -75,10 +81,17 @@ pub fn prove(
         }
     }
     for pair in days.windows(2) {
-        let gap = result.missing.iter().any(|m| *m > pair[0].day && *m < pair[1].day);
+        let gap = result
+            .missing
+            .iter()
+            .any(|m| *m > pair[0].day && *m < pair[1].day);
         if !gap && pair[1].opening != pair[0].closing {
             let difference = pair[1].opening - pair[0].closing;
-            result.broken.push(BrokenDay { day: pair[1].day, difference, within: false });
+            result.broken.push(BrokenDay {
+                day: pair[1].day,
+                difference,
+                within: false,
+            });
         }
     }
     result.last_expected = expected.last().copied();
@@ -103,7 +116,10 @@ fn expected_days(
         Expected::Working => {
             let last = CHINA.working_day_at_or_before(day);
             let first = first_known.unwrap_or(last);
-            first.through(last).filter(|d| CHINA.is_working(*d)).collect()
+            first
+                .through(last)
+                .filter(|d| CHINA.is_working(*d))
+                .collect()
         }
     }
 }
@@ -163,11 +179,23 @@ mod tests {
     #[test]
     fn a_missing_day_is_named_and_later_days_are_used() {
         let facts = facts(&[("2026-06-01", 5, 5), ("2026-06-03", 7, 7)]);
-        let range = ExpectedRange { first: day("2026-06-01"), last: day("2026-06-03") };
-        let days = prove(&facts, 1, &policy("workload"), Some(range), day("2026-06-30"));
+        let range = ExpectedRange {
+            first: day("2026-06-01"),
+            last: day("2026-06-03"),
+        };
+        let days = prove(
+            &facts,
+            1,
+            &policy("workload"),
+            Some(range),
+            day("2026-06-30"),
+        );
         assert_eq!(days.missing, [day("2026-06-02")]);
         assert_eq!(days.latest, Some((day("2026-06-03"), 7)));
-        assert!(days.broken.is_empty(), "the gap explains the different opening");
+        assert!(
+            days.broken.is_empty(),
+            "the gap explains the different opening"
+        );
         assert!(!days.unproven);
     }
 
@@ -185,7 +213,14 @@ mod tests {
     fn an_unbalanced_day_proves_nothing() {
         let facts = facts(&[("2026-06-01", 5, 5), ("2026-06-02", 5, 9)]);
         let days = prove(&facts, 1, &policy("default"), None, day("2026-06-02"));
-        assert_eq!(days.broken, [BrokenDay { day: day("2026-06-02"), difference: 4, within: true }]);
+        assert_eq!(
+            days.broken,
+            [BrokenDay {
+                day: day("2026-06-02"),
+                difference: 4,
+                within: true
+            }]
+        );
         assert_eq!(days.latest, Some((day("2026-06-01"), 5)));
         assert!(days.unproven);
     }
@@ -193,14 +228,24 @@ mod tests {
     #[test]
     fn a_silent_account_is_unproven() {
         let days = prove(&facts(&[]), 1, &policy("default"), None, day("2026-06-02"));
-        assert_eq!((days.missing.as_slice(), days.unproven), ([day("2026-06-02")].as_slice(), true));
+        assert_eq!(
+            (days.missing.as_slice(), days.unproven),
+            ([day("2026-06-02")].as_slice(), true)
+        );
     }
 
     #[test]
     fn an_opening_that_differs_without_a_missing_day_is_broken() {
         let facts = facts(&[("2026-06-05", 5, 5), ("2026-06-08", 6, 6)]);
         let days = prove(&facts, 1, &policy("default"), None, day("2026-06-08"));
-        assert_eq!(days.broken, [BrokenDay { day: day("2026-06-08"), difference: 1, within: false }]);
+        assert_eq!(
+            days.broken,
+            [BrokenDay {
+                day: day("2026-06-08"),
+                difference: 1,
+                within: false
+            }]
+        );
         assert_eq!(days.latest, Some((day("2026-06-08"), 6)));
     }
 }

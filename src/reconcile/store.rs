@@ -1,10 +1,10 @@
 //! SQL of reconciliation: one institution range's facts in, differences of matches out.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 
-use futures_core::Stream;
-use sqlx::{FromRow, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 
 use super::facts::{
     Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, StatedDay,
@@ -54,33 +54,28 @@ async fn each<R>(
     tx: &mut Tx,
     sql: &'static str,
     (first, last, seen): (i64, i64, Seen),
-    mut take: impl FnMut(R) -> Result<()>,
+    take: impl FnMut(R) -> Result<()>,
 ) -> Result<()>
 where
     R: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
 {
-    let day = i64::from(seen.day.epoch());
-    on!(tx, c => {
-        let mut rows = sqlx::query_as::<_, R>(sql)
-            .bind(first)
-            .bind(last)
-            .bind(seen.source_cut)
-            .bind(day)
-            .fetch(c);
-        while let Some(row) = next(rows.as_mut()).await {
-            take(row.map_err(DbError::sql("reading an institution's facts"))?)?;
-        }
-    });
-    Ok(())
+    bulk::each(tx, sql, &[first, last, seen.source_cut, i64::from(seen.day.epoch())], take).await
 }
 
-/// The next item of a stream.
-async fn next<S: Stream + ?Sized>(mut stream: Pin<&mut S>) -> Option<S::Item> {
-    std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await
-}
-
-type MovementRow =
-    (i64, i64, i64, i64, i64, i64, i64, i64, i64, String, String, Option<i64>);
+type MovementRow = (
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    String,
+    String,
+    Option<i64>,
+);
 
 async fn movements(
     tx: &mut Tx,
@@ -168,7 +163,11 @@ fn movement(facts: &mut Facts, r: &MovementRow) -> Result<Movement> {
                 id,
                 reference: facts.keep(&r.10),
             };
-            if kind == Kind::BankCredit { Movement::Credit(line) } else { Movement::Debit(line) }
+            if kind == Kind::BankCredit {
+                Movement::Credit(line)
+            } else {
+                Movement::Debit(line)
+            }
         }
     })
 }
@@ -191,14 +190,23 @@ async fn lessons(
                WHERE inst_id BETWEEN $1 AND $2 AND kind = 2 AND source_no <= $3 \
                  AND business_day <= $4 \
                GROUP BY inst_id, contract_no ORDER BY inst_id, contract_no";
-    each(tx, sql, (first, last, seen), |(inst_id, contract_no, confirmed, delivered)| {
-        by_inst.entry(inst_id).or_default().lessons.push(LessonSums {
-            contract_no,
-            confirmed,
-            delivered,
-        });
-        Ok(())
-    })
+    each(
+        tx,
+        sql,
+        (first, last, seen),
+        |(inst_id, contract_no, confirmed, delivered)| {
+            by_inst
+                .entry(inst_id)
+                .or_default()
+                .lessons
+                .push(LessonSums {
+                    contract_no,
+                    confirmed,
+                    delivered,
+                });
+            Ok(())
+        },
+    )
     .await
 }
 
@@ -250,27 +258,43 @@ async fn days(
                FROM statement_day \
                WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND day <= $4 \
                ORDER BY inst_id, account_no, day, version";
-    each(tx, sql, (first, last, seen), |r: (i64, i64, i64, i64, i64)| {
-        let stated = StatedDay {
-            account_no: r.1,
-            day: epoch_day(r.2, "statement_day")?,
-            opening: r.3,
-            closing: r.4,
-        };
-        let days = &mut by_inst.entry(r.0).or_default().days;
-        match days.last_mut() {
-            Some(last) if (last.account_no, last.day) == (stated.account_no, stated.day) => {
-                *last = stated;
+    each(
+        tx,
+        sql,
+        (first, last, seen),
+        |r: (i64, i64, i64, i64, i64)| {
+            let stated = StatedDay {
+                account_no: r.1,
+                day: epoch_day(r.2, "statement_day")?,
+                opening: r.3,
+                closing: r.4,
+            };
+            let days = &mut by_inst.entry(r.0).or_default().days;
+            match days.last_mut() {
+                Some(last) if (last.account_no, last.day) == (stated.account_no, stated.day) => {
+                    *last = stated;
+                }
+                _ => days.push(stated),
             }
-            _ => days.push(stated),
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
     .await
 }
 
-type SettlementRow =
-    (i64, i64, String, i64, i64, i64, i64, i64, i64, i64, Option<i64>);
+type SettlementRow = (
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<i64>,
+);
 
 async fn settlements(
     tx: &mut Tx,
@@ -313,7 +337,15 @@ async fn settlements(
     .await
 }
 
-type FreezeRow = (i64, i64, String, String, Option<i64>, Option<i64>, Option<i64>);
+type FreezeRow = (
+    i64,
+    i64,
+    String,
+    String,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
 
 async fn freezes(
     tx: &mut Tx,
@@ -383,8 +415,10 @@ pub async fn store_matches(
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
             .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading matches"))?;
-    let mut known: HashMap<(i64, i64), (i64, MatchValue)> =
-        stored.into_iter().map(|r| ((r.0, r.1), (r.2, (r.3, r.4, r.5, r.6)))).collect();
+    let mut known: HashMap<(i64, i64), (i64, MatchValue)> = stored
+        .into_iter()
+        .map(|r| ((r.0, r.1), (r.2, (r.3, r.4, r.5, r.6))))
+        .collect();
     lines.retain(|(inst, entry, value)| match known.get(&(*inst, *entry)) {
         Some((_, v)) if v == value => {
             known.remove(&(*inst, *entry));
@@ -393,9 +427,13 @@ pub async fn store_matches(
         _ => true,
     });
     for ((inst, entry), (from, _)) in &known {
-        close(tx, "UPDATE match_line SET to_run = $5 WHERE inst_id = $1 AND policy_no = $2 \
+        close(
+            tx,
+            "UPDATE match_line SET to_run = $5 WHERE inst_id = $1 AND policy_no = $2 \
                    AND entry_seq = $3 AND from_run = $4",
-              [*inst, policy_no, *entry, *from, run_id]).await?;
+            [*inst, policy_no, *entry, *from, run_id],
+        )
+        .await?;
     }
     lines.sort_unstable();
     bulk::append(
@@ -404,12 +442,21 @@ pub async fn store_matches(
         vec![
             ("inst_id", Column::Int(lines.iter().map(|l| l.0).collect())),
             ("policy_no", Column::Int(vec![policy_no; lines.len()])),
-            ("entry_seq", Column::Int(lines.iter().map(|l| l.1).collect())),
+            (
+                "entry_seq",
+                Column::Int(lines.iter().map(|l| l.1).collect()),
+            ),
             ("from_run", Column::Int(vec![run_id; lines.len()])),
             ("kind", Column::Int(lines.iter().map(|l| l.2.0).collect())),
-            ("payment_seq", Column::Int(lines.iter().map(|l| l.2.1).collect())),
+            (
+                "payment_seq",
+                Column::Int(lines.iter().map(|l| l.2.1).collect()),
+            ),
             ("n", Column::Int(lines.iter().map(|l| l.2.2).collect())),
-            ("amount_fen", Column::Int(lines.iter().map(|l| l.2.3).collect())),
+            (
+                "amount_fen",
+                Column::Int(lines.iter().map(|l| l.2.3).collect()),
+            ),
         ],
     )
     .await?;
@@ -418,19 +465,27 @@ pub async fn store_matches(
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
             .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading batches"))?;
-    let mut known: HashMap<(i64, i64), (i64, i64)> =
-        stored.into_iter().map(|r| ((r.0, r.1), (r.2, r.3))).collect();
-    items.retain(|(inst, payment, entry)| match known.get(&(*inst, *payment)) {
-        Some((_, e)) if e == entry => {
-            known.remove(&(*inst, *payment));
-            false
-        }
-        _ => true,
-    });
+    let mut known: HashMap<(i64, i64), (i64, i64)> = stored
+        .into_iter()
+        .map(|r| ((r.0, r.1), (r.2, r.3)))
+        .collect();
+    items.retain(
+        |(inst, payment, entry)| match known.get(&(*inst, *payment)) {
+            Some((_, e)) if e == entry => {
+                known.remove(&(*inst, *payment));
+                false
+            }
+            _ => true,
+        },
+    );
     for ((inst, payment), (from, _)) in &known {
-        close(tx, "UPDATE match_item SET to_run = $5 WHERE inst_id = $1 AND policy_no = $2 \
+        close(
+            tx,
+            "UPDATE match_item SET to_run = $5 WHERE inst_id = $1 AND policy_no = $2 \
                    AND payment_seq = $3 AND from_run = $4",
-              [*inst, policy_no, *payment, *from, run_id]).await?;
+            [*inst, policy_no, *payment, *from, run_id],
+        )
+        .await?;
     }
     items.sort_unstable();
     bulk::append(
@@ -439,9 +494,15 @@ pub async fn store_matches(
         vec![
             ("inst_id", Column::Int(items.iter().map(|i| i.0).collect())),
             ("policy_no", Column::Int(vec![policy_no; items.len()])),
-            ("payment_seq", Column::Int(items.iter().map(|i| i.1).collect())),
+            (
+                "payment_seq",
+                Column::Int(items.iter().map(|i| i.1).collect()),
+            ),
             ("from_run", Column::Int(vec![run_id; items.len()])),
-            ("entry_seq", Column::Int(items.iter().map(|i| i.2).collect())),
+            (
+                "entry_seq",
+                Column::Int(items.iter().map(|i| i.2).collect()),
+            ),
         ],
     )
     .await
@@ -455,6 +516,9 @@ async fn close(tx: &mut Tx, sql: &'static str, keys: [i64; 5]) -> Result<()> {
     if changed == 1 {
         Ok(())
     } else {
-        Err(DbError::Inconsistent(format!("a match of institution {} was not open", keys[0])))
+        Err(DbError::Inconsistent(format!(
+            "a match of institution {} was not open",
+            keys[0]
+        )))
     }
 }

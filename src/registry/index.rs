@@ -34,7 +34,9 @@ impl IdIndex {
     /// The number of an id.
     pub fn get(&self, id: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
-        self.table.find(hash, |n| id_at(&self.text, &self.ends, *n) == id).copied()
+        self.table
+            .find(hash, |n| id_at(&self.text, &self.ends, *n) == id)
+            .copied()
     }
 
     /// The number of an id, added if it is new.
@@ -48,7 +50,8 @@ impl IdIndex {
         text.push_str(id);
         ends.push(u32::try_from(text.len()).expect("fewer than 4 GiB of ids fit in memory"));
         let hasher = &self.hasher;
-        self.table.insert_unique(hash, number, |n| hasher.hash_one(id_at(text, ends, *n)));
+        self.table
+            .insert_unique(hash, number, |n| hasher.hash_one(id_at(text, ends, *n)));
         number
     }
 }
@@ -71,7 +74,10 @@ mod tests {
                 assert_eq!(index.insert(&format!("机构{i}")), i, "round {round}");
             }
         }
-        assert_eq!((index.len(), index.id(42), index.get("机构9999")), (10_000, "机构42", Some(9999)));
+        assert_eq!(
+            (index.len(), index.id(42), index.get("机构9999")),
+            (10_000, "机构42", Some(9999))
+        );
         assert_eq!(index.get("机构10000"), None);
     }
 }

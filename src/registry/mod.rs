@@ -200,12 +200,14 @@ impl Terms {
     /// Value of the first `count` lessons, gifts pooled: the cumulative floor of `domain.md` §6.1, so
     /// that all lessons together are worth exactly the price.
     pub fn value_of(&self, count: i64) -> Money {
-        self.lesson_amount.share_floored(count.clamp(0, self.pool()), self.pool())
+        self.lesson_amount
+            .share_floored(count.clamp(0, self.pool()), self.pool())
     }
 
     /// The same where gifts are worth nothing and are used last.
     pub fn value_of_paid(&self, count: i64) -> Money {
-        self.lesson_amount.share_floored(count.clamp(0, self.lessons), self.lessons)
+        self.lesson_amount
+            .share_floored(count.clamp(0, self.lessons), self.lessons)
     }
 }
 
@@ -264,7 +266,10 @@ pub struct Records<T> {
 
 impl<T> Default for Records<T> {
     fn default() -> Records<T> {
-        Records { ids: IdIndex::default(), records: Vec::new() }
+        Records {
+            ids: IdIndex::default(),
+            records: Vec::new(),
+        }
     }
 }
 
@@ -316,7 +321,11 @@ mod tests {
 
     #[test]
     fn vectors_of_domain_6_1() {
-        let terms = Terms { lesson_amount: Money::from_fen(499_999), lessons: 48, gift_lessons: 12 };
+        let terms = Terms {
+            lesson_amount: Money::from_fen(499_999),
+            lessons: 48,
+            gift_lessons: 12,
+        };
         let unearned = |earned: Money| 499_999 - earned.fen();
         assert_eq!(unearned(terms.value_of(17)), 358_333);
         assert_eq!(unearned(terms.value_of_paid(17)), 322_917);

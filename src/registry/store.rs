@@ -113,7 +113,13 @@ async fn load_districts(tx: &mut Tx, cut: i64, registry: &mut Registry) -> Resul
             tile_col: r.tile_col,
             tile_row: r.tile_row,
         };
-        registry.districts.put(&r.district_id, Record { version: r.version, value });
+        registry.districts.put(
+            &r.district_id,
+            Record {
+                version: r.version,
+                value,
+            },
+        );
     }
     Ok(())
 }
@@ -150,7 +156,13 @@ async fn load_institutions(tx: &mut Tx, cut: i64, registry: &mut Registry) -> Re
             custody_mode: r.custody_mode.as_deref().and_then(CustodyMode::from_name),
         };
         let value = (InstId(r.inst_id), value);
-        registry.institutions.put(&r.institution_id, Record { version: r.version, value });
+        registry.institutions.put(
+            &r.institution_id,
+            Record {
+                version: r.version,
+                value,
+            },
+        );
     }
     Ok(())
 }
@@ -168,7 +180,10 @@ async fn load_accounts(tx: &mut Tx, cut: i64, registry: &mut Registry) -> Result
     .map_err(DbError::sql("reading accounts"))?;
     for r in rows {
         let kind = AccountKind::from_name(&r.kind).ok_or_else(|| {
-            DbError::Inconsistent(format!("account {} has the kind {:?}", r.account_id, r.kind))
+            DbError::Inconsistent(format!(
+                "account {} has the kind {:?}",
+                r.account_id, r.kind
+            ))
         })?;
         let value = Account {
             inst_id: InstId(r.inst_id),
@@ -184,7 +199,13 @@ async fn load_accounts(tx: &mut Tx, cut: i64, registry: &mut Registry) -> Result
             filed_on: days(r.filed_on),
             status: r.status,
         };
-        registry.accounts.put(&r.account_id, Record { version: r.version, value });
+        registry.accounts.put(
+            &r.account_id,
+            Record {
+                version: r.version,
+                value,
+            },
+        );
     }
     Ok(())
 }
@@ -210,7 +231,13 @@ async fn load_licences(tx: &mut Tx, cut: i64, registry: &mut Registry) -> Result
             licence_to: days(r.licence_to),
             status: r.status,
         };
-        registry.licences.put(&r.licence_no, Record { version: r.version, value });
+        registry.licences.put(
+            &r.licence_no,
+            Record {
+                version: r.version,
+                value,
+            },
+        );
     }
     Ok(())
 }
@@ -253,13 +280,19 @@ pub async fn append_districts(tx: &mut Tx, rows: &[NewVersion<District>]) -> Res
         tx,
         "district",
         vec![
-            ("district_id", texts!(rows, |r| r.value.district_id.as_str())),
+            (
+                "district_id",
+                texts!(rows, |r| r.value.district_id.as_str()),
+            ),
             ("version", ints!(rows, |r| r.version)),
             ("source_no", ints!(rows, |r| r.source_no)),
             ("name", texts!(rows, |r| r.value.name.as_str())),
             ("kind", texts!(rows, |r| r.value.kind.as_str())),
             ("gb_code", opt_texts!(rows, |r| r.value.gb_code.as_deref())),
-            ("parent_id", opt_texts!(rows, |r| r.value.parent_id.as_deref())),
+            (
+                "parent_id",
+                opt_texts!(rows, |r| r.value.parent_id.as_deref()),
+            ),
             ("tile_col", opt_ints!(rows, |r| r.value.tile_col)),
             ("tile_row", opt_ints!(rows, |r| r.value.tile_row)),
         ],
@@ -277,7 +310,10 @@ pub async fn append_licences(tx: &mut Tx, rows: &[NewVersion<Licence>]) -> Resul
             ("source_no", ints!(rows, |r| r.source_no)),
             ("name", texts!(rows, |r| r.value.name.as_str())),
             ("uscc", opt_texts!(rows, |r| r.value.uscc.as_deref())),
-            ("district_id", texts!(rows, |r| r.value.district_id.as_str())),
+            (
+                "district_id",
+                texts!(rows, |r| r.value.district_id.as_str()),
+            ),
             ("department", texts!(rows, |r| r.value.department.as_str())),
             ("licence_from", dates!(rows, |r| date(r.value.licence_from))),
             ("licence_to", dates!(rows, |r| date(r.value.licence_to))),
@@ -305,7 +341,10 @@ pub async fn append_institutions(
         tx,
         "institution_directory",
         vec![
-            ("institution_id", texts!(first, |r| r.value.1.institution_id.as_str())),
+            (
+                "institution_id",
+                texts!(first, |r| r.value.1.institution_id.as_str()),
+            ),
             ("inst_id", ints!(first, |r| r.value.0.0)),
         ],
     )
@@ -317,20 +356,47 @@ pub async fn append_institutions(
             ("inst_id", ints!(rows, |r| r.value.0.0)),
             ("version", ints!(rows, |r| r.version)),
             ("source_no", ints!(rows, |r| r.source_no)),
-            ("institution_id", texts!(rows, |r| r.value.1.institution_id.as_str())),
-            ("district_id", texts!(rows, |r| r.value.1.district_id.as_str())),
+            (
+                "institution_id",
+                texts!(rows, |r| r.value.1.institution_id.as_str()),
+            ),
+            (
+                "district_id",
+                texts!(rows, |r| r.value.1.district_id.as_str()),
+            ),
             ("name", texts!(rows, |r| r.value.1.name.as_str())),
             ("uscc", opt_texts!(rows, |r| r.value.1.uscc.as_deref())),
-            ("licence_kind", opt_texts!(rows, |r| r.value.1.licence_kind.as_deref())),
-            ("licence_no", opt_texts!(rows, |r| r.value.1.licence_no.as_deref())),
-            ("licence_from", dates!(rows, |r| date(r.value.1.licence_from))),
+            (
+                "licence_kind",
+                opt_texts!(rows, |r| r.value.1.licence_kind.as_deref()),
+            ),
+            (
+                "licence_no",
+                opt_texts!(rows, |r| r.value.1.licence_no.as_deref()),
+            ),
+            (
+                "licence_from",
+                dates!(rows, |r| date(r.value.1.licence_from)),
+            ),
             ("licence_to", dates!(rows, |r| date(r.value.1.licence_to))),
-            ("department", opt_texts!(rows, |r| r.value.1.department.as_deref())),
-            ("category", opt_texts!(rows, |r| r.value.1.category.as_deref())),
-            ("subject", opt_texts!(rows, |r| r.value.1.subject.as_deref())),
+            (
+                "department",
+                opt_texts!(rows, |r| r.value.1.department.as_deref()),
+            ),
+            (
+                "category",
+                opt_texts!(rows, |r| r.value.1.category.as_deref()),
+            ),
+            (
+                "subject",
+                opt_texts!(rows, |r| r.value.1.subject.as_deref()),
+            ),
             ("prepays", texts!(rows, |r| r.value.1.prepays.as_str())),
             ("status", texts!(rows, |r| r.value.1.status.as_str())),
-            ("platform_since", dates!(rows, |r| date(r.value.1.platform_since))),
+            (
+                "platform_since",
+                dates!(rows, |r| date(r.value.1.platform_since)),
+            ),
             ("opened_on", dates!(rows, |r| date(r.value.1.opened_on))),
             (
                 "custody_mode",
@@ -363,11 +429,26 @@ pub async fn append_accounts(tx: &mut Tx, rows: &[NewVersion<Account>]) -> Resul
             ("source_no", ints!(rows, |r| r.source_no)),
             ("account_id", texts!(rows, |r| r.value.account_id.as_str())),
             ("kind", texts!(rows, |r| r.value.kind.as_str())),
-            ("min_deposit_fen", ints!(rows, |r| r.value.min_deposit.fen())),
-            ("bank_code", opt_texts!(rows, |r| r.value.bank_code.as_deref())),
-            ("branch_district_id", opt_texts!(rows, |r| r.value.branch_district_id.as_deref())),
-            ("agreement_no", opt_texts!(rows, |r| r.value.agreement_no.as_deref())),
-            ("agreement_from", dates!(rows, |r| date(r.value.agreement_from))),
+            (
+                "min_deposit_fen",
+                ints!(rows, |r| r.value.min_deposit.fen()),
+            ),
+            (
+                "bank_code",
+                opt_texts!(rows, |r| r.value.bank_code.as_deref()),
+            ),
+            (
+                "branch_district_id",
+                opt_texts!(rows, |r| r.value.branch_district_id.as_deref()),
+            ),
+            (
+                "agreement_no",
+                opt_texts!(rows, |r| r.value.agreement_no.as_deref()),
+            ),
+            (
+                "agreement_from",
+                dates!(rows, |r| date(r.value.agreement_from)),
+            ),
             ("agreement_to", dates!(rows, |r| date(r.value.agreement_to))),
             ("filed_on", dates!(rows, |r| date(r.value.filed_on))),
             ("status", opt_texts!(rows, |r| r.value.status.as_deref())),
@@ -399,15 +480,24 @@ pub async fn append_contracts(tx: &mut Tx, rows: &[NewContract<'_>]) -> Result<(
             ("version", ints!(rows, |r| r.version)),
             ("source_no", ints!(rows, |r| r.source_no)),
             ("order_id", texts!(rows, |r| r.order_id)),
-            ("student_ref", texts!(rows, |r| r.value.student_ref.as_str())),
-            ("ordered_day", ints!(rows, |r| i64::from(r.value.ordered_on.epoch()))),
+            (
+                "student_ref",
+                texts!(rows, |r| r.value.student_ref.as_str()),
+            ),
+            (
+                "ordered_day",
+                ints!(rows, |r| i64::from(r.value.ordered_on.epoch())),
+            ),
             ("lessons", ints!(rows, |r| r.value.lessons)),
             ("gift_lessons", ints!(rows, |r| r.value.gift_lessons)),
             ("unit_price_fen", ints!(rows, |r| r.value.unit_price)),
             ("amount_fen", ints!(rows, |r| r.value.amount)),
             ("extras_fen", ints!(rows, |r| r.value.extras)),
             ("list_price_fen", opt_ints!(rows, |r| r.value.list_price)),
-            ("subject_group", opt_texts!(rows, |r| r.value.subject_group.as_deref())),
+            (
+                "subject_group",
+                opt_texts!(rows, |r| r.value.subject_group.as_deref()),
+            ),
             ("kind", opt_texts!(rows, |r| r.value.kind.as_deref())),
             ("starts_day", opt_ints!(rows, |r| epoch(r.value.starts_on))),
             ("ends_day", opt_ints!(rows, |r| epoch(r.value.ends_on))),

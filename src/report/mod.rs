@@ -1,5 +1,195 @@
-//! Reports: read models of one completed run.
+//! Reports: read models of one completed run, as tables for export and as values for pages.
+//!
+//! Invariants: every figure of a report belongs to one run; a district or institution without facts has
+//! its row of zeros; a total is the sum of the rows listed.
+//! Absent on purpose: computing. What is not stored by a run is not reported.
 
 mod model;
+mod pages;
+pub mod store;
+pub mod table;
 
 pub use model::*;
+pub use pages::{district_page, overview};
+pub use store::{Run, Wanted, find_run};
+pub use table::{Cell, Form, Table};
+
+use crate::base::Ratio;
+use crate::reconcile::MatchKind;
+use crate::registry::{self, CustodyMode};
+use crate::store::{Result, Tx};
+
+fn fraction(ratio: Option<Ratio>) -> Cell {
+    ratio.map_or(Cell::Empty, |r| Cell::Fraction(r.to_fraction()))
+}
+
+/// The districts report.
+pub async fn districts(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let registry = registry::store::load(tx, run.source_cut).await?;
+    let mut totals = store::district_totals(tx, &[run.head.run_id]).await?;
+    let rows = totals
+        .remove(&run.head.run_id)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(district_id, d)| {
+            let name = registry.districts.get(&district_id).map(|r| r.name.clone());
+            vec![
+                Cell::text(district_id),
+                Cell::Int(d.required.fen()),
+                Cell::Int(d.held.fen()),
+                Cell::Int(d.uncovered.fen()),
+                Cell::Int(d.institutions),
+                Cell::Int(d.uncovered_institutions),
+                fraction(d.amount_coverage()),
+                fraction(d.custody_rate()),
+                Cell::opt(name),
+                Cell::Int(d.unknown_institutions),
+                Cell::Int(d.red_flags),
+                Cell::Int(d.amber_flags),
+                Cell::Int(d.accounts_expected),
+                Cell::Int(d.accounts_proven),
+            ]
+        })
+        .collect();
+    Ok(Table {
+        name: "districts",
+        columns: &[
+            "district_id",
+            "required_fen",
+            "held_fen",
+            "uncovered_fen",
+            "institutions",
+            "uncovered_institutions",
+            "amount_coverage",
+            "custody_rate",
+            "name",
+            "unknown_institutions",
+            "red_flags",
+            "amber_flags",
+            "accounts_expected",
+            "accounts_proven",
+        ],
+        rows,
+    })
+}
+
+/// The institutions report.
+pub async fn institutions(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let registry = registry::store::load(tx, run.source_cut).await?;
+    let mode = |number: i64| {
+        [CustodyMode::None, CustodyMode::Bank, CustodyMode::Deposit, CustodyMode::Hybrid]
+            .into_iter()
+            .find(|m| m.number() == number)
+            .map(CustodyMode::as_str)
+    };
+    let rows = store::positions(tx, run, None)
+        .await?
+        .into_iter()
+        .map(|p| {
+            let name = registry.institutions.get(&p.institution_id).map(|(_, i)| i.name.clone());
+            let coverage =
+                Ratio::new(i128::from(p.covered.fen()), i128::from(p.required.fen()));
+            vec![
+                Cell::text(p.institution_id),
+                Cell::text(p.district_id),
+                Cell::Int(p.required.fen()),
+                Cell::Int(p.held.fen()),
+                Cell::Int(p.uncovered.fen()),
+                Cell::text(p.status.as_str()),
+                Cell::opt(name),
+                Cell::opt(mode(p.mode)),
+                Cell::Int(p.explained.fen()),
+                fraction(coverage),
+                Cell::Int(p.deposit_required.fen()),
+                Cell::Int(p.deposit_held.fen()),
+                Cell::Int(p.unearned_confirmed.fen()),
+                Cell::Int(p.unearned_delivered.fen()),
+                Cell::Int(p.contracts),
+                Cell::Int(p.missing_days),
+            ]
+        })
+        .collect();
+    Ok(Table {
+        name: "institutions",
+        columns: &[
+            "institution_id",
+            "district_id",
+            "required_fen",
+            "held_fen",
+            "uncovered_fen",
+            "status",
+            "name",
+            "custody_mode",
+            "explained_fen",
+            "amount_coverage",
+            "deposit_required_fen",
+            "deposit_held_fen",
+            "unearned_confirmed_fen",
+            "unearned_delivered_fen",
+            "contracts",
+            "missing_days",
+        ],
+        rows,
+    })
+}
+
+/// The breaks report: every finding, whatever its severity.
+pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let rows = store::findings(tx, run, None, None)
+        .await?
+        .into_iter()
+        .map(|f| {
+            vec![
+                Cell::text(f.code.as_str()),
+                Cell::text(f.subject),
+                Cell::text(f.institution_id),
+                Cell::text(f.date.to_string()),
+                Cell::Int(f.amount.fen()),
+                Cell::Int(f.n),
+                Cell::text(f.severity.as_str()),
+                Cell::opt(f.due_on.map(|d| d.to_string())),
+                Cell::text(f.code.chinese()),
+                Cell::text(f.evidence),
+            ]
+        })
+        .collect();
+    Ok(Table {
+        name: "breaks",
+        columns: &[
+            "code",
+            "subject",
+            "institution_id",
+            "date",
+            "amount_fen",
+            "n",
+            "severity",
+            "due_on",
+            "name",
+            "evidence",
+        ],
+        rows,
+    })
+}
+
+/// The matches report.
+pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let rows = store::matches(tx, run)
+        .await?
+        .into_iter()
+        .map(|m| {
+            let kind = MatchKind::from_number(m.kind).map_or("?", MatchKind::as_str);
+            vec![
+                Cell::text(format!("M{}.{}", m.inst_id, m.entry_seq)),
+                Cell::text(kind),
+                Cell::text(m.entry_id),
+                Cell::Int(m.n),
+                Cell::Int(m.amount_fen),
+            ]
+        })
+        .collect();
+    Ok(Table {
+        name: "matches",
+        columns: &["match_id", "kind", "entry_id", "n", "amount_fen"],
+        rows,
+    })
+}

@@ -13,14 +13,12 @@ use crate::feed;
 use crate::flag::{self, Finding};
 use crate::ledger;
 use crate::policy::{self, Expected, PolicyVersion};
-use crate::position::{self, Measured, Status};
+use crate::position::{self, DistrictTotals, Measured, Status};
 use crate::reconcile::store::Seen;
 use crate::reconcile::{self, CreditOutcome, ExpectedRange, Facts, Matching, match_lines};
 use crate::registry::{self, AccountKind, Institution, Registry};
 use crate::store::lock::Job;
 use crate::store::{Db, DbError, Tx};
-
-pub use store::DistrictTotals;
 
 /// Institutions in one transaction: bounds memory and what a crash repeats.
 const PORTION_INSTITUTIONS: usize = 256;
@@ -131,16 +129,24 @@ pub async fn day(
         Expected::Bundle => reconcile::store::expected_range(&mut tx, source_cut).await?,
         Expected::Working => None,
     };
-    let seen = Seen { day: options.as_of, source_cut };
-    let run_id =
-        store::open(&mut tx, policy.policy_no, options, known_at, source_cut).await?;
+    let seen = Seen {
+        day: options.as_of,
+        source_cut,
+    };
+    let run_id = store::open(&mut tx, policy.policy_no, options, known_at, source_cut).await?;
     tx.commit().await?;
 
     let mut accounts: HashMap<InstId, Vec<&registry::Account>> = HashMap::new();
     for account in registry.accounts.iter() {
         accounts.entry(account.inst_id).or_default().push(account);
     }
-    let context = Context { accounts, policy, range, run_id, seen };
+    let context = Context {
+        accounts,
+        policy,
+        range,
+        run_id,
+        seen,
+    };
     let scope = scope(&registry, options.district.as_deref());
     progress.total(scope.len() as u64);
     let mut totals = Totals::new(&registry, options.district.as_deref());
@@ -159,9 +165,7 @@ pub async fn day(
 }
 
 /// Institutions in scope, by number.
-fn scope<'a>(
-    district: Option<&str>,
-) -> Vec<(InstId, &'a Institution)> {
+fn scope<'a>(registry: &'a Registry, district: Option<&str>) -> Vec<(InstId, &'a Institution)> {
     let mut scope: Vec<(InstId, &Institution)> = registry
         .institutions
         .iter()
@@ -205,7 +209,9 @@ async fn reconcile_portion(
     portion: &[(InstId, &Institution)],
     totals: &mut Totals,
 ) -> Result<(), DbError> {
-    let (Some(first), Some(last)) = (portion.first(), portion.last()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (portion.first(), portion.last()) else {
+        return Ok(());
+    };
     let range = (first.0.0, last.0.0);
     let chain = (context.policy.policy_no, context.run_id);
     let mut facts: HashMap<i64, Facts> =
@@ -228,7 +234,12 @@ async fn reconcile_portion(
         lines.extend(w.matching.lines(&w.facts).into_iter().map(
             |(kind, entry, payment, n, amount)| (inst, entry, (kind.number(), payment, n, amount)),
         ));
-        items.extend(w.matching.items(&w.facts).into_iter().map(|(p, e)| (inst, p, e)));
+        items.extend(
+            w.matching
+                .items(&w.facts)
+                .into_iter()
+                .map(|(p, e)| (inst, p, e)),
+        );
         measured.push(position::store::Measured {
             inst_id: inst,
             district_id: w.institution.district_id.clone(),
@@ -245,15 +256,21 @@ async fn reconcile_portion(
             name,
         );
         findings.extend(raised.into_iter().map(|f| (inst, f)));
-        totals.matched += w.matching.credits.iter().filter(|c| {
-            matches!(c, CreditOutcome::Matched { .. } | CreditOutcome::Batch { .. })
-        }).count() as u64;
+        totals.matched += w
+            .matching
+            .credits
+            .iter()
+            .filter(|c| {
+                matches!(
+                    c,
+                    CreditOutcome::Matched { .. } | CreditOutcome::Batch { .. }
+                )
+            })
+            .count() as u64;
     }
     reconcile::store::store_matches(tx, range, chain, lines, items).await?;
-    let measured =
-        position::store::store(tx, range, chain, context.seen.day, measured).await?;
-    let findings =
-        flag::store::store(tx, range, chain, &context.policy.policy, findings).await?;
+    let measured = position::store::store(tx, range, chain, context.seen.day, measured).await?;
+    let findings = flag::store::store(tx, range, chain, &context.policy.policy, findings).await?;
     totals.add(&measured, &findings);
     Ok(())
 }
@@ -281,7 +298,13 @@ fn work<'a>(
         &matching,
         (policy, context.range, context.seen.day),
     );
-    Worked { inst_id, institution, facts, matching, measured }
+    Worked {
+        inst_id,
+        institution,
+        facts,
+        matching,
+        measured,
+    }
 }
 
 /// Order ids of the contracts that have a finding.
@@ -291,10 +314,18 @@ async fn order_ids(
 ) -> Result<HashMap<(i64, i64), String>, DbError> {
     let keys: Vec<(i64, i64)> = worked
         .iter()
-        .flat_map(|w| w.measured.contracts.iter().map(|c| (w.inst_id.0, c.contract_no)))
+        .flat_map(|w| {
+            w.measured
+                .contracts
+                .iter()
+                .map(|c| (w.inst_id.0, c.contract_no))
+        })
         .collect();
     let found = ledger::store::contracts_by_number(tx, &keys).await?;
-    Ok(found.into_iter().map(|(id, slot)| ((slot.inst_id.0, slot.contract_no), id)).collect())
+    Ok(found
+        .into_iter()
+        .map(|(id, slot)| ((slot.inst_id.0, slot.contract_no), id))
+        .collect())
 }
 
 struct Totals {
@@ -314,7 +345,13 @@ impl Totals {
             .filter(|d| district.is_none_or(|id| d.district_id == id))
             .map(|d| (d.district_id.clone(), DistrictTotals::default()))
             .collect();
-        Totals { districts, findings: 0, red: 0, amber: 0, matched: 0 }
+        Totals {
+            districts,
+            findings: 0,
+            red: 0,
+            amber: 0,
+            matched: 0,
+        }
     }
 
     fn add(&mut self, measured: &[position::store::Measured], findings: &[(i64, Finding)]) {
@@ -338,7 +375,10 @@ impl Totals {
         }
         for (inst_id, finding) in findings {
             self.findings += 1;
-            let Some(d) = district_of.get(inst_id).and_then(|d| self.districts.get_mut(*d)) else {
+            let Some(d) = district_of
+                .get(inst_id)
+                .and_then(|d| self.districts.get_mut(*d))
+            else {
                 continue;
             };
             match finding.severity {
@@ -356,15 +396,12 @@ impl Totals {
         }
     }
 
-    fn summary(
-        self,
-        run_id: i64,
-        as_of: Day,
-        known_at: Instant,
-        institutions: usize,
-    ) -> Summary {
-        let accounts_unproven =
-            self.districts.values().map(|d| d.accounts_expected - d.accounts_proven).sum();
+    fn summary(self, run_id: i64, as_of: Day, known_at: Instant, institutions: usize) -> Summary {
+        let accounts_unproven = self
+            .districts
+            .values()
+            .map(|d| d.accounts_expected - d.accounts_proven)
+            .sum();
         Summary {
             run_id,
             as_of,

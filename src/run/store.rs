@@ -3,30 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Options;
-use crate::base::{Instant, Money};
+use crate::base::Instant;
 use crate::on;
+use crate::position::DistrictTotals;
 use crate::store::bulk::{self, Column};
 use crate::store::{DbError, Result, Tx};
-
-/// One district's sums over its institutions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DistrictTotals {
-    pub required: Money,
-    pub held: Money,
-    pub uncovered: Money,
-    pub covered: Money,
-    pub institutions: i64,
-    pub uncovered_institutions: i64,
-    pub unknown_institutions: i64,
-    pub must_be_held: i64,
-    pub under_custody: i64,
-    pub red_flags: i64,
-    pub amber_flags: i64,
-    pub unmatched_credits: i64,
-    pub accounts_expected: i64,
-    pub accounts_proven: i64,
-    pub missing_days: i64,
-}
 
 pub(super) async fn open(
     tx: &mut Tx,
@@ -66,14 +47,16 @@ pub(super) async fn append_districts(
     run_id: i64,
     districts: &BTreeMap<String, DistrictTotals>,
 ) -> Result<()> {
-    let ints =
-        |f: fn(&DistrictTotals) -> i64| Column::Int(districts.values().map(f).collect());
+    let ints = |f: fn(&DistrictTotals) -> i64| Column::Int(districts.values().map(f).collect());
     bulk::append(
         tx,
         "district_coverage",
         vec![
             ("run_id", Column::Int(vec![run_id; districts.len()])),
-            ("district_id", Column::Text(districts.keys().map(String::as_str).collect())),
+            (
+                "district_id",
+                Column::Text(districts.keys().map(String::as_str).collect()),
+            ),
             ("required_fen", ints(|d| d.required.fen())),
             ("held_fen", ints(|d| d.held.fen())),
             ("uncovered_fen", ints(|d| d.uncovered.fen())),

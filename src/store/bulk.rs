@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 
 use chrono::NaiveDate;
+use futures_core::Stream as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
@@ -63,7 +64,10 @@ impl Column<'_> {
             Column::Bytes(v) => args.add(v[row]),
             Column::Date(v) => args.add(v[row]),
         }
-        .map_err(|e| DbError::Sql { doing: "binding a value", source: sqlx::Error::Encode(e) })
+        .map_err(|e| DbError::Sql {
+            doing: "binding a value",
+            source: sqlx::Error::Encode(e),
+        })
     }
 
     fn bind_postgres(&self, rows: std::ops::Range<usize>, args: &mut PgArguments) -> Result<()> {
@@ -75,7 +79,10 @@ impl Column<'_> {
             Column::Bytes(v) => args.add(&v[rows]),
             Column::Date(v) => args.add(&v[rows]),
         }
-        .map_err(|e| DbError::Sql { doing: "binding an array", source: sqlx::Error::Encode(e) })
+        .map_err(|e| DbError::Sql {
+            doing: "binding an array",
+            source: sqlx::Error::Encode(e),
+        })
     }
 }
 
@@ -87,13 +94,20 @@ pub type Columns<'a> = Vec<(&'static str, Column<'a>)>;
 enum OnConflict {
     Fail,
     Skip,
-    Replace { key: &'static [&'static str] },
-    Add { table: &'static str, key: &'static [&'static str] },
+    Replace {
+        key: &'static [&'static str],
+    },
+    Add {
+        table: &'static str,
+        key: &'static [&'static str],
+    },
 }
 
 /// Appends rows; a key that is present is an error, because the caller has looked before.
 pub async fn append(tx: &mut Tx, table: &'static str, columns: Columns<'_>) -> Result<()> {
-    insert(tx, table, columns, OnConflict::Fail).await.map(|_| ())
+    insert(tx, table, columns, OnConflict::Fail)
+        .await
+        .map(|_| ())
 }
 
 /// Appends rows, leaving those whose key is present as they are. Returns how many were new.
@@ -108,7 +122,9 @@ pub async fn upsert(
     key: &'static [&'static str],
     columns: Columns<'_>,
 ) -> Result<()> {
-    insert(tx, table, columns, OnConflict::Replace { key }).await.map(|_| ())
+    insert(tx, table, columns, OnConflict::Replace { key })
+        .await
+        .map(|_| ())
 }
 
 /// Inserts rows, or adds their values to the row of the same key.
@@ -118,7 +134,9 @@ pub async fn accumulate(
     key: &'static [&'static str],
     columns: Columns<'_>,
 ) -> Result<()> {
-    insert(tx, table, columns, OnConflict::Add { table, key }).await.map(|_| ())
+    insert(tx, table, columns, OnConflict::Add { table, key })
+        .await
+        .map(|_| ())
 }
 
 async fn insert(
@@ -128,7 +146,10 @@ async fn insert(
     on_conflict: OnConflict,
 ) -> Result<u64> {
     let total = columns.first().map_or(0, |(_, c)| c.len());
-    debug_assert!(columns.iter().all(|(_, c)| c.len() == total), "columns of equal length");
+    debug_assert!(
+        columns.iter().all(|(_, c)| c.len() == total),
+        "columns of equal length"
+    );
     if total == 0 {
         return Ok(0);
     }
@@ -201,18 +222,27 @@ where
             while from < total {
                 let to = (from + step).min(total);
                 let args = sqlite_arguments(&keys, from..to)?;
-                let text = if to - from == step { full.clone() } else { sql(to - from) };
+                let text = if to - from == step {
+                    full.clone()
+                } else {
+                    sql(to - from)
+                };
                 let query = sqlx::query_as_with::<_, R, _>(AssertSqlSafe(text), args)
                     .persistent(to - from == step);
                 found.extend(
-                    query.fetch_all(&mut **t).await.map_err(DbError::sql("looking rows up"))?,
+                    query
+                        .fetch_all(&mut **t)
+                        .await
+                        .map_err(DbError::sql("looking rows up"))?,
                 );
                 from = to;
             }
         }
         Conn::Postgres(t) => {
-            let sql =
-                format!("WITH wanted ({names}) AS (SELECT * FROM {}) {body}", unnest(&keys));
+            let sql = format!(
+                "WITH wanted ({names}) AS (SELECT * FROM {}) {body}",
+                unnest(&keys)
+            );
             let mut from = 0;
             while from < total {
                 let to = (from + POSTGRES_ROWS).min(total);
@@ -230,6 +260,26 @@ where
     Ok(found)
 }
 
+/// Streams a query's rows, calling `take` on each; the rows are never all in memory.
+pub async fn each<R>(
+    tx: &mut Tx,
+    sql: &'static str,
+    binds: &[i64],
+    mut take: impl FnMut(R) -> Result<()>,
+) -> Result<()>
+where
+    R: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
+{
+    crate::on!(tx, c => {
+        let query = binds.iter().fold(sqlx::query_as::<_, R>(sql), |q, bind| q.bind(*bind));
+        let mut rows = query.fetch(c);
+        while let Some(row) = std::future::poll_fn(|cx| rows.as_mut().poll_next(cx)).await {
+            take(row.map_err(DbError::sql("reading rows"))?)?;
+        }
+    });
+    Ok(())
+}
+
 fn push_names(sql: &mut String, columns: &Columns<'_>, prefix: &str) {
     for (i, (name, _)) in columns.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
@@ -244,23 +294,23 @@ fn conflict_clause(columns: &Columns<'_>, on_conflict: OnConflict) -> String {
         OnConflict::Replace { key } => {
             update_clause(columns, key, |name| format!("{name} = excluded.{name}"))
         }
-        OnConflict::Add { table, key } => {
-            update_clause(columns, key, |name| format!("{name} = {table}.{name} + excluded.{name}"))
-        }
+        OnConflict::Add { table, key } => update_clause(columns, key, |name| {
+            format!("{name} = {table}.{name} + excluded.{name}")
+        }),
     }
 }
 
-fn update_clause(
-    columns: &Columns<'_>,
-    key: &[&str],
-    set: impl Fn(&str) -> String,
-) -> String {
+fn update_clause(columns: &Columns<'_>, key: &[&str], set: impl Fn(&str) -> String) -> String {
     let sets: Vec<String> = columns
         .iter()
         .filter(|(name, _)| !key.contains(name))
         .map(|(name, _)| set(name))
         .collect();
-    format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), sets.join(", "))
+    format!(
+        " ON CONFLICT ({}) DO UPDATE SET {}",
+        key.join(", "),
+        sets.join(", ")
+    )
 }
 
 fn placeholders(columns: usize, rows: usize) -> String {

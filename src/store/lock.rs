@@ -52,7 +52,10 @@ impl Db {
                     Some(path) => Some(lock_file(path, job)?),
                     None => None,
                 };
-                Ok(JobLock { _file: file, _row: None })
+                Ok(JobLock {
+                    _file: file,
+                    _row: None,
+                })
             }
             Pools::Postgres { pool } => {
                 let doing = "locking a job";
@@ -62,7 +65,10 @@ impl Db {
                     .execute(&mut *t)
                     .await;
                 match locked {
-                    Ok(_) => Ok(JobLock { _file: None, _row: Some(t) }),
+                    Ok(_) => Ok(JobLock {
+                        _file: None,
+                        _row: Some(t),
+                    }),
                     // lock_not_available
                     Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("55P03") => {
                         Err(DbError::Busy(job.in_words()))
@@ -77,9 +83,16 @@ impl Db {
 fn lock_file(database: &std::path::Path, job: Job) -> Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(format!(".{}-lock", job.name()));
-    let failed = |source| DbError::Lock { path: path.to_string_lossy().into_owned(), source };
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let failed = |source| DbError::Lock {
+        path: path.to_string_lossy().into_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DbError::Busy(job.in_words())),

@@ -25,9 +25,15 @@ pub const APPEND_ONLY_TABLES: &[&str] = &[
 ];
 
 pub(super) async fn sqlite(pool: &SqlitePool) -> Result<()> {
-    sqlx::migrate!("migrations/sqlite").run(pool).await.map_err(DbError::Migrate)
+    sqlx::migrate!("migrations/sqlite")
+        .run(pool)
+        .await
+        .map_err(DbError::Migrate)
 }
 
 pub(super) async fn postgres(pool: &PgPool) -> Result<()> {
-    sqlx::migrate!("migrations/postgres").run(pool).await.map_err(DbError::Migrate)
+    sqlx::migrate!("migrations/postgres")
+        .run(pool)
+        .await
+        .map_err(DbError::Migrate)
 }

@@ -117,8 +117,13 @@ pub enum Engine {
 
 #[derive(Clone)]
 enum Pools {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
-    Postgres { pool: PgPool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres {
+        pool: PgPool,
+    },
 }
 
 /// An open database.
@@ -188,23 +193,32 @@ impl Db {
     /// Starts a transaction that may write.
     pub async fn begin_write(&self) -> Result<Tx> {
         let conn = match &self.pools {
-            Pools::Sqlite { writer, .. } => {
-                Conn::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(DbError::sql(
-                    "starting a write transaction",
-                ))?)
-            }
+            Pools::Sqlite { writer, .. } => Conn::Sqlite(
+                writer
+                    .begin_with("BEGIN IMMEDIATE")
+                    .await
+                    .map_err(DbError::sql("starting a write transaction"))?,
+            ),
             Pools::Postgres { pool } => Conn::Postgres(
-                pool.begin().await.map_err(DbError::sql("starting a write transaction"))?,
+                pool.begin()
+                    .await
+                    .map_err(DbError::sql("starting a write transaction"))?,
             ),
         };
-        Ok(Tx { conn, now: self.clock.now().trunc_subsecs(6) })
+        Ok(Tx {
+            conn,
+            now: self.clock.now().trunc_subsecs(6),
+        })
     }
 
     /// Starts a transaction that reads one unchanging picture of the database.
     pub async fn begin_read(&self) -> Result<Tx> {
         let conn = match &self.pools {
             Pools::Sqlite { readers, .. } => Conn::Sqlite(
-                readers.begin().await.map_err(DbError::sql("starting a read transaction"))?,
+                readers
+                    .begin()
+                    .await
+                    .map_err(DbError::sql("starting a read transaction"))?,
             ),
             Pools::Postgres { pool } => Conn::Postgres(
                 pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -212,7 +226,10 @@ impl Db {
                     .map_err(DbError::sql("starting a read transaction"))?,
             ),
         };
-        Ok(Tx { conn, now: self.clock.now().trunc_subsecs(6) })
+        Ok(Tx {
+            conn,
+            now: self.clock.now().trunc_subsecs(6),
+        })
     }
 
     /// Closes every connection, letting SQLite fold its log back into the file.
@@ -271,7 +288,9 @@ async fn open_sqlite(url: &str, clock: Clock) -> Result<Db> {
         SqliteConnectOptions::new().in_memory(true)
     } else {
         let file = path.split('?').next().unwrap_or(path);
-        SqliteConnectOptions::new().filename(file).create_if_missing(true)
+        SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
     };
     let base = base
         .journal_mode(SqliteJournalMode::Wal)
@@ -300,9 +319,13 @@ async fn open_sqlite(url: &str, clock: Clock) -> Result<Db> {
             .await
             .map_err(DbError::sql("opening the SQLite database for reading"))?
     };
-    let path = (!memory)
-        .then(|| std::path::PathBuf::from(path.split('?').next().unwrap_or(path)));
-    Ok(Db { pools: Pools::Sqlite { writer, readers }, clock, path, warnings: Vec::new() })
+    let path = (!memory).then(|| std::path::PathBuf::from(path.split('?').next().unwrap_or(path)));
+    Ok(Db {
+        pools: Pools::Sqlite { writer, readers },
+        clock,
+        path,
+        warnings: Vec::new(),
+    })
 }
 
 async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result<Db> {
@@ -335,7 +358,9 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
             Box::pin(async move {
                 // Even a login that owns the tables works with the rights of the service only.
                 if shares_owner && may_step_down {
-                    sqlx::query("SET ROLE jintuo_runtime").execute(&mut *conn).await?;
+                    sqlx::query("SET ROLE jintuo_runtime")
+                        .execute(&mut *conn)
+                        .await?;
                 }
                 Ok(())
             })
@@ -343,5 +368,10 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .connect_with(connect)
         .await
         .map_err(DbError::sql("connecting to PostgreSQL"))?;
-    Ok(Db { pools: Pools::Postgres { pool }, clock, path: None, warnings })
+    Ok(Db {
+        pools: Pools::Postgres { pool },
+        clock,
+        path: None,
+        warnings,
+    })
 }

@@ -12,8 +12,14 @@ use super::{DbError, RUNTIME_ROLE, Result};
 pub(super) async fn postgres(pool: &PgPool, unsafe_dev: bool) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for (setting, remedy) in [
-        ("fsync", "set fsync = on in postgresql.conf and restart the server"),
-        ("full_page_writes", "set full_page_writes = on in postgresql.conf and reload"),
+        (
+            "fsync",
+            "set fsync = on in postgresql.conf and restart the server",
+        ),
+        (
+            "full_page_writes",
+            "set full_page_writes = on in postgresql.conf and reload",
+        ),
     ] {
         let (value,): (String,) = sqlx::query_as("SELECT current_setting($1)")
             .bind(setting)

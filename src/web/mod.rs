@@ -19,6 +19,7 @@ mod overview;
 mod parts;
 #[cfg(test)]
 mod sample;
+mod server;
 mod site;
 mod table;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use crate::report::{DistrictPage, Overview};
 
 use format::Unit;
 use message::Problem;
+pub use server::serve;
 pub use site::{Site, Thresholds, Tier};
 
 /// A future that a port hands out.

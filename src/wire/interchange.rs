@@ -78,53 +78,139 @@ impl FileKind {
     pub const fn columns(self) -> &'static [&'static str] {
         match self {
             FileKind::Districts => &[
-                "district_id", "name", "kind?", "gb_code?", "parent_id?", "tile_col?", "tile_row?",
+                "district_id",
+                "name",
+                "kind?",
+                "gb_code?",
+                "parent_id?",
+                "tile_col?",
+                "tile_row?",
             ],
             FileKind::Institutions => &[
-                "institution_id", "district_id", "name", "uscc?", "licence_kind?", "licence_no?",
-                "licence_from?", "licence_to?", "department?", "category?", "subject?", "prepays?",
-                "status?", "platform_since?", "opened_on?", "custody_mode?",
+                "institution_id",
+                "district_id",
+                "name",
+                "uscc?",
+                "licence_kind?",
+                "licence_no?",
+                "licence_from?",
+                "licence_to?",
+                "department?",
+                "category?",
+                "subject?",
+                "prepays?",
+                "status?",
+                "platform_since?",
+                "opened_on?",
+                "custody_mode?",
             ],
             FileKind::Licences => &[
-                "licence_no", "name", "uscc?", "district_id", "department", "licence_from?",
-                "licence_to?", "status?",
+                "licence_no",
+                "name",
+                "uscc?",
+                "district_id",
+                "department",
+                "licence_from?",
+                "licence_to?",
+                "status?",
             ],
             FileKind::Accounts => &[
-                "account_id", "institution_id", "kind", "min_deposit_fen", "bank_code?",
-                "branch_district_id?", "agreement_no?", "agreement_from?", "agreement_to?",
-                "filed_on?", "status?",
+                "account_id",
+                "institution_id",
+                "kind",
+                "min_deposit_fen",
+                "bank_code?",
+                "branch_district_id?",
+                "agreement_no?",
+                "agreement_from?",
+                "agreement_to?",
+                "filed_on?",
+                "status?",
             ],
             FileKind::Orders => &[
-                "order_id", "institution_id", "student_id", "ordered_on", "lessons",
-                "unit_price_fen", "amount_fen", "gift_lessons?", "list_price_fen?",
-                "subject_group?", "kind?", "starts_on?", "ends_on?", "extras_fen?",
+                "order_id",
+                "institution_id",
+                "student_id",
+                "ordered_on",
+                "lessons",
+                "unit_price_fen",
+                "amount_fen",
+                "gift_lessons?",
+                "list_price_fen?",
+                "subject_group?",
+                "kind?",
+                "starts_on?",
+                "ends_on?",
+                "extras_fen?",
             ],
             FileKind::Payments => &[
-                "payment_id", "order_id", "institution_id", "account_id", "paid_on", "channel",
-                "reference", "amount_fen",
+                "payment_id",
+                "order_id",
+                "institution_id",
+                "account_id",
+                "paid_on",
+                "channel",
+                "reference",
+                "amount_fen",
             ],
             FileKind::Lessons => &[
-                "consumption_id", "order_id", "consumed_on", "lessons", "amount_fen", "state?",
+                "consumption_id",
+                "order_id",
+                "consumed_on",
+                "lessons",
+                "amount_fen",
+                "state?",
                 "confirmed_on?",
             ],
             FileKind::Refunds => &[
-                "refund_id", "order_id", "refunded_on", "amount_fen", "requested_on?",
-                "agreed_on?", "cause?", "state?",
+                "refund_id",
+                "order_id",
+                "refunded_on",
+                "amount_fen",
+                "requested_on?",
+                "agreed_on?",
+                "cause?",
+                "state?",
             ],
-            FileKind::Releases => {
-                &["release_id", "account_id", "approved_on", "amount_fen", "order_id?"]
-            }
+            FileKind::Releases => &[
+                "release_id",
+                "account_id",
+                "approved_on",
+                "amount_fen",
+                "order_id?",
+            ],
             FileKind::Settlements => &[
-                "batch_no", "channel", "account_id", "period_from", "period_to", "gross_fen",
-                "fee_fen", "refund_fen", "net_fen", "expected_on?",
+                "batch_no",
+                "channel",
+                "account_id",
+                "period_from",
+                "period_to",
+                "gross_fen",
+                "fee_fen",
+                "refund_fen",
+                "net_fen",
+                "expected_on?",
             ],
-            FileKind::Freezes => {
-                &["account_id", "kind", "document_no", "amount_fen?", "from?", "to?"]
-            }
+            FileKind::Freezes => &[
+                "account_id",
+                "kind",
+                "document_no",
+                "amount_fen?",
+                "from?",
+                "to?",
+            ],
             FileKind::BankStatements => &["account_id", "date", "opening_fen", "closing_fen"],
             FileKind::BankEntries => &[
-                "entry_id", "account_id", "booked_on", "code", "direction", "amount_fen",
-                "reference", "memo", "value_on?", "counterparty?",
+                "entry_id",
+                "account_id",
+                "booked_on",
+                "code",
+                "direction",
+                "amount_fen",
+                "reference",
+                "memo",
+                "value_on?",
+                "counterparty?",
             ],
         }
     }
@@ -154,11 +240,17 @@ impl<R: Read> Reader<R> {
             .from_reader(input);
         let header = csv
             .byte_headers()
-            .map_err(|e| Defect::new(DefectCode::Malformed, format!("no header line: {e}")).line(1))?
+            .map_err(|e| {
+                Defect::new(DefectCode::Malformed, format!("no header line: {e}")).line(1)
+            })?
             .clone();
         let mut names: Vec<String> = Vec::with_capacity(header.len());
         for (i, field) in header.iter().enumerate() {
-            let field = if i == 0 { field.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(field) } else { field };
+            let field = if i == 0 {
+                field.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(field)
+            } else {
+                field
+            };
             let name = std::str::from_utf8(field).map_err(|_| {
                 Defect::new(DefectCode::BadEncoding, "the header line is not UTF-8").line(1)
             })?;
@@ -219,7 +311,9 @@ impl<R: Read> Reader<R> {
             }
             Err(e) => {
                 let line = e.position().map_or(0, csv::Position::line);
-                Some(Err(Defect::new(DefectCode::Malformed, e.to_string()).line(line)))
+                Some(Err(
+                    Defect::new(DefectCode::Malformed, e.to_string()).line(line)
+                ))
             }
         }
     }
@@ -281,7 +375,9 @@ impl<'a> Row<'a> {
 
     /// The defect of a field, with its place.
     pub fn defect(&self, code: DefectCode, column: usize, found: impl Into<String>) -> Defect {
-        Defect::new(code, found).line(self.line).column(self.name(column))
+        Defect::new(code, found)
+            .line(self.line)
+            .column(self.name(column))
     }
 
     /// The field's bytes, `None` where the column is absent or the cell empty.
@@ -322,7 +418,11 @@ impl<'a> Row<'a> {
     }
 
     pub fn opt_id(&self, column: usize) -> Field<Option<&'a str>> {
-        if self.bytes(column).is_none() { Ok(None) } else { self.id(column).map(Some) }
+        if self.bytes(column).is_none() {
+            Ok(None)
+        } else {
+            self.id(column).map(Some)
+        }
     }
 
     /// A whole number, negative or not.
@@ -340,30 +440,34 @@ impl<'a> Row<'a> {
     }
 
     pub fn opt_integer(&self, column: usize) -> Field<Option<i64>> {
-        if self.bytes(column).is_none() { Ok(None) } else { self.integer(column).map(Some) }
+        if self.bytes(column).is_none() {
+            Ok(None)
+        } else {
+            self.integer(column).map(Some)
+        }
     }
 
     /// An amount in fen that may not be negative: the columns say what a sign would.
     pub fn fen(&self, column: usize) -> Field<i64> {
         let fen = self.integer(column)?;
         if fen < 0 {
-            return Err(self.defect(
-                DefectCode::BadAmount,
-                column,
-                format!("{fen} is negative"),
-            ));
+            return Err(self.defect(DefectCode::BadAmount, column, format!("{fen} is negative")));
         }
         Ok(fen)
     }
 
     pub fn opt_fen(&self, column: usize) -> Field<Option<i64>> {
-        if self.bytes(column).is_none() { Ok(None) } else { self.fen(column).map(Some) }
+        if self.bytes(column).is_none() {
+            Ok(None)
+        } else {
+            self.fen(column).map(Some)
+        }
     }
 
     pub fn day(&self, column: usize) -> Field<Day> {
-        let bytes = self.bytes(column).ok_or_else(|| {
-            self.defect(DefectCode::MissingValue, column, "the date is missing")
-        })?;
+        let bytes = self
+            .bytes(column)
+            .ok_or_else(|| self.defect(DefectCode::MissingValue, column, "the date is missing"))?;
         Day::parse_iso(bytes).ok_or_else(|| {
             self.defect(
                 DefectCode::BadDate,
@@ -374,7 +478,11 @@ impl<'a> Row<'a> {
     }
 
     pub fn opt_day(&self, column: usize) -> Field<Option<Day>> {
-        if self.bytes(column).is_none() { Ok(None) } else { self.day(column).map(Some) }
+        if self.bytes(column).is_none() {
+            Ok(None)
+        } else {
+            self.day(column).map(Some)
+        }
     }
 
     /// One of the values the contract allows, by its position; `absent` where the cell is empty.
@@ -389,17 +497,21 @@ impl<'a> Row<'a> {
                 self.defect(DefectCode::MissingValue, column, "the value is missing")
             });
         };
-        allowed.iter().copied().find(|a| a.as_bytes() == bytes).ok_or_else(|| {
-            self.defect(
-                DefectCode::BadCode,
-                column,
-                format!(
-                    "{:?} is not one of {}",
-                    String::from_utf8_lossy(bytes),
-                    allowed.join(", ")
-                ),
-            )
-        })
+        allowed
+            .iter()
+            .copied()
+            .find(|a| a.as_bytes() == bytes)
+            .ok_or_else(|| {
+                self.defect(
+                    DefectCode::BadCode,
+                    column,
+                    format!(
+                        "{:?} is not one of {}",
+                        String::from_utf8_lossy(bytes),
+                        allowed.join(", ")
+                    ),
+                )
+            })
     }
 }
 
@@ -443,10 +555,15 @@ mod tests {
 
     #[test]
     fn a_letter_in_an_amount_names_line_and_column() {
-        let rows = read("account_id,date,opening_fen,closing_fen\nA,2025-03-01,1,1x\nA,2025-03-02,1,2\n");
+        let rows =
+            read("account_id,date,opening_fen,closing_fen\nA,2025-03-01,1,1x\nA,2025-03-02,1,2\n");
         let defect = rows[0].as_ref().unwrap_err();
         assert_eq!(
-            (defect.code, defect.place.line, defect.place.column.as_deref()),
+            (
+                defect.code,
+                defect.place.line,
+                defect.place.column.as_deref()
+            ),
             (DefectCode::BadAmount, Some(2), Some("closing_fen"))
         );
         assert_eq!(rows[1], Ok(2));
@@ -458,13 +575,25 @@ mod tests {
         let Err(defect) = Reader::new(FileKind::BankStatements, text.as_bytes()) else {
             panic!("the header should be refused");
         };
-        assert_eq!((defect.code, defect.place.column.as_deref()), (DefectCode::MissingColumn, Some("closing_fen")));
+        assert_eq!(
+            (defect.code, defect.place.column.as_deref()),
+            (DefectCode::MissingColumn, Some("closing_fen"))
+        );
     }
 
     #[test]
     fn integers_are_plain_digits() {
         assert_eq!(parse_integer(b"-12"), Some(-12));
-        for bad in ["", "-", "1.0", "1,000", " 1", "1e3", "0x1", "9999999999999999999"] {
+        for bad in [
+            "",
+            "-",
+            "1.0",
+            "1,000",
+            " 1",
+            "1e3",
+            "0x1",
+            "9999999999999999999",
+        ] {
             assert_eq!(parse_integer(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -1,0 +1,84 @@
+//! The service's shared handles, and pages answered from the database.
+
+use std::sync::Arc;
+
+use crate::base::{Clock, Day};
+use crate::config::Config;
+use crate::policy::{self, Policy};
+use crate::report;
+use crate::store::{Db, DbError, OpenOptions};
+use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
+
+/// Opens the database of the settings.
+///
+/// # Errors
+/// See [`Db::open`].
+pub async fn open(config: &Config) -> Result<Db, DbError> {
+    let zone = config.zone().map_err(DbError::Unsafe)?;
+    let options = OpenOptions { unsafe_dev: config.database.unsafe_dev, schema: None };
+    let db = Db::open(&config.database.url, Clock::system(zone), &options).await?;
+    for warning in db.warnings() {
+        tracing::warn!(database.warning = %warning, "storage");
+    }
+    Ok(db)
+}
+
+/// Pages read from the newest completed runs.
+pub struct DbPages {
+    pub db: Db,
+    pub city: String,
+}
+
+impl PageSource for DbPages {
+    fn overview(
+        &self,
+        as_of: Option<Day>,
+    ) -> BoxFuture<'_, Result<Option<report::Overview>, PageError>> {
+        Box::pin(async move {
+            let mut tx = self.db.begin_read().await.map_err(PageError::new)?;
+            let page = report::overview(&mut tx, &self.city, as_of).await.map_err(PageError::new)?;
+            tx.rollback().await.map_err(PageError::new)?;
+            Ok(page)
+        })
+    }
+
+    fn district(
+        &self,
+        id: String,
+        as_of: Option<Day>,
+    ) -> BoxFuture<'_, Result<Option<report::DistrictPage>, PageError>> {
+        Box::pin(async move {
+            let mut tx = self.db.begin_read().await.map_err(PageError::new)?;
+            let page = report::district_page(&mut tx, &id, as_of).await.map_err(PageError::new)?;
+            tx.rollback().await.map_err(PageError::new)?;
+            Ok(page)
+        })
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), PageError>> {
+        Box::pin(async move {
+            let tx = self.db.begin_read().await.map_err(PageError::new)?;
+            tx.rollback().await.map_err(PageError::new)
+        })
+    }
+}
+
+/// What the router shares, with the thresholds of the default policy.
+///
+/// # Errors
+/// A policy that cannot be read, or a zone that is none.
+pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String> {
+    let policy = Policy::built_in(policy::DEFAULT).ok_or("no default policy")?;
+    let site = Site {
+        city: config.site.city.clone(),
+        zone: config.zone()?,
+        thresholds: Thresholds {
+            full_bp: policy.tiers.full_bp,
+            watch_bp: policy.tiers.watch_bp,
+            amber_bp: policy.tiers.amber_bp,
+        },
+        demo,
+    };
+    let pages = DbPages { db, city: config.site.city.clone() };
+    Ok(WebState { source: Arc::new(pages), site: Arc::new(site) })
+}

@@ -1,0 +1,130 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use super::{parse_day, parse_instant};
+use crate::base::{Day, Instant};
+use crate::policy;
+
+/// 尽托: a prepaid-fee escrow supervision ledger.
+#[derive(Parser)]
+#[command(name = "jintuo", version)]
+pub(super) struct Args {
+    /// Database: sqlite:PATH or postgres://… (or JINTUO_DB).
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) db: Option<String>,
+    /// Settings file (TOML).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print one JSON object on stdout.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Log filter, such as info or jintuo=debug.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(super) log: Option<String>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Take in bundles (folders, zips) and statement files.
+    Import {
+        #[arg(required = true, value_name = "DIR|ZIP|FILE")]
+        inputs: Vec<PathBuf>,
+    },
+    /// Look at statement files without storing anything.
+    Statement {
+        #[command(subcommand)]
+        command: StatementCommand,
+    },
+    /// Match, measure and flag one day.
+    Reconcile {
+        /// The business day.
+        #[arg(long, value_parser = parse_day, value_name = "DATE")]
+        as_of: Day,
+        /// Only what was known at this instant; now if absent.
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+        #[arg(long, default_value = policy::DEFAULT, value_name = "NAME")]
+        policy: String,
+        /// Only this district.
+        #[arg(long, value_name = "ID")]
+        district: Option<String>,
+    },
+    /// Print a report of a completed run.
+    Report {
+        name: ReportName,
+        /// The business day; the newest reconciled one if absent.
+        #[arg(long, value_parser = parse_day, value_name = "DATE")]
+        as_of: Option<Day>,
+        /// Only runs that knew no more than this instant.
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+        #[arg(long, default_value = "table")]
+        format: ReportFormat,
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Re-prove the database's invariants; silent and 0 when all hold.
+    Check,
+    /// Bring the database to this version.
+    Migrate,
+    /// Serve the pages.
+    Serve {
+        /// Address and port.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<String>,
+    },
+    /// A fictional city: simulate, take in, reconcile day by day, serve.
+    Demo(DemoArgs),
+}
+
+#[derive(Subcommand)]
+pub(super) enum StatementCommand {
+    /// Parse and verify statement files.
+    Inspect {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(ClapArgs)]
+pub(super) struct DemoArgs {
+    /// Same seed, same figures.
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    #[arg(long, default_value_t = 200)]
+    pub(super) institutions: usize,
+    /// Business days, the last one 2026-06-30.
+    #[arg(long, default_value_t = 60)]
+    pub(super) days: usize,
+    /// Keep the city's files and database here; a temporary folder if absent.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// First port tried.
+    #[arg(long, default_value_t = 8080)]
+    pub(super) port: u16,
+    /// Stop after the district table, without serving.
+    #[arg(long)]
+    pub(super) no_serve: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum ReportName {
+    Districts,
+    Institutions,
+    Breaks,
+    Matches,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum ReportFormat {
+    Table,
+    Json,
+    Csv,
+}

@@ -1,0 +1,329 @@
+//! The terminal: arguments in, reports and exit codes out. Each command calls what the web calls.
+//!
+//! Reports and `--json` objects go to stdout; people's text, progress bars and logs to stderr. Exit
+//! codes: 0 done, 1 error, 2 usage, 75 temporary; `reconcile` also 3 (red flags) and 4 (input
+//! incomplete), as `interchange.md` fixes them.
+
+mod args;
+mod demo;
+mod progress;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::base::{Day, Instant};
+use crate::config::Config;
+use crate::intake::{self, ImportError, Summary};
+use crate::report::{self, Form, Wanted};
+use crate::run::{self, RunError};
+use crate::store::DbError;
+use crate::{app, check, web, wire};
+
+use args::{Args, Command, ReportFormat, ReportName, StatementCommand};
+
+/// Try again later (EX_TEMPFAIL of sysexits).
+const EXIT_TEMPORARY: u8 = 75;
+
+/// Runs the command line and returns its exit code.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&anyhow::Error::new(e).context("starting the runtime")),
+    };
+    start_log(&args);
+    match runtime.block_on(dispatch(args)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let temporary = error.chain().any(|cause| {
+        cause.downcast_ref::<DbError>().is_some_and(DbError::is_temporary)
+            || matches!(cause.downcast_ref::<RunError>(), Some(RunError::Db(e)) if e.is_temporary())
+            || matches!(cause.downcast_ref::<ImportError>(), Some(ImportError::Db(e)) if e.is_temporary())
+    });
+    let _ = writeln!(io::stderr(), "jintuo: {error:#}");
+    ExitCode::from(if temporary { EXIT_TEMPORARY } else { 1 })
+}
+
+/// Logs go to stderr: for people on a terminal, as JSON off one.
+fn start_log(args: &Args) {
+    let default = if matches!(args.command, Command::Serve { .. }) { "info" } else { "warn" };
+    let filter = EnvFilter::try_new(args.log.as_deref().unwrap_or(default))
+        .unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = if io::stderr().is_terminal() {
+        log.with_target(false).try_init()
+    } else {
+        log.json().flatten_event(true).try_init()
+    };
+    if let Err(e) = started {
+        let _ = writeln!(io::stderr(), "jintuo: no log: {e}");
+    }
+}
+
+async fn dispatch(args: Args) -> anyhow::Result<u8> {
+    let mut config = Config::load(args.config.as_deref())?;
+    if let Some(url) = &args.db {
+        config.database.url.clone_from(url);
+    }
+    let json = args.json;
+    match args.command {
+        Command::Import { inputs } => import(&config, &inputs, json).await,
+        Command::Statement { command: StatementCommand::Inspect { files } } => {
+            inspect(&files, json)
+        }
+        Command::Reconcile { as_of, known_at, policy, district } => {
+            let options = run::Options { as_of, known_at, policy, district };
+            reconcile(&config, &options, json).await
+        }
+        Command::Report { name, as_of, known_at, policy, format, out } => {
+            let form = if json { ReportFormat::Json } else { format };
+            let wanted = Wanted { as_of, known_at, policy: policy.as_deref(), whole_city: false };
+            report(&config, name, &wanted, form, out).await
+        }
+        Command::Check => run_check(&config, json).await,
+        Command::Migrate => {
+            app::open(&config).await?.close().await;
+            Ok(0)
+        }
+        Command::Serve { listen } => {
+            let listen = listen.unwrap_or_else(|| config.server.listen.clone());
+            serve(&config, &listen).await
+        }
+        Command::Demo(options) => demo::demo(&config, args.db.is_some(), &options).await,
+    }
+}
+
+async fn import(config: &Config, inputs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+    let db = app::open(config).await?;
+    let mut bar = progress::ImportBar::new();
+    let summary = intake::import(&db, inputs, &intake::Options::default(), &mut bar).await?;
+    db.close().await;
+    if json {
+        let mut value = serde_json::to_value(&summary)?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("schema".to_owned(), json!("jintuo.import/1"));
+        }
+        writeln!(io::stdout(), "{value}")?;
+    } else {
+        print_import(&summary)?;
+    }
+    let used = summary.files.iter().any(|f| f.outcome != "unreadable");
+    Ok(u8::from(!used))
+}
+
+fn print_import(summary: &Summary) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    if let Some(interrupted) = &summary.resumed {
+        writeln!(err, "completed with the interrupted import of {interrupted}")?;
+    }
+    writeln!(
+        err,
+        "{:<34} {:>10} {:>10} {:>8} {:>8} {:>11}  outcome",
+        "file", "new", "same", "revised", "waiting", "quarantined"
+    )?;
+    for f in &summary.files {
+        writeln!(
+            err,
+            "{:<34} {:>10} {:>10} {:>8} {:>8} {:>11}  {}",
+            f.file, f.new, f.same, f.revised, f.waiting, f.quarantined, f.outcome
+        )?;
+    }
+    for what in &summary.ignored {
+        writeln!(err, "ignored: {what}")?;
+    }
+    for defect in &summary.quarantined {
+        writeln!(err, "quarantined: {defect}")?;
+    }
+    for defect in &summary.defects {
+        writeln!(err, "note: {defect}")?;
+    }
+    let repeated = u64::try_from(summary.defects.len()).unwrap_or(0);
+    if summary.defects_total > repeated {
+        writeln!(err, "note: {} more of the kind", summary.defects_total - repeated)?;
+    }
+    Ok(())
+}
+
+fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+    let mut all = Vec::new();
+    for path in files {
+        let name = path.display().to_string();
+        match std::fs::read(path) {
+            Ok(bytes) => all.extend(wire::inspect(&name, &bytes)),
+            Err(e) => anyhow::bail!("reading {name}: {e}"),
+        }
+    }
+    let mut out = io::stdout().lock();
+    if json {
+        let object = json!({ "schema": "jintuo.statement/1", "statements": all });
+        writeln!(out, "{object}")?;
+        return Ok(0);
+    }
+    for s in &all {
+        let text = |v: &Option<String>| v.clone().unwrap_or_else(|| "-".to_owned());
+        writeln!(
+            out,
+            "{}: {} account {} {} opening {} closing {} entries {} credits {} debits {} pending {} {}",
+            s.file,
+            text(&s.format),
+            text(&s.account),
+            text(&s.currency),
+            text(&s.opening),
+            text(&s.closing),
+            s.entries,
+            s.credits,
+            s.debits,
+            s.pending,
+            serde_json::to_value(s.verdict)?.as_str().unwrap_or_default(),
+        )?;
+        for defect in &s.defects {
+            writeln!(out, "  {defect}")?;
+        }
+    }
+    Ok(0)
+}
+
+async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyhow::Result<u8> {
+    let db = app::open(config).await?;
+    let mut bar = progress::RunBar::new();
+    let summary = run::day(&db, options, &mut bar).await?;
+    db.close().await;
+    if json {
+        let object = json!({
+            "schema": "jintuo.reconcile/1",
+            "run_id": summary.run_id,
+            "as_of": summary.as_of,
+            "known_at": summary.known_at,
+            "policy": options.policy,
+            "institutions": summary.institutions,
+            "matched": summary.matched,
+            "findings": summary.findings,
+            "red": summary.red,
+            "amber": summary.amber,
+            "accounts_unproven": summary.accounts_unproven,
+        });
+        writeln!(io::stdout(), "{object}")?;
+    } else {
+        writeln!(
+            io::stderr(),
+            "run {} as of {}: {} institutions, {} lines matched, {} findings ({} red, {} amber), {} accounts unproven",
+            summary.run_id,
+            summary.as_of,
+            summary.institutions,
+            summary.matched,
+            summary.findings,
+            summary.red,
+            summary.amber,
+            summary.accounts_unproven,
+        )?;
+    }
+    Ok(summary.exit_code())
+}
+
+async fn report(
+    config: &Config,
+    name: ReportName,
+    wanted: &Wanted<'_>,
+    format: ReportFormat,
+    out: Option<PathBuf>,
+) -> anyhow::Result<u8> {
+    let db = app::open(config).await?;
+    let mut tx = db.begin_read().await?;
+    let Some(run) = report::find_run(&mut tx, wanted).await? else {
+        let day = wanted.as_of.map_or("any day".to_owned(), |d| d.to_string());
+        anyhow::bail!("no completed run of {day}; run: jintuo reconcile --as-of DATE");
+    };
+    let table = match name {
+        ReportName::Districts => report::districts(&mut tx, &run).await?,
+        ReportName::Institutions => report::institutions(&mut tx, &run).await?,
+        ReportName::Breaks => report::breaks(&mut tx, &run).await?,
+        ReportName::Matches => report::matches(&mut tx, &run).await?,
+    };
+    tx.rollback().await?;
+    db.close().await;
+    let form = match format {
+        ReportFormat::Table => Form::Table,
+        ReportFormat::Json => Form::Json,
+        ReportFormat::Csv => Form::Csv,
+    };
+    match out {
+        Some(path) => {
+            let mut file = io::BufWriter::new(File::create(&path)?);
+            table.write(form, &run.head, &mut file)?;
+            file.flush()?;
+        }
+        None => {
+            let mut stdout = io::BufWriter::new(io::stdout().lock());
+            table.write(form, &run.head, &mut stdout)?;
+            stdout.flush()?;
+        }
+    }
+    Ok(0)
+}
+
+async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
+    let db = app::open(config).await?;
+    let broken = check::check(&db).await?;
+    if json {
+        let list: Vec<_> = broken
+            .iter()
+            .map(|b| json!({ "invariant": b.invariant, "what": b.what }))
+            .collect();
+        writeln!(io::stdout(), "{}", json!({ "schema": "jintuo.check/1", "broken": list }))?;
+    } else {
+        for b in &broken {
+            writeln!(io::stderr(), "{}: {}", b.invariant, b.what)?;
+        }
+    }
+    db.close().await;
+    Ok(u8::from(!broken.is_empty()))
+}
+
+async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
+    let db = app::open(config).await?;
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    writeln!(io::stderr(), "serving http://{address}/")?;
+    let state = app::web_state(db.clone(), config, false).map_err(anyhow::Error::msg)?;
+    web::serve(listener, state, stop_signal()).await?;
+    db.close().await;
+    Ok(0)
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+/// Reads `2026-06-30T08:00:00+08:00`.
+fn parse_instant(text: &str) -> Result<Instant, String> {
+    chrono::DateTime::parse_from_rfc3339(text)
+        .map(|i| i.with_timezone(&chrono::Utc))
+        .map_err(|e| format!("{text:?} is not an instant such as 2026-06-30T08:00:00+08:00: {e}"))
+}
+
+fn parse_day(text: &str) -> Result<Day, String> {
+    text.parse()
+}
+

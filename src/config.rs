@@ -1,0 +1,180 @@
+//! Settings: defaults, then a TOML file, then `JINTUO__SECTION__KEY` from the environment; flags of the
+//! command line come last and are the caller's.
+//!
+//! Invariants: the only place that reads the environment; an unknown section or key is an error that
+//! names it, never a silent default.
+
+use std::path::Path;
+
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+/// The environment's prefix.
+const PREFIX: &str = "JINTUO__";
+
+/// Everything a site may set.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub site: Site,
+    pub database: Database,
+    pub server: Server,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Site {
+    /// The city's name as pages print it.
+    pub city: String,
+    /// The IANA zone in which days are cut.
+    pub zone: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:PATH` or `postgres://…`.
+    pub url: String,
+    /// Accept storage settings that may lose acknowledged money. For tests and trials only.
+    pub unsafe_dev: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address pages are served on.
+    pub listen: String,
+}
+
+impl Default for Site {
+    fn default() -> Site {
+        Site { city: "郑州市".to_owned(), zone: "Asia/Shanghai".to_owned() }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Database {
+        Database { url: "sqlite:jintuo.db".to_owned(), unsafe_dev: false }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server { listen: "127.0.0.1:8080".to_owned() }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("reading {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{origin}: {reason}")]
+    Invalid { origin: String, reason: String },
+}
+
+impl Config {
+    /// Reads the file, if one is named, and the environment.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, or a value of another type.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: path.display().to_string(),
+                source,
+            })?,
+        };
+        let origin = file.map_or("settings".to_owned(), |p| p.display().to_string());
+        let mut variables: Vec<(String, String)> = std::env::vars()
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .collect();
+        variables.sort();
+        let url = std::env::var("JINTUO_DB").ok();
+        let mut config = Config::parse(&text, &origin, &variables)?;
+        if let Some(url) = url {
+            config.database.url = url;
+        }
+        Ok(config)
+    }
+
+    fn parse(
+        text: &str,
+        origin: &str,
+        variables: &[(String, String)],
+    ) -> Result<Config, ConfigError> {
+        let invalid = |origin: &str, reason: String| ConfigError::Invalid {
+            origin: origin.to_owned(),
+            reason,
+        };
+        let mut table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
+        for (name, value) in variables {
+            let key = name.trim_start_matches(PREFIX).to_lowercase();
+            let Some((section, key)) = key.split_once("__") else {
+                return Err(invalid(name, "is not JINTUO__SECTION__KEY".to_owned()));
+            };
+            let section = table
+                .entry(section)
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+                .as_table_mut()
+                .ok_or_else(|| invalid(name, "names no section".to_owned()))?;
+            section.insert(key.to_owned(), typed(value));
+        }
+        let config: Config =
+            table.try_into().map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
+        config.zone().map_err(|reason| invalid(origin, reason))?;
+        Ok(config)
+    }
+
+    /// The site's zone.
+    ///
+    /// # Errors
+    /// A name that is no IANA zone.
+    pub fn zone(&self) -> Result<Tz, String> {
+        self.site.zone.parse().map_err(|_| format!("site.zone: {:?} is no IANA zone", self.site.zone))
+    }
+}
+
+/// A variable's value as the type it looks like.
+fn typed(value: &str) -> toml::Value {
+    match value {
+        "true" => toml::Value::Boolean(true),
+        "false" => toml::Value::Boolean(false),
+        _ => value.parse().map_or_else(|_| toml::Value::String(value.to_owned()), toml::Value::Integer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables: Vec<_> =
+            variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Config::parse(text, "jintuo.toml", &variables)
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_the_file_over_defaults() {
+        let text = "[site]\ncity = \"示例市\"\n[server]\nlisten = \"127.0.0.1:1\"\n";
+        let config = parse(text, &[("JINTUO__SERVER__LISTEN", "127.0.0.1:2")]).unwrap();
+        assert_eq!(config.site.city, "示例市");
+        assert_eq!(config.server.listen, "127.0.0.1:2");
+        assert_eq!(config.database.url, "sqlite:jintuo.db");
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        let error = parse("[site]\ncityy = \"x\"\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("cityy"), "{error}");
+        assert!(parse("[site]\nzone = \"Mars/Base\"\n", &[]).is_err());
+        assert!(parse("", &[("JINTUO__LISTEN", "x")]).is_err());
+    }
+}

@@ -1,0 +1,305 @@
+//! Statement files: kept by digest, parsed, proved, and taken whole or not at all.
+//!
+//! A file whose bytes were taken before is a no-op. A file that cannot be read, does not balance, names
+//! an account nobody registered, or contradicts a stored statement is quarantined with its reason; its
+//! bytes are kept, and it may be sent again once the cause is mended.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+use super::bundle::Input;
+use super::facts::role;
+use super::session::Session;
+use super::{ImportError, STATEMENT_BYTES_MAX};
+use crate::base::{Day, Defect, DefectCode, Money};
+use crate::feed::store::{self, StatementDay};
+use crate::ledger::{self, BankLineDetail, Batch, Draft, Kind, NO_CONTRACT, Posted, Span};
+use crate::registry::{Account, Registry};
+use crate::store::Tx;
+use crate::wire::{self, Entry, EntryStatus, Statement, Verdict};
+
+/// Takes one statement file in.
+pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(), ImportError> {
+    let source_no = session.open_file(&file.name, "statement").await?;
+    let bytes = match read(file) {
+        Ok(bytes) => bytes,
+        Err(defect) => {
+            refuse(session, source_no, vec![defect.file(&file.name)]);
+            return Ok(());
+        }
+    };
+    session.step_progress(bytes.len() as u64);
+    let digest = Sha256::digest(&bytes).to_vec();
+    let mut tx = session.db.begin_write().await?;
+    let known = store::is_known(&mut tx, &digest).await?;
+    store::keep_raw(&mut tx, &digest, &bytes).await?;
+    tx.commit().await?;
+    if let Some(result) = session.file_result(source_no) {
+        result.digest = digest;
+        result.bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        if known {
+            result.outcome = "known";
+        }
+    }
+    if known {
+        session.count(source_no).same += 1;
+        return Ok(());
+    }
+    match plan(&session.registry, &bytes, source_no) {
+        Ok(plan) => post(session, plan, source_no, &file.name).await,
+        Err(defects) => {
+            let named = defects.into_iter().map(|d| d.file(&file.name)).collect();
+            refuse(session, source_no, named);
+            Ok(())
+        }
+    }
+}
+
+fn read(file: &Input) -> Result<Vec<u8>, Defect> {
+    let unreadable = |e: std::io::Error| Defect::new(DefectCode::Unreadable, e.to_string());
+    let mut bytes = Vec::new();
+    file.open()
+        .map_err(unreadable)?
+        .take(STATEMENT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > STATEMENT_BYTES_MAX {
+        let found = format!("the file has more than {STATEMENT_BYTES_MAX} bytes");
+        return Err(Defect::new(DefectCode::TooLarge, found));
+    }
+    Ok(bytes)
+}
+
+/// Quarantines a whole file.
+fn refuse(session: &mut Session<'_>, source_no: i64, defects: Vec<Defect>) {
+    for defect in defects {
+        session.quarantine(source_no, defect, "whole file".to_owned());
+    }
+    if let Some(result) = session.file_result(source_no) {
+        result.outcome = "quarantined";
+    }
+}
+
+/// A file's statement days and lines, ready to be posted.
+struct Plan {
+    days: Vec<StatementDay>,
+    batch: Batch,
+}
+
+/// Parses and proves a file.
+///
+/// # Errors
+/// Why the file cannot be used, every reason.
+fn plan(registry: &Registry, bytes: &[u8], source_no: i64) -> Result<Plan, Vec<Defect>> {
+    let Some(format) = wire::sniff(bytes) else {
+        // Inspection says why in words: an empty file, a broken charset, an unknown format.
+        let why = wire::inspect("", bytes).into_iter().flat_map(|i| i.defects).collect();
+        return Err(why);
+    };
+    let (statements, defects) = wire::parse(format, bytes);
+    if statements.is_empty() {
+        return Err(if defects.is_empty() {
+            vec![Defect::new(DefectCode::Malformed, "the file has no statement")]
+        } else {
+            defects
+        });
+    }
+    let mut plan = Plan { days: Vec::new(), batch: Batch::default() };
+    let mut refused = Vec::new();
+    for statement in wire::join_pages(statements) {
+        if let Err(defect) = add(&mut plan, registry, &statement, source_no) {
+            refused.push(defect);
+        }
+    }
+    if refused.is_empty() { Ok(plan) } else { Err(refused) }
+}
+
+fn add(
+    plan: &mut Plan,
+    registry: &Registry,
+    statement: &Statement,
+    source_no: i64,
+) -> Result<(), Defect> {
+    let account = account_of(registry, statement)?;
+    let (verdict, defects) = wire::verify(statement);
+    if verdict != Verdict::Balanced {
+        let code = match verdict {
+            Verdict::NoBalances => DefectCode::NoBalances,
+            Verdict::OneSided => DefectCode::OneSided,
+            _ => DefectCode::Unbalanced,
+        };
+        let found = defects.into_iter().find(|d| d.code == code).map_or_else(
+            || format!("the statement of account {} does not prove itself", account.account_id),
+            |d| format!("account {}: {}", account.account_id, d.found),
+        );
+        return Err(Defect::new(code, found));
+    }
+    for (day, opening, closing) in wire::daily_balances(statement)? {
+        plan.days.push(StatementDay {
+            inst_id: account.inst_id.0,
+            account_no: account.account_no.0,
+            day: i64::from(day.epoch()),
+            opening_fen: opening.fen(),
+            closing_fen: closing.fen(),
+            source_no,
+            version: 0,
+        });
+    }
+    let ids = wire::entry_identity(statement, &statement.entries);
+    for (entry, id) in statement.entries.iter().zip(ids) {
+        if entry.status == EntryStatus::Booked {
+            line(&mut plan.batch, account, entry, &id, source_no)?;
+        }
+    }
+    Ok(())
+}
+
+fn account_of<'r>(registry: &'r Registry, statement: &Statement) -> Result<&'r Account, Defect> {
+    let Some(written) = statement.account.as_deref() else {
+        return Err(Defect::new(DefectCode::MissingValue, "the statement names no account"));
+    };
+    // MT940 may put the bank before the account, and papers print numbers in groups.
+    let plain: String = written.chars().filter(|c| !c.is_whitespace()).collect();
+    let tail = plain.rsplit('/').next().unwrap_or(&plain);
+    [written, plain.as_str(), tail]
+        .into_iter()
+        .find_map(|id| registry.accounts.get(id))
+        .ok_or_else(|| {
+            let found = format!("account {written} is not registered");
+            Defect::new(DefectCode::UnknownAccount, found).column("account")
+        })
+}
+
+fn line(
+    batch: &mut Batch,
+    account: &Account,
+    entry: &Entry,
+    id: &str,
+    source_no: i64,
+) -> Result<(), Defect> {
+    let amount = Money::from_yuan(entry.amount)
+        .map_err(|e| Defect::new(DefectCode::BadAmount, e.to_string()).line(entry.line))?;
+    let Some(day) = entry.booked_on.or(entry.value_on) else {
+        return Err(Defect::new(DefectCode::BadDate, "a booked entry has no date").line(entry.line));
+    };
+    let code = entry.code.as_deref().unwrap_or_default();
+    let is = |label: &str| code.ends_with(label);
+    let reference = entry.customer_ref.as_deref().or(entry.bank_ref.as_deref()).unwrap_or_default();
+    batch.details.push(BankLineDetail {
+        value_on: entry.value_on.filter(|v| *v != day),
+        memo: entry.memo.clone(),
+        counterparty: entry.counterparty.clone().unwrap_or_default(),
+        bank_ref: entry.bank_ref.clone().unwrap_or_default(),
+    });
+    let draft = Draft {
+        inst_id: account.inst_id,
+        kind: if amount < Money::ZERO { Kind::BankDebit } else { Kind::BankCredit },
+        role: role(account),
+        day,
+        contract: NO_CONTRACT,
+        account_no: account.account_no.0,
+        amount: Money::from_fen(amount.fen().abs()),
+        channel: 0,
+        state: if is("STL") {
+            ledger::LINE_SETTLEMENT
+        } else if is("TRF") {
+            ledger::LINE_TRANSFER
+        } else if is("DBT") {
+            ledger::LINE_DEBIT
+        } else {
+            ledger::LINE_OTHER
+        },
+        quantity: 0,
+        source_id: batch.keep(id),
+        reference: if reference.is_empty() { Span::default() } else { batch.keep(reference.trim()) },
+        source_no,
+        detail: u32::try_from(batch.details.len()).expect("a statement file is bounded"),
+    };
+    batch.drafts.push(draft);
+    Ok(())
+}
+
+/// Posts a proved file in one transaction, unless it contradicts what is stored.
+async fn post(
+    session: &mut Session<'_>,
+    mut plan: Plan,
+    source_no: i64,
+    name: &str,
+) -> Result<(), ImportError> {
+    plan.days.sort_unstable();
+    let mut tx = session.db.begin_write().await?;
+    let known = match against_stored(&mut tx, &plan).await? {
+        Ok(known) => known,
+        Err(defects) => {
+            tx.rollback().await?;
+            refuse(session, source_no, defects.into_iter().map(|d| d.file(name)).collect());
+            return Ok(());
+        }
+    };
+    // Lines of days that are stored already are stored already, whatever format brought them.
+    plan.batch.drafts.retain(|d| {
+        !known.contains(&(d.inst_id.0, d.account_no, i64::from(d.day.epoch())))
+    });
+    session.days_stored_to = Some(i64::MAX);
+    let days = session.new_days(&mut tx, plan.days).await?;
+    store::append_statement_days(&mut tx, &days).await?;
+    let order = ledger::sorted(&plan.batch);
+    let mut posted: HashMap<i64, Posted> = HashMap::new();
+    ledger::post(&mut tx, &plan.batch, &order, &mut session.contracts, &mut posted).await?;
+    tx.commit().await?;
+    for (source_no, p) in posted {
+        let counts = session.count(source_no);
+        counts.new += i64::try_from(p.new).unwrap_or(i64::MAX);
+        counts.same += i64::try_from(p.same).unwrap_or(i64::MAX);
+        counts.revised += i64::try_from(p.revised).unwrap_or(i64::MAX);
+    }
+    Ok(())
+}
+
+type AccountDay = (i64, i64, i64);
+
+/// Account-days that are stored with the same balances and the same lines, or why the file
+/// contradicts them.
+async fn against_stored(
+    tx: &mut Tx,
+    plan: &Plan,
+) -> Result<Result<Vec<AccountDay>, Vec<Defect>>, ImportError> {
+    let keys: Vec<AccountDay> =
+        plan.days.iter().map(|d| (d.inst_id, d.account_no, d.day)).collect();
+    let stored: HashMap<AccountDay, (i64, i64)> = store::statement_days(tx, &keys)
+        .await?
+        .into_iter()
+        .map(|(i, a, d, _, opening, closing)| ((i, a, d), (opening, closing)))
+        .collect();
+    let mut known = Vec::new();
+    let mut conflicts = Vec::new();
+    for day in &plan.days {
+        let key = (day.inst_id, day.account_no, day.day);
+        let Some(balances) = stored.get(&key) else { continue };
+        let date = Day::from_epoch(i32::try_from(day.day).unwrap_or(0));
+        if *balances != (day.opening_fen, day.closing_fen) {
+            let found = format!("the stored statement of {date} has other balances");
+            conflicts.push(Defect::new(DefectCode::Conflict, found));
+            continue;
+        }
+        let mut here: Vec<i64> = plan
+            .batch
+            .drafts
+            .iter()
+            .filter(|d| {
+                (d.inst_id.0, d.account_no, i64::from(d.day.epoch())) == key
+            })
+            .map(|d| if d.kind == Kind::BankDebit { -d.amount.fen() } else { d.amount.fen() })
+            .collect();
+        here.sort_unstable();
+        if ledger::store::lines_of_day(tx, key).await? == here {
+            known.push(key);
+        } else {
+            let found = format!("the stored statement of {date} has other lines");
+            conflicts.push(Defect::new(DefectCode::Conflict, found));
+        }
+    }
+    Ok(if conflicts.is_empty() { Ok(known) } else { Err(conflicts) })
+}

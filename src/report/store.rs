@@ -1,0 +1,380 @@
+//! SQL of reports: reads of one completed run, and nothing else.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+
+use super::{RunHead, Status};
+use crate::base::{Day, FlagCode, Instant, Money, Severity};
+use crate::flag::store::code_and_severity;
+use crate::ledger::store::day as epoch_day;
+use crate::on;
+use crate::position::DistrictTotals;
+use crate::store::{DbError, Result, Tx};
+
+/// Which run a report wants.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// `None` = the newest as-of day that has a completed run.
+    pub as_of: Option<Day>,
+    /// Only runs whose knowledge is not newer.
+    pub known_at: Option<Instant>,
+    pub policy: Option<&'a str>,
+    /// Only runs over all districts.
+    pub whole_city: bool,
+}
+
+/// A completed run with what reading its results needs.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub head: RunHead,
+    pub policy_no: i64,
+    pub source_cut: i64,
+    /// The one district it covers, `None` for all.
+    pub district_id: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    run_id: i64,
+    policy_no: i64,
+    name: String,
+    as_of: NaiveDate,
+    known_at: Instant,
+    source_cut: i64,
+    district_id: Option<String>,
+    completed_at: Instant,
+}
+
+/// The newest completed run that is wanted.
+pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
+    // Open ends instead of optional clauses keep this one statement.
+    let first = wanted.as_of.unwrap_or(Day::MIN).date();
+    let last = wanted.as_of.unwrap_or(Day::MAX).date();
+    let known_at = wanted.known_at.unwrap_or(Instant::MAX_UTC_STORED);
+    let policy = wanted.policy.unwrap_or("");
+    let whole = i64::from(wanted.whole_city);
+    let row: Option<RunRow> = on!(tx, c => sqlx::query_as(
+            "SELECT r.run_id, r.policy_no, p.name, r.as_of, r.known_at, r.source_cut, \
+                    r.district_id, r.completed_at \
+             FROM run r JOIN policy_version p ON p.policy_no = r.policy_no \
+             WHERE r.completed_at IS NOT NULL AND r.as_of >= $1 AND r.as_of <= $2 \
+               AND r.known_at <= $3 AND ($4 = '' OR p.name = $4) \
+               AND ($5 = 0 OR r.district_id IS NULL) \
+             ORDER BY r.as_of DESC, r.run_id DESC LIMIT 1")
+            .bind(first).bind(last).bind(known_at).bind(policy).bind(whole)
+            .fetch_optional(c).await)
+    .map_err(DbError::sql("finding a run"))?;
+    Ok(row.map(|r| Run {
+        head: RunHead {
+            run_id: r.run_id,
+            as_of: Day::from_date(r.as_of),
+            known_at: r.known_at,
+            completed_at: r.completed_at,
+            policy: r.name,
+            policy_version: r.policy_no,
+        },
+        policy_no: r.policy_no,
+        source_cut: r.source_cut,
+        district_id: r.district_id,
+    }))
+}
+
+/// The far end of time as both databases can store it.
+trait StoredInstant {
+    const MAX_UTC_STORED: Instant;
+}
+
+impl StoredInstant for Instant {
+    // 9999-12-31T23:59:59Z
+    const MAX_UTC_STORED: Instant = match Instant::from_timestamp(253_402_300_799, 0) {
+        Some(instant) => instant,
+        None => Instant::MAX_UTC,
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct DistrictTotalsRow {
+    run_id: i64,
+    district_id: String,
+    required_fen: i64,
+    held_fen: i64,
+    uncovered_fen: i64,
+    covered_fen: i64,
+    institutions: i64,
+    uncovered_institutions: i64,
+    unknown_institutions: i64,
+    must_be_held: i64,
+    under_custody: i64,
+    red_flags: i64,
+    amber_flags: i64,
+    unmatched_credits: i64,
+    accounts_expected: i64,
+    accounts_proven: i64,
+    missing_days: i64,
+}
+
+/// What runs say of each district, by run and district.
+pub async fn district_totals(
+    tx: &mut Tx,
+    run_ids: &[i64],
+) -> Result<HashMap<i64, Vec<(String, DistrictTotals)>>> {
+    use crate::store::bulk::{self, Column};
+    let rows: Vec<DistrictTotalsRow> = bulk::lookup(
+        tx,
+        vec![("run_id", Column::Int(run_ids.to_vec()))],
+        "SELECT d.run_id, d.district_id, d.required_fen, d.held_fen, d.uncovered_fen, \
+                d.covered_fen, d.institutions, d.uncovered_institutions, d.unknown_institutions, \
+                d.must_be_held, d.under_custody, d.red_flags, d.amber_flags, d.unmatched_credits, \
+                d.accounts_expected, d.accounts_proven, d.missing_days \
+         FROM wanted w CROSS JOIN district_coverage d WHERE d.run_id = w.run_id \
+         ORDER BY d.run_id, d.district_id",
+    )
+    .await?;
+    let mut totals: HashMap<i64, Vec<(String, DistrictTotals)>> = HashMap::new();
+    for r in rows {
+        let district = DistrictTotals {
+            required: Money::from_fen(r.required_fen),
+            held: Money::from_fen(r.held_fen),
+            uncovered: Money::from_fen(r.uncovered_fen),
+            covered: Money::from_fen(r.covered_fen),
+            institutions: r.institutions,
+            uncovered_institutions: r.uncovered_institutions,
+            unknown_institutions: r.unknown_institutions,
+            must_be_held: r.must_be_held,
+            under_custody: r.under_custody,
+            red_flags: r.red_flags,
+            amber_flags: r.amber_flags,
+            unmatched_credits: r.unmatched_credits,
+            accounts_expected: r.accounts_expected,
+            accounts_proven: r.accounts_proven,
+            missing_days: r.missing_days,
+        };
+        totals.entry(r.run_id).or_default().push((r.district_id, district));
+    }
+    Ok(totals)
+}
+
+/// One institution's position in a run.
+#[derive(Clone, Debug)]
+pub struct PositionRow {
+    pub inst_id: i64,
+    pub institution_id: String,
+    pub district_id: String,
+    pub mode: i64,
+    pub status: Status,
+    pub required: Money,
+    pub held: Money,
+    pub explained: Money,
+    pub uncovered: Money,
+    pub covered: Money,
+    pub deposit_required: Money,
+    pub deposit_held: Money,
+    pub unearned_confirmed: Money,
+    pub unearned_delivered: Money,
+    pub contracts: i64,
+    pub missing_days: i64,
+    pub uncovered_since: Option<Day>,
+}
+
+#[derive(sqlx::FromRow)]
+struct PositionRecord {
+    inst_id: i64,
+    institution_id: String,
+    district_id: String,
+    mode: i64,
+    status: i64,
+    required_fen: i64,
+    held_fen: i64,
+    explained_fen: i64,
+    uncovered_fen: i64,
+    covered_fen: i64,
+    deposit_required_fen: i64,
+    deposit_held_fen: i64,
+    unearned_confirmed_fen: i64,
+    unearned_delivered_fen: i64,
+    contracts: i64,
+    missing_days: i64,
+    uncovered_since_day: Option<i64>,
+}
+
+/// Positions of a run, by institution id. `district` narrows them.
+pub async fn positions(
+    tx: &mut Tx,
+    run: &Run,
+    district: Option<&str>,
+) -> Result<Vec<PositionRow>> {
+    let district = district.or(run.district_id.as_deref()).unwrap_or("");
+    let rows: Vec<PositionRecord> = on!(tx, c => sqlx::query_as(
+            "SELECT p.inst_id, d.institution_id, p.district_id, p.mode, p.status, p.required_fen, \
+                    p.held_fen, p.explained_fen, p.uncovered_fen, p.covered_fen, \
+                    p.deposit_required_fen, p.deposit_held_fen, p.unearned_confirmed_fen, \
+                    p.unearned_delivered_fen, p.contracts, p.missing_days, p.uncovered_since_day \
+             FROM position p JOIN institution_directory d ON d.inst_id = p.inst_id \
+             WHERE p.policy_no = $1 AND p.to_run > $2 AND p.from_run <= $2 \
+               AND ($3 = '' OR p.district_id = $3) \
+             ORDER BY d.institution_id")
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
+    .map_err(DbError::sql("reading positions"))?;
+    rows.into_iter()
+        .map(|r| {
+            Ok(PositionRow {
+                status: Status::from_number(r.status).ok_or_else(|| {
+                    DbError::Inconsistent(format!("position has the status {}", r.status))
+                })?,
+                inst_id: r.inst_id,
+                institution_id: r.institution_id,
+                district_id: r.district_id,
+                mode: r.mode,
+                required: Money::from_fen(r.required_fen),
+                held: Money::from_fen(r.held_fen),
+                explained: Money::from_fen(r.explained_fen),
+                uncovered: Money::from_fen(r.uncovered_fen),
+                covered: Money::from_fen(r.covered_fen),
+                deposit_required: Money::from_fen(r.deposit_required_fen),
+                deposit_held: Money::from_fen(r.deposit_held_fen),
+                unearned_confirmed: Money::from_fen(r.unearned_confirmed_fen),
+                unearned_delivered: Money::from_fen(r.unearned_delivered_fen),
+                contracts: r.contracts,
+                missing_days: r.missing_days,
+                uncovered_since: r
+                    .uncovered_since_day
+                    .map(|d| epoch_day(d, "position"))
+                    .transpose()?,
+            })
+        })
+        .collect()
+}
+
+/// One finding of a run.
+#[derive(Clone, Debug)]
+pub struct FindingRecord {
+    pub inst_id: i64,
+    pub institution_id: String,
+    pub code: FlagCode,
+    pub severity: Severity,
+    pub subject: String,
+    /// The fact's own day, or the run's as-of day for a state.
+    pub date: Day,
+    pub amount: Money,
+    pub n: i64,
+    pub due_on: Option<Day>,
+    pub due_is_provisional: bool,
+    pub evidence: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct FindingRow {
+    inst_id: i64,
+    institution_id: String,
+    code: i64,
+    severity: i64,
+    subject: String,
+    date_day: i64,
+    amount_fen: i64,
+    n: i64,
+    due_day: Option<i64>,
+    due_provisional: i64,
+    evidence: String,
+}
+
+/// Findings of a run in order of code and subject. `district` and `inst_id` narrow them.
+pub async fn findings(
+    tx: &mut Tx,
+    run: &Run,
+    district: Option<&str>,
+    inst_id: Option<i64>,
+) -> Result<Vec<FindingRecord>> {
+    let district = district.or(run.district_id.as_deref()).unwrap_or("");
+    let (first, last) = inst_id.map_or((0, i64::MAX), |i| (i, i));
+    let rows: Vec<FindingRow> = on!(tx, c => sqlx::query_as(
+            "SELECT f.inst_id, d.institution_id, f.code, f.severity, f.subject, f.date_day, \
+                    f.amount_fen, f.n, f.due_day, f.due_provisional, f.evidence \
+             FROM finding f JOIN institution_directory d ON d.inst_id = f.inst_id \
+             WHERE f.policy_no = $1 AND f.to_run > $2 AND f.from_run <= $2 \
+               AND f.inst_id BETWEEN $4 AND $5 \
+               AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = f.inst_id \
+                     AND p.policy_no = f.policy_no AND p.to_run > $2 AND p.from_run <= $2 \
+                     AND p.district_id = $3)) \
+             ORDER BY f.code, f.subject, f.date_day")
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).bind(first).bind(last)
+            .fetch_all(c).await)
+    .map_err(DbError::sql("reading findings"))?;
+    rows.into_iter()
+        .map(|r| {
+            let (code, severity) = code_and_severity(r.code, r.severity)?;
+            let date = match r.date_day {
+                0 => run.head.as_of,
+                day => epoch_day(day, "finding")?,
+            };
+            Ok(FindingRecord {
+                inst_id: r.inst_id,
+                institution_id: r.institution_id,
+                code,
+                severity,
+                subject: r.subject,
+                date,
+                amount: Money::from_fen(r.amount_fen),
+                n: r.n,
+                due_on: r.due_day.map(|d| epoch_day(d, "finding")).transpose()?,
+                due_is_provisional: r.due_provisional != 0,
+                evidence: r.evidence,
+            })
+        })
+        .collect()
+}
+
+/// Institutions by their worst finding: (severity, how many).
+pub async fn worst_severities(tx: &mut Tx, run: &Run) -> Result<Vec<(i64, i64)>> {
+    on!(tx, c => sqlx::query_as(
+            "WITH worst AS (SELECT inst_id, MAX(severity) AS severity FROM finding \
+                            WHERE policy_no = $1 AND to_run > $2 AND from_run <= $2 \
+                            GROUP BY inst_id) \
+             SELECT severity, CAST(COUNT(*) AS BIGINT) FROM worst GROUP BY severity")
+            .bind(run.policy_no).bind(run.head.run_id).fetch_all(c).await)
+    .map_err(DbError::sql("counting institutions by severity"))
+}
+
+/// One match of a run.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct MatchRow {
+    pub inst_id: i64,
+    pub entry_seq: i64,
+    pub kind: i64,
+    pub entry_id: String,
+    pub n: i64,
+    pub amount_fen: i64,
+}
+
+/// Matches of a run in order of institution and line.
+pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Vec<MatchRow>> {
+    let district = run.district_id.as_deref().unwrap_or("");
+    on!(tx, c => sqlx::query_as(
+            "SELECT m.inst_id, m.entry_seq, m.kind, e.source_id AS entry_id, m.n, m.amount_fen \
+             FROM match_line m JOIN posting e ON e.inst_id = m.inst_id AND e.seq = m.entry_seq \
+             WHERE m.policy_no = $1 AND m.to_run > $2 AND m.from_run <= $2 \
+               AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = m.inst_id \
+                     AND p.policy_no = m.policy_no AND p.to_run > $2 AND p.from_run <= $2 \
+                     AND p.district_id = $3)) \
+             ORDER BY m.inst_id, m.entry_seq")
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
+    .map_err(DbError::sql("reading matches"))
+}
+
+/// The newest completed whole-city run of each as-of day up to `last`, newest first, at most `limit`.
+pub async fn runs_by_day(
+    tx: &mut Tx,
+    policy: &str,
+    last: Day,
+    limit: i64,
+) -> Result<Vec<(Day, i64)>> {
+    let rows: Vec<(NaiveDate, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT r.as_of, MAX(r.run_id) FROM run r \
+             JOIN policy_version p ON p.policy_no = r.policy_no \
+             WHERE p.name = $1 AND r.completed_at IS NOT NULL AND r.district_id IS NULL \
+               AND r.as_of <= $2 \
+             GROUP BY r.as_of ORDER BY r.as_of DESC LIMIT $3")
+            .bind(policy).bind(last.date()).bind(limit).fetch_all(c).await)
+    .map_err(DbError::sql("reading runs by day"))?;
+    Ok(rows.into_iter().map(|(day, run_id)| (Day::from_date(day), run_id)).collect())
+}
