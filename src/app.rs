@@ -15,7 +15,10 @@ use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
 /// See [`Db::open`].
 pub async fn open(config: &Config) -> Result<Db, DbError> {
     let zone = config.zone().map_err(DbError::Unsafe)?;
-    let options = OpenOptions { unsafe_dev: config.database.unsafe_dev, schema: None };
+    let options = OpenOptions {
+        unsafe_dev: config.database.unsafe_dev,
+        schema: None,
+    };
     let db = Db::open(&config.database.url, Clock::system(zone), &options).await?;
     for warning in db.warnings() {
         tracing::warn!(database.warning = %warning, "storage");
@@ -36,7 +39,9 @@ impl PageSource for DbPages {
     ) -> BoxFuture<'_, Result<Option<report::Overview>, PageError>> {
         Box::pin(async move {
             let mut tx = self.db.begin_read().await.map_err(PageError::new)?;
-            let page = report::overview(&mut tx, &self.city, as_of).await.map_err(PageError::new)?;
+            let page = report::overview(&mut tx, &self.city, as_of)
+                .await
+                .map_err(PageError::new)?;
             tx.rollback().await.map_err(PageError::new)?;
             Ok(page)
         })
@@ -49,7 +54,9 @@ impl PageSource for DbPages {
     ) -> BoxFuture<'_, Result<Option<report::DistrictPage>, PageError>> {
         Box::pin(async move {
             let mut tx = self.db.begin_read().await.map_err(PageError::new)?;
-            let page = report::district_page(&mut tx, &id, as_of).await.map_err(PageError::new)?;
+            let page = report::district_page(&mut tx, &id, as_of)
+                .await
+                .map_err(PageError::new)?;
             tx.rollback().await.map_err(PageError::new)?;
             Ok(page)
         })
@@ -79,6 +86,12 @@ pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String
         },
         demo,
     };
-    let pages = DbPages { db, city: config.site.city.clone() };
-    Ok(WebState { source: Arc::new(pages), site: Arc::new(site) })
+    let pages = DbPages {
+        db,
+        city: config.site.city.clone(),
+    };
+    Ok(WebState {
+        source: Arc::new(pages),
+        site: Arc::new(site),
+    })
 }

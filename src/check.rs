@@ -31,7 +31,10 @@ struct Check {
 impl Check {
     fn say(&mut self, invariant: &'static str, what: impl Into<String>) {
         if self.broken.len() < BROKEN_MAX {
-            self.broken.push(Broken { invariant, what: what.into() });
+            self.broken.push(Broken {
+                invariant,
+                what: what.into(),
+            });
         }
     }
 }
@@ -98,7 +101,10 @@ async fn postings(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
             if let Some(last) = folds.last_mut() {
                 last.rows = HashMap::new();
             }
-            folds.push(Fold { inst_id: row.inst_id, ..Fold::default() });
+            folds.push(Fold {
+                inst_id: row.inst_id,
+                ..Fold::default()
+            });
         }
         if let Some(fold) = folds.last_mut() {
             fold.take(&row, check);
@@ -141,7 +147,10 @@ impl Fold {
         };
         let hash = link.after(&self.link.unwrap_or(GENESIS));
         if hash.as_slice() != row.hash.as_slice() {
-            check.say("chain", format!("{place} does not follow from the rows before it"));
+            check.say(
+                "chain",
+                format!("{place} does not follow from the rows before it"),
+            );
         }
         self.link = Some(hash);
         self.balances.entry(row.debit).or_default().0 += i128::from(row.amount_fen);
@@ -153,7 +162,8 @@ impl Fold {
                 }
             }
             None => {
-                self.rows.insert(row.seq, (row.debit, row.credit, row.amount_fen));
+                self.rows
+                    .insert(row.seq, (row.debit, row.credit, row.amount_fen));
             }
         }
         self.contract(row);
@@ -169,7 +179,11 @@ impl Fold {
         if row.kind == Kind::Lesson.number()
             && LessonState::counts(u8::try_from(row.state).unwrap_or(0))
         {
-            let lessons = if row.reverses.is_some() { -row.quantity } else { row.quantity };
+            let lessons = if row.reverses.is_some() {
+                -row.quantity
+            } else {
+                row.quantity
+            };
             let c = self.contracts.entry(row.contract_no).or_default();
             c.0 += lessons;
             c.1 += earned;
@@ -188,17 +202,29 @@ async fn compare(tx: &mut Tx, folds: &[Fold], check: &mut Check) -> Result<(), D
         let inst = fold.inst_id;
         let head = heads.get(&inst).copied().unwrap_or_default();
         if (head.seq, Some(head.hash)) != (fold.seq, fold.link) {
-            check.say("head", format!("institution {inst} ends at seq {}, its head says {}", fold.seq, head.seq));
+            check.say(
+                "head",
+                format!(
+                    "institution {inst} ends at seq {}, its head says {}",
+                    fold.seq, head.seq
+                ),
+            );
         }
         for (account, (debit, credit)) in &fold.balances {
             let stored = balances.get(&(inst, *account)).copied().unwrap_or_default();
             if (i128::from(stored.0), i128::from(stored.1)) != (*debit, *credit) {
-                check.say("balance", format!("institution {inst} ledger account {account}"));
+                check.say(
+                    "balance",
+                    format!("institution {inst} ledger account {account}"),
+                );
             }
         }
         for (contract_no, (lessons, earned)) in &fold.contracts {
             let Some((counted, stored, terms)) = states.get(&(inst, *contract_no)) else {
-                check.say("contract", format!("institution {inst} contract {contract_no} has no totals"));
+                check.say(
+                    "contract",
+                    format!("institution {inst} contract {contract_no} has no totals"),
+                );
                 continue;
             };
             let (counted, stored, terms): (i64, i64, Terms) = (*counted, *stored, *terms);
@@ -206,7 +232,10 @@ async fn compare(tx: &mut Tx, folds: &[Fold], check: &mut Check) -> Result<(), D
                 || i128::from(stored) != *earned
                 || terms.value_of(counted) != Money::from_fen(stored)
             {
-                check.say("contract", format!("institution {inst} contract {contract_no}"));
+                check.say(
+                    "contract",
+                    format!("institution {inst} contract {contract_no}"),
+                );
             }
         }
     }
@@ -228,7 +257,9 @@ async fn imports(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
 }
 
 async fn districts(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
-    let Some(run) = report::find_run(tx, &Wanted::default()).await? else { return Ok(()) };
+    let Some(run) = report::find_run(tx, &Wanted::default()).await? else {
+        return Ok(());
+    };
     let totals = report::store::district_totals(tx, &[run.head.run_id]).await?;
     let mut sums: HashMap<String, (i128, i128, i128, i64)> = HashMap::new();
     for p in report::store::positions(tx, &run, None).await? {
@@ -248,7 +279,10 @@ async fn districts(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
             )
         };
         if told(d) != sums.get(district_id).copied().unwrap_or_default() {
-            check.say("district", format!("run {} district {district_id}", run.head.run_id));
+            check.say(
+                "district",
+                format!("run {} district {district_id}", run.head.run_id),
+            );
         }
     }
     Ok(())
@@ -264,9 +298,8 @@ async fn append_only(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
               + CASE WHEN has_table_privilege(current_user, $1, 'DELETE') THEN 0 ELSE 1 END AS BIGINT)",
     );
     for table in APPEND_ONLY_TABLES {
-        let (guards,): (i64,) =
-            on!(tx, c => sqlx::query_as(sql).bind(*table).fetch_one(c).await)
-                .map_err(DbError::sql("reading the append-only guards"))?;
+        let (guards,): (i64,) = on!(tx, c => sqlx::query_as(sql).bind(*table).fetch_one(c).await)
+            .map_err(DbError::sql("reading the append-only guards"))?;
         if guards != 2 {
             let why = match tx.engine() {
                 Engine::Sqlite => "its triggers are gone",

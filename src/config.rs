@@ -48,19 +48,27 @@ pub struct Server {
 
 impl Default for Site {
     fn default() -> Site {
-        Site { city: "郑州市".to_owned(), zone: "Asia/Shanghai".to_owned() }
+        Site {
+            city: "郑州市".to_owned(),
+            zone: "Asia/Shanghai".to_owned(),
+        }
     }
 }
 
 impl Default for Database {
     fn default() -> Database {
-        Database { url: "sqlite:jintuo.db".to_owned(), unsafe_dev: false }
+        Database {
+            url: "sqlite:jintuo.db".to_owned(),
+            unsafe_dev: false,
+        }
     }
 }
 
 impl Default for Server {
     fn default() -> Server {
-        Server { listen: "127.0.0.1:8080".to_owned() }
+        Server {
+            listen: "127.0.0.1:8080".to_owned(),
+        }
     }
 }
 
@@ -82,7 +90,10 @@ impl Config {
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, or a value of another type.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
         let text = match file {
             None => String::new(),
@@ -113,8 +124,9 @@ impl Config {
             origin: origin.to_owned(),
             reason,
         };
-        let mut table: toml::Table =
-            text.parse().map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
         for (name, value) in variables {
             let key = name.trim_start_matches(PREFIX).to_lowercase();
             let Some((section, key)) = key.split_once("__") else {
@@ -127,8 +139,9 @@ impl Config {
                 .ok_or_else(|| invalid(name, "names no section".to_owned()))?;
             section.insert(key.to_owned(), typed(value));
         }
-        let config: Config =
-            table.try_into().map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
+        let config: Config = table
+            .try_into()
+            .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
         config.zone().map_err(|reason| invalid(origin, reason))?;
         Ok(config)
     }
@@ -138,7 +151,10 @@ impl Config {
     /// # Errors
     /// A name that is no IANA zone.
     pub fn zone(&self) -> Result<Tz, String> {
-        self.site.zone.parse().map_err(|_| format!("site.zone: {:?} is no IANA zone", self.site.zone))
+        self.site
+            .zone
+            .parse()
+            .map_err(|_| format!("site.zone: {:?} is no IANA zone", self.site.zone))
     }
 }
 
@@ -147,7 +163,10 @@ fn typed(value: &str) -> toml::Value {
     match value {
         "true" => toml::Value::Boolean(true),
         "false" => toml::Value::Boolean(false),
-        _ => value.parse().map_or_else(|_| toml::Value::String(value.to_owned()), toml::Value::Integer),
+        _ => value.parse().map_or_else(
+            |_| toml::Value::String(value.to_owned()),
+            toml::Value::Integer,
+        ),
     }
 }
 
@@ -156,8 +175,10 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let variables: Vec<_> =
-            variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
         Config::parse(text, "jintuo.toml", &variables)
     }
 
@@ -172,7 +193,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_named() {
-        let error = parse("[site]\ncityy = \"x\"\n", &[]).unwrap_err().to_string();
+        let error = parse("[site]\ncityy = \"x\"\n", &[])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cityy"), "{error}");
         assert!(parse("[site]\nzone = \"Mars/Base\"\n", &[]).is_err());
         assert!(parse("", &[("JINTUO__LISTEN", "x")]).is_err());

@@ -30,7 +30,11 @@ pub(super) async fn demo(
         config.database.url = format!("sqlite:{}", folder.path.join("jintuo.db").display());
     }
     let mut err = io::stderr();
-    writeln!(err, "simulating {} institutions over {} days", options.institutions, options.days)?;
+    writeln!(
+        err,
+        "simulating {} institutions over {} days",
+        options.institutions, options.days
+    )?;
     let plan = Plan {
         seed: options.seed,
         institutions: options.institutions,
@@ -42,14 +46,20 @@ pub(super) async fn demo(
     let mut tx = db.begin_read().await?;
     if let Some(run) = report::find_run(&mut tx, &Wanted::default()).await? {
         let mut out = io::stdout().lock();
-        report::districts(&mut tx, &run).await?.write(Form::Table, &run.head, &mut out)?;
+        report::districts(&mut tx, &run)
+            .await?
+            .write(Form::Table, &run.head, &mut out)?;
         out.flush()?;
     }
     tx.rollback().await?;
     if !options.no_serve {
         let listener = listen(options.port).await?;
         let address = listener.local_addr()?;
-        writeln!(err, "http://127.0.0.1:{}/  (Ctrl-C ends the demo)", address.port())?;
+        writeln!(
+            err,
+            "http://127.0.0.1:{}/  (Ctrl-C ends the demo)",
+            address.port()
+        )?;
         let state = app::web_state(db.clone(), &config, true).map_err(anyhow::Error::msg)?;
         web::serve(listener, state, stop_signal()).await?;
     }
@@ -61,7 +71,13 @@ pub(super) async fn demo(
 async fn play(db: &Db, city: &City) -> anyhow::Result<()> {
     let quiet = &mut intake::Silent;
     let import = intake::Options::default();
-    intake::import(db, std::slice::from_ref(&city.registry_bundle), &import, quiet).await?;
+    intake::import(
+        db,
+        std::slice::from_ref(&city.registry_bundle),
+        &import,
+        quiet,
+    )
+    .await?;
     let bar = DayBar::new(city.days.len());
     for day in &city.days {
         bar.day(day.day);
@@ -105,8 +121,10 @@ async fn listen(first: u16) -> anyhow::Result<tokio::net::TcpListener> {
             Err(e) => last = Some(e),
         }
     }
-    Err(anyhow::Error::new(last.unwrap_or_else(|| io::Error::other("no port")))
-        .context("finding a free port"))
+    Err(
+        anyhow::Error::new(last.unwrap_or_else(|| io::Error::other("no port")))
+            .context("finding a free port"),
+    )
 }
 
 /// Where the city lies: the user's folder, or a temporary one that goes with the demo.

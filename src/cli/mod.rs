@@ -33,7 +33,10 @@ const EXIT_TEMPORARY: u8 = 75;
 /// Runs the command line and returns its exit code.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => return fail(&anyhow::Error::new(e).context("starting the runtime")),
     };
@@ -56,10 +59,16 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// Logs go to stderr: for people on a terminal, as JSON off one.
 fn start_log(args: &Args) {
-    let default = if matches!(args.command, Command::Serve { .. }) { "info" } else { "warn" };
+    let default = if matches!(args.command, Command::Serve { .. }) {
+        "info"
+    } else {
+        "warn"
+    };
     let filter = EnvFilter::try_new(args.log.as_deref().unwrap_or(default))
         .unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let started = if io::stderr().is_terminal() {
         log.with_target(false).try_init()
     } else {
@@ -78,16 +87,38 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
     let json = args.json;
     match args.command {
         Command::Import { inputs } => import(&config, &inputs, json).await,
-        Command::Statement { command: StatementCommand::Inspect { files } } => {
-            inspect(&files, json)
-        }
-        Command::Reconcile { as_of, known_at, policy, district } => {
-            let options = run::Options { as_of, known_at, policy, district };
+        Command::Statement {
+            command: StatementCommand::Inspect { files },
+        } => inspect(&files, json),
+        Command::Reconcile {
+            as_of,
+            known_at,
+            policy,
+            district,
+        } => {
+            let options = run::Options {
+                as_of,
+                known_at,
+                policy,
+                district,
+            };
             reconcile(&config, &options, json).await
         }
-        Command::Report { name, as_of, known_at, policy, format, out } => {
+        Command::Report {
+            name,
+            as_of,
+            known_at,
+            policy,
+            format,
+            out,
+        } => {
             let form = if json { ReportFormat::Json } else { format };
-            let wanted = Wanted { as_of, known_at, policy: policy.as_deref(), whole_city: false };
+            let wanted = Wanted {
+                as_of,
+                known_at,
+                policy: policy.as_deref(),
+                whole_city: false,
+            };
             report(&config, name, &wanted, form, out).await
         }
         Command::Check => run_check(&config, json).await,
@@ -124,7 +155,10 @@ async fn import(config: &Config, inputs: &[PathBuf], json: bool) -> anyhow::Resu
 fn print_import(summary: &Summary) -> io::Result<()> {
     let mut err = io::stderr().lock();
     if let Some(interrupted) = &summary.resumed {
-        writeln!(err, "completed with the interrupted import of {interrupted}")?;
+        writeln!(
+            err,
+            "completed with the interrupted import of {interrupted}"
+        )?;
     }
     writeln!(
         err,
@@ -149,7 +183,11 @@ fn print_import(summary: &Summary) -> io::Result<()> {
     }
     let repeated = u64::try_from(summary.defects.len()).unwrap_or(0);
     if summary.defects_total > repeated {
-        writeln!(err, "note: {} more of the kind", summary.defects_total - repeated)?;
+        writeln!(
+            err,
+            "note: {} more of the kind",
+            summary.defects_total - repeated
+        )?;
     }
     Ok(())
 }
@@ -184,7 +222,9 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
             s.credits,
             s.debits,
             s.pending,
-            serde_json::to_value(s.verdict)?.as_str().unwrap_or_default(),
+            serde_json::to_value(s.verdict)?
+                .as_str()
+                .unwrap_or_default(),
         )?;
         for defect in &s.defects {
             writeln!(out, "  {defect}")?;
@@ -279,7 +319,11 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
             .iter()
             .map(|b| json!({ "invariant": b.invariant, "what": b.what }))
             .collect();
-        writeln!(io::stdout(), "{}", json!({ "schema": "jintuo.check/1", "broken": list }))?;
+        writeln!(
+            io::stdout(),
+            "{}",
+            json!({ "schema": "jintuo.check/1", "broken": list })
+        )?;
     } else {
         for b in &broken {
             writeln!(io::stderr(), "{}: {}", b.invariant, b.what)?;
@@ -326,4 +370,3 @@ fn parse_instant(text: &str) -> Result<Instant, String> {
 fn parse_day(text: &str) -> Result<Day, String> {
     text.parse()
 }
-

@@ -17,7 +17,9 @@ pub(super) struct ImportBar(ProgressBar);
 
 impl ImportBar {
     pub(super) fn new() -> ImportBar {
-        ImportBar(bar("{msg:24} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}"))
+        ImportBar(bar(
+            "{msg:24} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        ))
     }
 }
 
@@ -44,7 +46,9 @@ pub(super) struct RunBar(ProgressBar);
 
 impl RunBar {
     pub(super) fn new() -> RunBar {
-        RunBar(bar("reconciling {bar:40} {pos}/{len} institutions {per_sec} {eta}"))
+        RunBar(bar(
+            "reconciling {bar:40} {pos}/{len} institutions {per_sec} {eta}",
+        ))
     }
 }
 

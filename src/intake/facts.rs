@@ -80,7 +80,7 @@ impl Session<'_> {
         let account_id = row.id(3)?;
         let day = row.day(4)?;
         let channel = row.code(5, &Channel::NAMES, None)?;
-        let reference = row.text(6)?;
+        let reference = row.reference(6)?;
         let amount = row.fen(7)?;
         let Some((inst_id, _)) = self.registry.institutions.get(institution_id) else {
             return Ok(Taken::Waits(institution_id.to_owned()));
@@ -101,7 +101,7 @@ impl Session<'_> {
             account_no: account.account_no.0,
             channel: channel_number(channel),
             amount: Money::from_fen(amount),
-            reference: self.batch.keep(reference.trim()),
+            reference: self.batch.keep(&reference),
             ..self.draft(Kind::Payment, day, payment_id, source_no)
         };
         self.with_order(FileKind::Payments, order_id, draft, row)
@@ -209,7 +209,7 @@ impl Session<'_> {
         let code = row.text(3)?;
         let direction = row.code(4, &["C", "D"], None)?;
         let amount = row.fen(5)?;
-        let reference = row.text(6)?.trim();
+        let reference = row.reference(6)?;
         let memo = row.text(7)?;
         let value_on = row.opt_day(8)?.filter(|v| *v != day);
         let counterparty = row.text(9)?;
@@ -245,7 +245,7 @@ impl Session<'_> {
                 _ => ledger::LINE_OTHER,
             },
             amount: Money::from_fen(amount),
-            reference: self.batch.keep(reference),
+            reference: self.batch.keep(&reference),
             detail: self.keep_detail(detail),
             ..self.draft(kind, day, entry_id, source_no)
         };

@@ -18,6 +18,7 @@ use crate::feed::store::{self, StatementDay};
 use crate::ledger::{self, BankLineDetail, Batch, Draft, Kind, NO_CONTRACT, Posted, Span};
 use crate::registry::{Account, Registry};
 use crate::store::Tx;
+use crate::wire::interchange::plain_reference;
 use crate::wire::{self, Entry, EntryStatus, Statement, Verdict};
 
 /// Takes one statement file in.
@@ -95,25 +96,38 @@ struct Plan {
 fn plan(registry: &Registry, bytes: &[u8], source_no: i64) -> Result<Plan, Vec<Defect>> {
     let Some(format) = wire::sniff(bytes) else {
         // Inspection says why in words: an empty file, a broken charset, an unknown format.
-        let why = wire::inspect("", bytes).into_iter().flat_map(|i| i.defects).collect();
+        let why = wire::inspect("", bytes)
+            .into_iter()
+            .flat_map(|i| i.defects)
+            .collect();
         return Err(why);
     };
     let (statements, defects) = wire::parse(format, bytes);
     if statements.is_empty() {
         return Err(if defects.is_empty() {
-            vec![Defect::new(DefectCode::Malformed, "the file has no statement")]
+            vec![Defect::new(
+                DefectCode::Malformed,
+                "the file has no statement",
+            )]
         } else {
             defects
         });
     }
-    let mut plan = Plan { days: Vec::new(), batch: Batch::default() };
+    let mut plan = Plan {
+        days: Vec::new(),
+        batch: Batch::default(),
+    };
     let mut refused = Vec::new();
     for statement in wire::join_pages(statements) {
         if let Err(defect) = add(&mut plan, registry, &statement, source_no) {
             refused.push(defect);
         }
     }
-    if refused.is_empty() { Ok(plan) } else { Err(refused) }
+    if refused.is_empty() {
+        Ok(plan)
+    } else {
+        Err(refused)
+    }
 }
 
 fn add(
@@ -131,7 +145,12 @@ fn add(
             _ => DefectCode::Unbalanced,
         };
         let found = defects.into_iter().find(|d| d.code == code).map_or_else(
-            || format!("the statement of account {} does not prove itself", account.account_id),
+            || {
+                format!(
+                    "the statement of account {} does not prove itself",
+                    account.account_id
+                )
+            },
             |d| format!("account {}: {}", account.account_id, d.found),
         );
         return Err(Defect::new(code, found));
@@ -158,7 +177,10 @@ fn add(
 
 fn account_of<'r>(registry: &'r Registry, statement: &Statement) -> Result<&'r Account, Defect> {
     let Some(written) = statement.account.as_deref() else {
-        return Err(Defect::new(DefectCode::MissingValue, "the statement names no account"));
+        return Err(Defect::new(
+            DefectCode::MissingValue,
+            "the statement names no account",
+        ));
     };
     // MT940 may put the bank before the account, and papers print numbers in groups.
     let plain: String = written.chars().filter(|c| !c.is_whitespace()).collect();
@@ -182,11 +204,17 @@ fn line(
     let amount = Money::from_yuan(entry.amount)
         .map_err(|e| Defect::new(DefectCode::BadAmount, e.to_string()).line(entry.line))?;
     let Some(day) = entry.booked_on.or(entry.value_on) else {
-        return Err(Defect::new(DefectCode::BadDate, "a booked entry has no date").line(entry.line));
+        return Err(
+            Defect::new(DefectCode::BadDate, "a booked entry has no date").line(entry.line),
+        );
     };
     let code = entry.code.as_deref().unwrap_or_default();
     let is = |label: &str| code.ends_with(label);
-    let reference = entry.customer_ref.as_deref().or(entry.bank_ref.as_deref()).unwrap_or_default();
+    let reference = entry
+        .customer_ref
+        .as_deref()
+        .or(entry.bank_ref.as_deref())
+        .unwrap_or_default();
     batch.details.push(BankLineDetail {
         value_on: entry.value_on.filter(|v| *v != day),
         memo: entry.memo.clone(),
@@ -195,7 +223,11 @@ fn line(
     });
     let draft = Draft {
         inst_id: account.inst_id,
-        kind: if amount < Money::ZERO { Kind::BankDebit } else { Kind::BankCredit },
+        kind: if amount < Money::ZERO {
+            Kind::BankDebit
+        } else {
+            Kind::BankCredit
+        },
         role: role(account),
         day,
         contract: NO_CONTRACT,
@@ -213,7 +245,11 @@ fn line(
         },
         quantity: 0,
         source_id: batch.keep(id),
-        reference: if reference.is_empty() { Span::default() } else { batch.keep(reference.trim()) },
+        reference: if reference.is_empty() {
+            Span::default()
+        } else {
+            batch.keep(&plain_reference(reference))
+        },
         source_no,
         detail: u32::try_from(batch.details.len()).expect("a statement file is bounded"),
     };
@@ -234,20 +270,31 @@ async fn post(
         Ok(known) => known,
         Err(defects) => {
             tx.rollback().await?;
-            refuse(session, source_no, defects.into_iter().map(|d| d.file(name)).collect());
+            refuse(
+                session,
+                source_no,
+                defects.into_iter().map(|d| d.file(name)).collect(),
+            );
             return Ok(());
         }
     };
     // Lines of days that are stored already are stored already, whatever format brought them.
-    plan.batch.drafts.retain(|d| {
-        !known.contains(&(d.inst_id.0, d.account_no, i64::from(d.day.epoch())))
-    });
+    plan.batch
+        .drafts
+        .retain(|d| !known.contains(&(d.inst_id.0, d.account_no, i64::from(d.day.epoch()))));
     session.days_stored_to = Some(i64::MAX);
     let days = session.new_days(&mut tx, plan.days).await?;
     store::append_statement_days(&mut tx, &days).await?;
     let order = ledger::sorted(&plan.batch);
     let mut posted: HashMap<i64, Posted> = HashMap::new();
-    ledger::post(&mut tx, &plan.batch, &order, &mut session.contracts, &mut posted).await?;
+    ledger::post(
+        &mut tx,
+        &plan.batch,
+        &order,
+        &mut session.contracts,
+        &mut posted,
+    )
+    .await?;
     tx.commit().await?;
     for (source_no, p) in posted {
         let counts = session.count(source_no);
@@ -266,8 +313,11 @@ async fn against_stored(
     tx: &mut Tx,
     plan: &Plan,
 ) -> Result<Result<Vec<AccountDay>, Vec<Defect>>, ImportError> {
-    let keys: Vec<AccountDay> =
-        plan.days.iter().map(|d| (d.inst_id, d.account_no, d.day)).collect();
+    let keys: Vec<AccountDay> = plan
+        .days
+        .iter()
+        .map(|d| (d.inst_id, d.account_no, d.day))
+        .collect();
     let stored: HashMap<AccountDay, (i64, i64)> = store::statement_days(tx, &keys)
         .await?
         .into_iter()
@@ -277,7 +327,9 @@ async fn against_stored(
     let mut conflicts = Vec::new();
     for day in &plan.days {
         let key = (day.inst_id, day.account_no, day.day);
-        let Some(balances) = stored.get(&key) else { continue };
+        let Some(balances) = stored.get(&key) else {
+            continue;
+        };
         let date = Day::from_epoch(i32::try_from(day.day).unwrap_or(0));
         if *balances != (day.opening_fen, day.closing_fen) {
             let found = format!("the stored statement of {date} has other balances");
@@ -288,10 +340,14 @@ async fn against_stored(
             .batch
             .drafts
             .iter()
-            .filter(|d| {
-                (d.inst_id.0, d.account_no, i64::from(d.day.epoch())) == key
+            .filter(|d| (d.inst_id.0, d.account_no, i64::from(d.day.epoch())) == key)
+            .map(|d| {
+                if d.kind == Kind::BankDebit {
+                    -d.amount.fen()
+                } else {
+                    d.amount.fen()
+                }
             })
-            .map(|d| if d.kind == Kind::BankDebit { -d.amount.fen() } else { d.amount.fen() })
             .collect();
         here.sort_unstable();
         if ledger::store::lines_of_day(tx, key).await? == here {
@@ -301,5 +357,9 @@ async fn against_stored(
             conflicts.push(Defect::new(DefectCode::Conflict, found));
         }
     }
-    Ok(if conflicts.is_empty() { Ok(known) } else { Err(conflicts) })
+    Ok(if conflicts.is_empty() {
+        Ok(known)
+    } else {
+        Err(conflicts)
+    })
 }

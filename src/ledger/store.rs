@@ -432,7 +432,13 @@ pub async fn lines_of_day(
     let mut amounts: Vec<i64> = rows
         .iter()
         .filter(|r| r.3.is_none() && !reversed.contains(&r.0))
-        .map(|r| if r.1 == Kind::BankDebit.number() { -r.2 } else { r.2 })
+        .map(|r| {
+            if r.1 == Kind::BankDebit.number() {
+                -r.2
+            } else {
+                r.2
+            }
+        })
         .collect();
     amounts.sort_unstable();
     Ok(amounts)

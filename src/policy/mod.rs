@@ -250,7 +250,10 @@ impl Policy {
 
     /// The built-in policy of a name.
     pub fn built_in(name: &str) -> Option<Policy> {
-        BUILT_IN.iter().filter_map(|text| Policy::parse(text).ok()).find(|p| p.name == name)
+        BUILT_IN
+            .iter()
+            .filter_map(|text| Policy::parse(text).ok())
+            .find(|p| p.name == name)
     }
 
     /// The window of a channel in the policy's unit.

@@ -143,13 +143,15 @@ pub fn measure(
         accounts.iter().filter(|a| a.kind == AccountKind::Custody),
         |a| a.frozen,
     );
-    let excluded = if policy.held.unidentified_counts {
-        Money::ZERO
-    } else {
-        p.unidentified
-    };
-    let custody_held = total(custody(), |a| a.closing)
-        .less_floored(total(custody(), |a| a.frozen).saturating_add(excluded));
+    let mut excluded = total(custody(), |a| a.frozen);
+    if !policy.held.unidentified_counts {
+        excluded = excluded.saturating_add(p.unidentified);
+    }
+    // What is excluded was in the account, so it never makes a balance negative; an overdraft stays one.
+    let balance = total(custody(), |a| a.closing);
+    let custody_held = balance
+        .checked_sub(excluded.min(balance.less_floored(Money::ZERO)))
+        .unwrap_or(balance);
     p.deposit_required = deposit_required(facts, policy, day, deposits());
     p.deposit_held = total(deposits(), |a| a.closing.less_floored(a.frozen));
     let mode = institution
@@ -218,7 +220,10 @@ fn cover(p: &mut Position, accounts: &[Account], policy: &Policy) {
     p.covered = if status == Status::Unknown && policy.coverage.unknown_counts_as_zero {
         Money::ZERO
     } else {
-        p.held.saturating_add(p.explained).min(p.required)
+        p.held
+            .less_floored(Money::ZERO)
+            .saturating_add(p.explained)
+            .min(p.required)
     };
 }
 

@@ -94,32 +94,40 @@ pub struct DistrictTotals {
 impl DistrictTotals {
     /// Sums districts: a city's figures are the sums of its districts', never netted.
     pub fn sum<'a>(districts: impl IntoIterator<Item = &'a DistrictTotals>) -> DistrictTotals {
-        districts.into_iter().fold(DistrictTotals::default(), |s, d| DistrictTotals {
-            required: s.required.saturating_add(d.required),
-            held: s.held.saturating_add(d.held),
-            uncovered: s.uncovered.saturating_add(d.uncovered),
-            covered: s.covered.saturating_add(d.covered),
-            institutions: s.institutions + d.institutions,
-            uncovered_institutions: s.uncovered_institutions + d.uncovered_institutions,
-            unknown_institutions: s.unknown_institutions + d.unknown_institutions,
-            must_be_held: s.must_be_held + d.must_be_held,
-            under_custody: s.under_custody + d.under_custody,
-            red_flags: s.red_flags + d.red_flags,
-            amber_flags: s.amber_flags + d.amber_flags,
-            unmatched_credits: s.unmatched_credits + d.unmatched_credits,
-            accounts_expected: s.accounts_expected + d.accounts_expected,
-            accounts_proven: s.accounts_proven + d.accounts_proven,
-            missing_days: s.missing_days + d.missing_days,
-        })
+        districts
+            .into_iter()
+            .fold(DistrictTotals::default(), |s, d| DistrictTotals {
+                required: s.required.saturating_add(d.required),
+                held: s.held.saturating_add(d.held),
+                uncovered: s.uncovered.saturating_add(d.uncovered),
+                covered: s.covered.saturating_add(d.covered),
+                institutions: s.institutions + d.institutions,
+                uncovered_institutions: s.uncovered_institutions + d.uncovered_institutions,
+                unknown_institutions: s.unknown_institutions + d.unknown_institutions,
+                must_be_held: s.must_be_held + d.must_be_held,
+                under_custody: s.under_custody + d.under_custody,
+                red_flags: s.red_flags + d.red_flags,
+                amber_flags: s.amber_flags + d.amber_flags,
+                unmatched_credits: s.unmatched_credits + d.unmatched_credits,
+                accounts_expected: s.accounts_expected + d.accounts_expected,
+                accounts_proven: s.accounts_proven + d.accounts_proven,
+                missing_days: s.missing_days + d.missing_days,
+            })
     }
 
     /// 金额覆盖率: Σ min(held + explained, required) ÷ Σ required.
     pub fn amount_coverage(&self) -> Option<Ratio> {
-        Ratio::new(i128::from(self.covered.fen()), i128::from(self.required.fen()))
+        Ratio::new(
+            i128::from(self.covered.fen()),
+            i128::from(self.required.fen()),
+        )
     }
 
     /// 应托管尽托管率 (formal): institutions under a filed arrangement ÷ institutions that must be.
     pub fn custody_rate(&self) -> Option<Ratio> {
-        Ratio::new(i128::from(self.under_custody), i128::from(self.must_be_held))
+        Ratio::new(
+            i128::from(self.under_custody),
+            i128::from(self.must_be_held),
+        )
     }
 }

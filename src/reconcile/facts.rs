@@ -90,7 +90,7 @@ pub enum Movement {
 }
 
 impl Movement {
-    fn seq(&self) -> i64 {
+    pub fn seq(&self) -> i64 {
         match self {
             Movement::Payment(p) => p.seq,
             Movement::Refund(a) | Movement::Release(a) => a.seq,

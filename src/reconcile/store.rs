@@ -1,4 +1,9 @@
 //! SQL of reconciliation: one institution range's facts in, differences of matches out.
+//!
+//! Facts are read packed: one row per institution, its facts as one text with a unit separator between
+//! fields and a record separator between facts. A driver's cost per row is many times its cost per
+//! byte, and a run reads every open fact. Ids and references hold no control characters, which intake
+//! sees to ([`crate::wire::interchange`]).
 
 use std::collections::HashMap;
 
@@ -12,8 +17,8 @@ use super::facts::{
 use super::statements::ExpectedRange;
 use crate::base::{Day, Money};
 use crate::feed::store::{Freeze, Settlement};
-use crate::ledger::Kind;
 use crate::ledger::store::day as epoch_day;
+use crate::ledger::{Kind, LessonState};
 use crate::on;
 use crate::registry::Terms;
 use crate::store::bulk::{self, Column};
@@ -32,8 +37,7 @@ pub const OPEN: i64 = i64::MAX;
 /// Facts of the institutions numbered `first..=last`, in that order; one without facts is absent.
 pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec<Facts>> {
     let mut by_inst: HashMap<i64, Facts> = HashMap::new();
-    movements(tx, first, last, seen, &mut by_inst).await?;
-    lessons(tx, first, last, seen, &mut by_inst).await?;
+    postings(tx, first, last, seen, &mut by_inst).await?;
     contracts(tx, first, last, seen, &mut by_inst).await?;
     days(tx, first, last, seen, &mut by_inst).await?;
     settlements(tx, first, last, seen, &mut by_inst).await?;
@@ -59,109 +63,174 @@ async fn each<R>(
 where
     R: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
 {
-    bulk::each(tx, sql, &[first, last, seen.source_cut, i64::from(seen.day.epoch())], take).await
+    bulk::each(
+        tx,
+        sql,
+        &[first, last, seen.source_cut, i64::from(seen.day.epoch())],
+        take,
+    )
+    .await
 }
 
-type MovementRow = (
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    String,
-    String,
-    Option<i64>,
-);
+/// Splits a packed text into facts, and a fact into its fields.
+fn unpack(packed: &str) -> impl Iterator<Item = Fields<'_>> {
+    packed
+        .split('\u{1e}')
+        .filter(|fact| !fact.is_empty())
+        .map(|fact| Fields(fact.split('\u{1f}')))
+}
 
-async fn movements(
+struct Fields<'a>(std::str::Split<'a, char>);
+
+impl<'a> Fields<'a> {
+    fn text(&mut self) -> Result<&'a str> {
+        self.0
+            .next()
+            .ok_or_else(|| DbError::Inconsistent("a packed fact is too short".to_owned()))
+    }
+
+    fn int(&mut self) -> Result<i64> {
+        let text = self.text()?;
+        text.parse()
+            .map_err(|_| DbError::Inconsistent(format!("{text:?} in a packed fact is no number")))
+    }
+
+    fn opt_int(&mut self) -> Result<Option<i64>> {
+        if self.0.clone().next() == Some("") {
+            self.text()?;
+            return Ok(None);
+        }
+        self.int().map(Some)
+    }
+
+    fn day(&mut self, table: &'static str) -> Result<Day> {
+        epoch_day(self.int()?, table)
+    }
+}
+
+/// Payments, refunds, releases, bank lines and lessons, in one pass over the institutions' postings.
+async fn postings(
     tx: &mut Tx,
     first: i64,
     last: i64,
     seen: Seen,
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
-    let mut current: Option<(i64, Facts, Vec<Movement>, Vec<i64>)> = None;
-    let sql = "SELECT inst_id, seq, kind, business_day, contract_no, account_no, amount_fen, \
-                      channel, state, source_id, reference, reverses \
+    let sql = "SELECT inst_id, string_agg( \
+                 CASE WHEN kind = 2 THEN \
+                   format('2\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, state, \
+                          CASE WHEN revision < 0 THEN -quantity ELSE quantity END) \
+                 ELSE \
+                   format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', \
+                          kind, seq, COALESCE(reverses, 0), business_day, contract_no, account_no, \
+                          amount_fen, channel, state, source_id, reference) \
+                 END, '\u{1e}') \
                FROM posting \
-               WHERE inst_id BETWEEN $1 AND $2 AND kind IN (1, 3, 4, 5, 6) AND source_no <= $3 \
+               WHERE inst_id BETWEEN $1 AND $2 AND kind <= 6 AND source_no <= $3 \
                  AND business_day <= $4 \
-               ORDER BY inst_id, seq";
-    each(tx, sql, (first, last, seen), |r: MovementRow| {
-        if current.as_ref().is_none_or(|c| c.0 != r.0) {
-            finish(current.take(), by_inst);
-            current = Some((r.0, Facts::default(), Vec::new(), Vec::new()));
-        }
-        if let Some((_, facts, movements, reversed)) = &mut current {
-            match r.11 {
-                Some(seq) => reversed.push(seq),
-                None => movements.push(movement(facts, &r)?),
+               GROUP BY inst_id";
+    each(
+        tx,
+        sql,
+        (first, last, seen),
+        |(inst_id, packed): (i64, String)| {
+            let facts = by_inst.entry(inst_id).or_default();
+            let mut movements = Vec::new();
+            let mut reversed = Vec::new();
+            for mut fields in unpack(&packed) {
+                let kind = fields.int()?;
+                if kind == Kind::Lesson.number() {
+                    lesson(facts, &mut fields)?;
+                    continue;
+                }
+                let seq = fields.int()?;
+                match fields.int()? {
+                    0 => movements.push(movement(facts, kind, seq, &mut fields)?),
+                    target => reversed.push(target),
+                }
             }
-        }
-        Ok(())
-    })
-    .await?;
-    finish(current, by_inst);
+            movements.sort_unstable_by_key(Movement::seq);
+            facts.take(&movements, &reversed);
+            Ok(())
+        },
+    )
+    .await
+}
+
+/// Adds a lesson row to its contract's sums; contract numbers are dense, so they index the sums.
+fn lesson(facts: &mut Facts, fields: &mut Fields<'_>) -> Result<()> {
+    let contract_no = fields.int()?;
+    let state = u8::try_from(fields.int()?).unwrap_or(0);
+    let quantity = fields.int()?;
+    let at = usize::try_from(contract_no - 1)
+        .map_err(|_| DbError::Inconsistent(format!("a lesson of contract {contract_no}")))?;
+    while facts.lessons.len() <= at {
+        let contract_no = i64::try_from(facts.lessons.len()).unwrap_or(i64::MAX) + 1;
+        facts.lessons.push(LessonSums {
+            contract_no,
+            ..LessonSums::default()
+        });
+    }
+    let sums = &mut facts.lessons[at];
+    if LessonState::counts(state) {
+        sums.confirmed += quantity;
+        sums.delivered += quantity;
+    } else if state == LessonState::Claimed.number() {
+        sums.delivered += quantity;
+    }
     Ok(())
 }
 
-fn finish(
-    current: Option<(i64, Facts, Vec<Movement>, Vec<i64>)>,
-    by_inst: &mut HashMap<i64, Facts>,
-) {
-    if let Some((inst_id, mut facts, movements, reversed)) = current {
-        facts.take(&movements, &reversed);
-        by_inst.insert(inst_id, facts);
-    }
-}
-
-fn movement(facts: &mut Facts, r: &MovementRow) -> Result<Movement> {
-    let kind = Kind::from_number(r.2)
-        .ok_or_else(|| DbError::Inconsistent(format!("posting has the kind {}", r.2)))?;
-    let day = epoch_day(r.3, "posting")?;
-    let amount = Money::from_fen(r.6);
-    let id = facts.keep(&r.9);
+fn movement(facts: &mut Facts, kind: i64, seq: i64, fields: &mut Fields<'_>) -> Result<Movement> {
+    let kind = Kind::from_number(kind)
+        .ok_or_else(|| DbError::Inconsistent(format!("posting has the kind {kind}")))?;
+    let day = fields.day("posting")?;
+    let contract_no = fields.int()?;
+    let account_no = fields.int()?;
+    let amount = Money::from_fen(fields.int()?);
+    let channel = fields.int()?;
+    let state = fields.int()?;
+    let id = facts.keep(fields.text()?);
     Ok(match kind {
         Kind::Payment => Movement::Payment(Payment {
-            seq: r.1,
+            seq,
             day,
-            contract_no: r.4,
-            account_no: r.5,
+            contract_no,
+            account_no,
             amount,
-            channel: r.7,
+            channel,
             id,
-            reference: facts.keep(&r.10),
+            reference: facts.keep(fields.text()?),
         }),
-        Kind::Refund | Kind::Release => {
-            let approval = Approval {
-                seq: r.1,
-                day,
-                contract_no: r.4,
-                account_no: r.5,
-                amount,
-                state: r.8,
-                id,
-            };
-            if kind == Kind::Refund {
-                Movement::Refund(approval)
-            } else {
-                Movement::Release(approval)
-            }
-        }
+        Kind::Refund => Movement::Refund(Approval {
+            seq,
+            day,
+            contract_no,
+            account_no,
+            amount,
+            state,
+            id,
+        }),
+        Kind::Release => Movement::Release(Approval {
+            seq,
+            day,
+            contract_no,
+            account_no,
+            amount,
+            state,
+            id,
+        }),
         _ => {
+            let reference = facts.keep(fields.text()?);
             let line = Line {
-                seq: r.1,
+                seq,
                 day,
-                account_no: r.5,
+                account_no,
                 amount,
-                channel: r.7,
-                code: r.8,
+                channel,
+                code: state,
                 id,
-                reference: facts.keep(&r.10),
+                reference,
             };
             if kind == Kind::BankCredit {
                 Movement::Credit(line)
@@ -172,46 +241,6 @@ fn movement(facts: &mut Facts, r: &MovementRow) -> Result<Movement> {
     })
 }
 
-async fn lessons(
-    tx: &mut Tx,
-    first: i64,
-    last: i64,
-    seen: Seen,
-    by_inst: &mut HashMap<i64, Facts>,
-) -> Result<()> {
-    let sql = "SELECT inst_id, contract_no, \
-                 CAST(SUM(CASE WHEN state IN (2, 3) THEN \
-                            CASE WHEN revision < 0 THEN -quantity ELSE quantity END ELSE 0 END) \
-                      AS BIGINT), \
-                 CAST(SUM(CASE WHEN state IN (1, 2, 3) THEN \
-                            CASE WHEN revision < 0 THEN -quantity ELSE quantity END ELSE 0 END) \
-                      AS BIGINT) \
-               FROM posting \
-               WHERE inst_id BETWEEN $1 AND $2 AND kind = 2 AND source_no <= $3 \
-                 AND business_day <= $4 \
-               GROUP BY inst_id, contract_no ORDER BY inst_id, contract_no";
-    each(
-        tx,
-        sql,
-        (first, last, seen),
-        |(inst_id, contract_no, confirmed, delivered)| {
-            by_inst
-                .entry(inst_id)
-                .or_default()
-                .lessons
-                .push(LessonSums {
-                    contract_no,
-                    confirmed,
-                    delivered,
-                });
-            Ok(())
-        },
-    )
-    .await
-}
-
-type ContractRow = (i64, i64, i64, i64, i64, i64, Option<i64>, Option<i64>);
-
 async fn contracts(
     tx: &mut Tx,
     first: i64,
@@ -219,31 +248,47 @@ async fn contracts(
     seen: Seen,
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
-    // Versions come oldest first; the last one stands.
-    let sql = "SELECT inst_id, contract_no, lessons, gift_lessons, amount_fen, extras_fen, \
-                      starts_day, ends_day \
+    let sql = "SELECT inst_id, string_agg( \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, version, \
+                        lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day), '\u{1e}') \
                FROM contract \
                WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND ordered_day <= $4 \
-               ORDER BY inst_id, contract_no, version";
-    each(tx, sql, (first, last, seen), |r: ContractRow| {
-        let contract = ContractTerms {
-            contract_no: r.1,
-            terms: Terms {
-                lesson_amount: Money::from_fen(r.4 - r.5),
-                lessons: r.2,
-                gift_lessons: r.3,
-            },
-            amount: Money::from_fen(r.4),
-            starts_on: r.6.map(|d| epoch_day(d, "contract")).transpose()?,
-            ends_on: r.7.map(|d| epoch_day(d, "contract")).transpose()?,
-        };
-        let contracts = &mut by_inst.entry(r.0).or_default().contracts;
-        match contracts.last_mut() {
-            Some(last) if last.contract_no == r.1 => *last = contract,
-            _ => contracts.push(contract),
-        }
-        Ok(())
-    })
+               GROUP BY inst_id";
+    each(
+        tx,
+        sql,
+        (first, last, seen),
+        |(inst_id, packed): (i64, String)| {
+            let mut versions = Vec::new();
+            for mut fields in unpack(&packed) {
+                let (contract_no, version) = (fields.int()?, fields.int()?);
+                let (lessons, gift_lessons) = (fields.int()?, fields.int()?);
+                let (amount, extras) = (fields.int()?, fields.int()?);
+                let day = |d: Option<i64>| d.map(|d| epoch_day(d, "contract")).transpose();
+                versions.push((
+                    version,
+                    ContractTerms {
+                        contract_no,
+                        terms: Terms {
+                            lesson_amount: Money::from_fen(amount - extras),
+                            lessons,
+                            gift_lessons,
+                        },
+                        amount: Money::from_fen(amount),
+                        starts_on: day(fields.opt_int()?)?,
+                        ends_on: day(fields.opt_int()?)?,
+                    },
+                ));
+            }
+            // The newest version stands.
+            versions
+                .sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
+            versions.dedup_by_key(|(_, c)| c.contract_no);
+            by_inst.entry(inst_id).or_default().contracts =
+                versions.into_iter().map(|(_, c)| c).collect();
+            Ok(())
+        },
+    )
     .await
 }
 
@@ -254,28 +299,39 @@ async fn days(
     seen: Seen,
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
-    let sql = "SELECT inst_id, account_no, day, opening_fen, closing_fen \
+    let sql = "SELECT inst_id, string_agg( \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', account_no, day, version, opening_fen, \
+                        closing_fen), '\u{1e}') \
                FROM statement_day \
                WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND day <= $4 \
-               ORDER BY inst_id, account_no, day, version";
+               GROUP BY inst_id";
     each(
         tx,
         sql,
         (first, last, seen),
-        |r: (i64, i64, i64, i64, i64)| {
-            let stated = StatedDay {
-                account_no: r.1,
-                day: epoch_day(r.2, "statement_day")?,
-                opening: r.3,
-                closing: r.4,
-            };
-            let days = &mut by_inst.entry(r.0).or_default().days;
-            match days.last_mut() {
-                Some(last) if (last.account_no, last.day) == (stated.account_no, stated.day) => {
-                    *last = stated;
-                }
-                _ => days.push(stated),
+        |(inst_id, packed): (i64, String)| {
+            let mut versions = Vec::new();
+            for mut fields in unpack(&packed) {
+                let account_no = fields.int()?;
+                let day = fields.day("statement_day")?;
+                let version = fields.int()?;
+                let (opening, closing) = (fields.int()?, fields.int()?);
+                versions.push((
+                    version,
+                    StatedDay {
+                        account_no,
+                        day,
+                        opening,
+                        closing,
+                    },
+                ));
             }
+            versions.sort_unstable_by_key(|(version, d)| {
+                (d.account_no, d.day, std::cmp::Reverse(*version))
+            });
+            versions.dedup_by_key(|(_, d)| (d.account_no, d.day));
+            by_inst.entry(inst_id).or_default().days =
+                versions.into_iter().map(|(_, d)| d).collect();
             Ok(())
         },
     )

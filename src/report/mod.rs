@@ -77,18 +77,25 @@ pub async fn districts(tx: &mut Tx, run: &Run) -> Result<Table> {
 pub async fn institutions(tx: &mut Tx, run: &Run) -> Result<Table> {
     let registry = registry::store::load(tx, run.source_cut).await?;
     let mode = |number: i64| {
-        [CustodyMode::None, CustodyMode::Bank, CustodyMode::Deposit, CustodyMode::Hybrid]
-            .into_iter()
-            .find(|m| m.number() == number)
-            .map(CustodyMode::as_str)
+        [
+            CustodyMode::None,
+            CustodyMode::Bank,
+            CustodyMode::Deposit,
+            CustodyMode::Hybrid,
+        ]
+        .into_iter()
+        .find(|m| m.number() == number)
+        .map(CustodyMode::as_str)
     };
     let rows = store::positions(tx, run, None)
         .await?
         .into_iter()
         .map(|p| {
-            let name = registry.institutions.get(&p.institution_id).map(|(_, i)| i.name.clone());
-            let coverage =
-                Ratio::new(i128::from(p.covered.fen()), i128::from(p.required.fen()));
+            let name = registry
+                .institutions
+                .get(&p.institution_id)
+                .map(|(_, i)| i.name.clone());
+            let coverage = Ratio::new(i128::from(p.covered.fen()), i128::from(p.required.fen()));
             vec![
                 Cell::text(p.institution_id),
                 Cell::text(p.district_id),

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::base::{Day, Money, Ratio, Severity};
 use crate::policy::{self, CHINA};
-use crate::registry::{self, AccountKind, Registry};
 use crate::position::DistrictTotals;
+use crate::registry::{self, AccountKind, Registry};
 use crate::store::{Result, Tx};
 
 /// Institutions listed on the city page.
@@ -23,16 +23,16 @@ const TREND_DAYS: i64 = 60;
 const DAYS_OFFERED: i64 = 400;
 
 /// The city page of a day, `None` where no run of it is complete.
-pub async fn overview(
-    tx: &mut Tx,
-    city: &str,
-    as_of: Option<Day>,
-) -> Result<Option<Overview>> {
-    let Some(run) = page_run(tx, as_of).await? else { return Ok(None) };
+pub async fn overview(tx: &mut Tx, city: &str, as_of: Option<Day>) -> Result<Option<Overview>> {
+    let Some(run) = page_run(tx, as_of).await? else {
+        return Ok(None);
+    };
     let registry = registry::store::load(tx, run.source_cut).await?;
     let totals = totals_of(tx, &run).await?;
-    let districts: Vec<DistrictRow> =
-        totals.iter().map(|(id, d)| district_row(&registry, id, d)).collect();
+    let districts: Vec<DistrictRow> = totals
+        .iter()
+        .map(|(id, d)| district_row(&registry, id, d))
+        .collect();
     let sum = DistrictTotals::sum(totals.iter().map(|(_, d)| d));
     let total = DistrictRow {
         name: city.to_owned(),
@@ -51,7 +51,10 @@ pub async fn overview(
     let worst = institution_rows(tx, &run, &registry, &worst).await?;
     let by_severity = store::worst_severities(tx, &run).await?;
     let count = |s: Severity| {
-        by_severity.iter().find(|(n, _)| *n == s.number()).map_or(0, |(_, count)| *count)
+        by_severity
+            .iter()
+            .find(|(n, _)| *n == s.number())
+            .map_or(0, |(_, count)| *count)
     };
     Ok(Some(Overview {
         completeness: completeness(&sum),
@@ -73,7 +76,9 @@ pub async fn district_page(
     district_id: &str,
     as_of: Option<Day>,
 ) -> Result<Option<DistrictPage>> {
-    let Some(run) = page_run(tx, as_of).await? else { return Ok(None) };
+    let Some(run) = page_run(tx, as_of).await? else {
+        return Ok(None);
+    };
     let registry = registry::store::load(tx, run.source_cut).await?;
     let totals = totals_of(tx, &run).await?;
     let Some((_, totals)) = totals.iter().find(|(id, _)| id == district_id) else {
@@ -85,9 +90,8 @@ pub async fn district_page(
     let mut findings = store::findings(tx, &run, Some(district_id), None).await?;
     let findings_total = i64::try_from(findings.len()).unwrap_or(i64::MAX);
     findings.sort_by(|a, b| {
-        (b.severity, a.due_on, a.code, &a.subject, a.date).cmp(&(
-            a.severity, b.due_on, b.code, &b.subject, b.date,
-        ))
+        (b.severity, a.due_on, a.code, &a.subject, a.date)
+            .cmp(&(a.severity, b.due_on, b.code, &b.subject, b.date))
     });
     findings.truncate(PAGE_ROWS);
     let findings = findings
@@ -146,7 +150,10 @@ fn completeness(d: &DistrictTotals) -> Completeness {
 fn district_row(registry: &Registry, district_id: &str, d: &DistrictTotals) -> DistrictRow {
     let known = registry.districts.get(district_id);
     let tile = known.and_then(|k| {
-        Some((u8::try_from(k.tile_col?).ok()?, u8::try_from(k.tile_row?).ok()?))
+        Some((
+            u8::try_from(k.tile_col?).ok()?,
+            u8::try_from(k.tile_row?).ok()?,
+        ))
     });
     DistrictRow {
         district_id: district_id.to_owned(),
@@ -180,7 +187,9 @@ fn worst_first(a: &PositionRow, b: &PositionRow) -> std::cmp::Ordering {
         };
         (rate, std::cmp::Reverse(p.uncovered))
     };
-    key(a).cmp(&key(b)).then_with(|| a.institution_id.cmp(&b.institution_id))
+    key(a)
+        .cmp(&key(b))
+        .then_with(|| a.institution_id.cmp(&b.institution_id))
 }
 
 fn name_of(registry: &Registry, institution_id: &str) -> String {
@@ -206,7 +215,9 @@ async fn institution_rows(
     let mut rows = Vec::with_capacity(positions.len());
     for p in positions {
         let findings = store::findings(tx, run, None, Some(p.inst_id)).await?;
-        let worst = findings.iter().max_by_key(|f| (f.severity, std::cmp::Reverse(f.code)));
+        let worst = findings
+            .iter()
+            .max_by_key(|f| (f.severity, std::cmp::Reverse(f.code)));
         let since = p.uncovered_since;
         rows.push(InstitutionRow {
             institution_id: p.institution_id.clone(),
@@ -251,7 +262,9 @@ async fn trend(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result<Vec<Tre
         .map(|(day, run_id)| {
             let all = totals.remove(&run_id).unwrap_or_default();
             let scope = DistrictTotals::sum(
-                all.iter().filter(|(id, _)| district.is_none_or(|d| d == id)).map(|(_, d)| d),
+                all.iter()
+                    .filter(|(id, _)| district.is_none_or(|d| d == id))
+                    .map(|(_, d)| d),
             );
             let lowest = all
                 .iter()

@@ -150,7 +150,10 @@ pub async fn district_totals(
             accounts_proven: r.accounts_proven,
             missing_days: r.missing_days,
         };
-        totals.entry(r.run_id).or_default().push((r.district_id, district));
+        totals
+            .entry(r.run_id)
+            .or_default()
+            .push((r.district_id, district));
     }
     Ok(totals)
 }
@@ -199,11 +202,7 @@ struct PositionRecord {
 }
 
 /// Positions of a run, by institution id. `district` narrows them.
-pub async fn positions(
-    tx: &mut Tx,
-    run: &Run,
-    district: Option<&str>,
-) -> Result<Vec<PositionRow>> {
+pub async fn positions(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result<Vec<PositionRow>> {
     let district = district.or(run.district_id.as_deref()).unwrap_or("");
     let rows: Vec<PositionRecord> = on!(tx, c => sqlx::query_as(
             "SELECT p.inst_id, d.institution_id, p.district_id, p.mode, p.status, p.required_fen, \
@@ -376,5 +375,8 @@ pub async fn runs_by_day(
              GROUP BY r.as_of ORDER BY r.as_of DESC LIMIT $3")
             .bind(policy).bind(last.date()).bind(limit).fetch_all(c).await)
     .map_err(DbError::sql("reading runs by day"))?;
-    Ok(rows.into_iter().map(|(day, run_id)| (Day::from_date(day), run_id)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(day, run_id)| (Day::from_date(day), run_id))
+        .collect())
 }

@@ -63,7 +63,9 @@ impl Table {
 
     fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(b"\xEF\xBB\xBF")?;
-        let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+        let mut csv = csv::WriterBuilder::new()
+            .terminator(csv::Terminator::CRLF)
+            .from_writer(out);
         csv.write_record(self.columns)?;
         for row in &self.rows {
             csv.write_record(row.iter().map(|cell| match cell {
@@ -112,14 +114,21 @@ impl Table {
             Cell::Int(n) => n.to_string(),
             Cell::Empty => "-".to_owned(),
         };
-        let rows: Vec<Vec<String>> =
-            self.rows.iter().map(|r| r.iter().map(text).collect()).collect();
+        let rows: Vec<Vec<String>> = self
+            .rows
+            .iter()
+            .map(|r| r.iter().map(text).collect())
+            .collect();
         let widths: Vec<usize> = self
             .columns
             .iter()
             .enumerate()
             .map(|(i, name)| {
-                rows.iter().map(|r| width(&r[i])).max().unwrap_or(0).max(width(name))
+                rows.iter()
+                    .map(|r| width(&r[i]))
+                    .max()
+                    .unwrap_or(0)
+                    .max(width(name))
             })
             .collect();
         writeln!(
@@ -136,8 +145,13 @@ impl Table {
             let mut line = String::new();
             for (i, value) in row.iter().enumerate() {
                 let pad = " ".repeat(widths[i] - width(value));
-                let number = at > 0 && matches!(self.rows[at - 1][i], Cell::Int(_) | Cell::Fraction(_));
-                line += &if number { format!("{pad}{value}") } else { format!("{value}{pad}") };
+                let number =
+                    at > 0 && matches!(self.rows[at - 1][i], Cell::Int(_) | Cell::Fraction(_));
+                line += &if number {
+                    format!("{pad}{value}")
+                } else {
+                    format!("{value}{pad}")
+                };
                 line += "  ";
             }
             writeln!(out, "{}", line.trim_end())?;
@@ -150,8 +164,14 @@ impl Table {
 pub fn width(text: &str) -> usize {
     text.chars()
         .map(|c| match u32::from(c) {
-            0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF
-            | 0xFE30..=0xFE4F | 0xFF00..=0xFF60 | 0xFFE0..=0xFFE6 | 0x20000..=0x3FFFD => 2,
+            0x1100..=0x115F
+            | 0x2E80..=0xA4CF
+            | 0xAC00..=0xD7A3
+            | 0xF900..=0xFAFF
+            | 0xFE30..=0xFE4F
+            | 0xFF00..=0xFF60
+            | 0xFFE0..=0xFFE6
+            | 0x20000..=0x3FFFD => 2,
             _ => 1,
         })
         .sum()
@@ -161,9 +181,16 @@ pub fn width(text: &str) -> usize {
 fn guarded(text: &str) -> String {
     let first = text.trim_start_matches(' ').chars().next();
     let dangerous = first.is_some_and(|c| {
-        matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠')
+        matches!(
+            c,
+            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠'
+        )
     });
-    if dangerous { format!("'{text}") } else { text.to_owned() }
+    if dangerous {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +201,11 @@ mod tests {
         Table {
             name: "institutions",
             columns: &["institution_id", "required_fen", "coverage"],
-            rows: vec![vec![Cell::text(name), Cell::Int(-5), Cell::Fraction("0.7333".into())]],
+            rows: vec![vec![
+                Cell::text(name),
+                Cell::Int(-5),
+                Cell::Fraction("0.7333".into()),
+            ]],
         }
     }
 
@@ -188,7 +219,10 @@ mod tests {
     fn csv_has_a_bom_and_guards_text_but_not_numbers() {
         let text = csv("=HYPERLINK(\"x\")");
         assert!(text.starts_with('\u{FEFF}'));
-        assert!(text.ends_with("\"'=HYPERLINK(\"\"x\"\")\",-5,0.7333\r\n"), "{text:?}");
+        assert!(
+            text.ends_with("\"'=HYPERLINK(\"\"x\"\")\",-5,0.7333\r\n"),
+            "{text:?}"
+        );
         for name in ["+1", "-1", "@a", " =1", "＝1", "\tx"] {
             assert!(csv(name).contains(&format!("'{name}")), "{name:?}");
         }

@@ -9,7 +9,6 @@
 use std::fmt::Write as _;
 
 use chrono::NaiveDate;
-use futures_core::Stream as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, FromRow};

@@ -13,5 +13,7 @@ pub async fn serve(
     state: WebState,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(state))
+        .with_graceful_shutdown(stop)
+        .await
 }

@@ -392,6 +392,12 @@ impl<'a> Row<'a> {
             .map_err(|_| self.defect(DefectCode::BadEncoding, column, "the field is not UTF-8"))
     }
 
+    /// A reference, as matching compares it: without the white space, zero-width and control characters
+    /// that exports leave around ids (`feeds.md` §4.20).
+    pub fn reference(&self, column: usize) -> Field<std::borrow::Cow<'a, str>> {
+        self.text(column).map(plain_reference)
+    }
+
     /// Text, `None` where absent.
     pub fn opt_text(&self, column: usize) -> Field<Option<&'a str>> {
         let text = self.text(column)?;
@@ -411,7 +417,7 @@ impl<'a> Row<'a> {
                 format!("the id has {} characters", text.chars().count()),
             ));
         }
-        if text.bytes().any(|b| b < 0x20) {
+        if text.bytes().any(|b| b.is_ascii_control()) {
             return Err(self.defect(DefectCode::BadId, column, "the id has a control character"));
         }
         Ok(text)
@@ -515,6 +521,19 @@ impl<'a> Row<'a> {
     }
 }
 
+/// A reference without invisible characters.
+pub fn plain_reference(text: &str) -> std::borrow::Cow<'_, str> {
+    let invisible =
+        |c: char| c.is_control() || matches!(c, '\u{a0}' | '\u{200b}'..='\u{200d}' | '\u{feff}');
+    let text = text.trim();
+    if text.contains(invisible) {
+        let kept: String = text.chars().filter(|c| !invisible(*c)).collect();
+        std::borrow::Cow::Owned(kept.trim().to_owned())
+    } else {
+        std::borrow::Cow::Borrowed(text)
+    }
+}
+
 /// Plain digits with an optional sign; no spaces, no separators, no exponent.
 fn parse_integer(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
@@ -579,6 +598,15 @@ mod tests {
             (defect.code, defect.place.column.as_deref()),
             (DefectCode::MissingColumn, Some("closing_fen"))
         );
+    }
+
+    #[test]
+    fn a_reference_has_no_invisible_characters() {
+        assert_eq!(plain_reference(" TX\u{200b}1\t\u{1f}2 "), "TX12");
+        assert!(matches!(
+            plain_reference("TX1"),
+            std::borrow::Cow::Borrowed("TX1")
+        ));
     }
 
     #[test]
