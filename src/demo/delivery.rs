@@ -10,7 +10,7 @@ use crate::base::{DefectCode, FlagCode, Money};
 
 use super::books::{Bank, Book};
 use super::calendar::Calendar;
-use super::city::Institution;
+use super::city::{Institution, Mode};
 use super::trouble::{Silence, TRUNCATED_AT_PERCENT};
 use super::{Planted, PlantedDefect};
 
@@ -154,7 +154,14 @@ fn truncate_bank(
     }
     delivery.truncated = Some(day);
     for owned in hit {
-        let institution = &institutions[owned.institution].id;
+        let institution = &institutions[owned.institution];
+        // A settlement account's statement is sent, but nobody owes it.
+        let settlement = institution.mode == Mode::Deposit
+            && institution.collecting_account().as_ref() == Some(&owned.book.account_id);
+        if settlement {
+            continue;
+        }
+        let institution = &institution.id;
         note(
             delivery,
             FlagCode::FeedMissing,

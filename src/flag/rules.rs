@@ -110,7 +110,8 @@ impl Raiser<'_> {
                     late_days: 0,
                     ..
                 }
-                | PaymentOutcome::Batched { late_days: 0, .. } => continue,
+                | PaymentOutcome::Batched { late_days: 0, .. }
+                | PaymentOutcome::NotTested => continue,
                 PaymentOutcome::Duplicate { of } => (
                     FlagCode::DuplicateReport,
                     p.amount.fen(),
@@ -351,7 +352,8 @@ impl Raiser<'_> {
             evidence,
         };
         let mut drafts = Vec::new();
-        if p.uncovered > Money::ZERO {
+        // A deposit's shortage is DEPOSIT_BELOW_MIN; it is not told twice.
+        if p.uncovered > Money::ZERO && p.mode != Some(CustodyMode::Deposit) {
             let evidence = format!(
                 "required {} − held {} − explained {} = {}",
                 p.required, p.held, p.explained, p.uncovered

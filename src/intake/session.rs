@@ -349,7 +349,7 @@ impl<'a> Session<'a> {
     /// Keeps a row that cannot be used; it is written with the next flush.
     pub(super) fn quarantine(&mut self, source_no: i64, defect: Defect, record: String) {
         self.count(source_no).quarantined += 1;
-        tracing::warn!(file.source_no = source_no, defect = %defect, "quarantined");
+        tracing::debug!(file.source_no = source_no, defect = %defect, "quarantined");
         self.note_quarantined(defect.clone());
         self.quarantined.push(Quarantined {
             source_no,
@@ -515,6 +515,14 @@ impl<'a> Session<'a> {
             result.waiting = counts.waiting;
             result.quarantined = counts.quarantined;
             store::close_file(&mut tx, file.source_no, result).await?;
+            if counts.quarantined > 0 {
+                tracing::info!(
+                    file.name = %file.name,
+                    file.source_no = file.source_no,
+                    rows.quarantined = counts.quarantined,
+                    "rows or files could not be used; see the import's summary"
+                );
+            }
             self.summary.files.push(FileSummary {
                 file: file.name.clone(),
                 kind: file.kind.to_owned(),

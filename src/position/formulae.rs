@@ -111,7 +111,7 @@ pub fn measure(
         .map(|a| account(a, facts, policy, range, day))
         .collect();
     let contract_level = facts.releases.iter().all(|r| r.contract_no != 0);
-    let contracts = contract_positions(facts, matching, policy, contract_level);
+    let contracts = contract_positions(facts, matching, policy, contract_level, &accounts);
     let mut p = Position {
         contract_level,
         ..Position::default()
@@ -371,7 +371,14 @@ fn contract_positions(
     matching: &Matching,
     policy: &Policy,
     contract_level: bool,
+    accounts: &[Account],
 ) -> Vec<ContractPosition> {
+    // Money in an account of the institution's own backs no contract.
+    let in_custody = |account_no: i64| {
+        accounts
+            .iter()
+            .any(|a| a.account_no == account_no && a.kind == AccountKind::Custody)
+    };
     let mut by_no: HashMap<i64, ContractPosition> = HashMap::with_capacity(facts.contracts.len());
     fn slot(map: &mut HashMap<i64, ContractPosition>, no: i64) -> &mut ContractPosition {
         map.entry(no).or_insert_with(|| ContractPosition {
@@ -383,6 +390,7 @@ fn contract_positions(
         let c = slot(&mut by_no, payment.contract_no);
         match outcome {
             PaymentOutcome::Duplicate { .. } => continue,
+            _ if !in_custody(payment.account_no) => {}
             PaymentOutcome::Matched { credit, .. } => {
                 c.cleared = c.cleared.saturating_add(facts.credits[*credit].amount);
             }
@@ -390,7 +398,7 @@ fn contract_positions(
             PaymentOutcome::InTransit { .. } => {
                 c.in_transit = c.in_transit.saturating_add(payment.amount);
             }
-            PaymentOutcome::Overdue { .. } => {}
+            PaymentOutcome::Overdue { .. } | PaymentOutcome::NotTested => {}
         }
         c.paid = c.paid.saturating_add(payment.amount);
     }

@@ -26,6 +26,8 @@ pub enum PaymentOutcome {
     InTransit { window_end: Day },
     /// Not credited, and the window is over.
     Overdue { window_end: Day },
+    /// Reported into an account that owes no statements, and not seen there: nothing can be said.
+    NotTested,
 }
 
 /// What became of a credit.
@@ -44,7 +46,7 @@ pub enum CreditOutcome {
     },
     /// Settles nothing that was reported.
     Unmatched,
-    /// On an account that is not a custody account: not the matching's business.
+    /// Settles nothing that was reported, on an account where that is the institution's own business.
     NotTested,
 }
 
@@ -122,13 +124,7 @@ pub fn match_lines(
         facts,
         policy,
         payments: vec![None; facts.payments.len()],
-        credits: facts
-            .credits
-            .iter()
-            .map(|l| {
-                (kind_of(l.account_no) != AccountKind::Custody).then_some(CreditOutcome::NotTested)
-            })
-            .collect(),
+        credits: vec![None; facts.credits.len()],
         fees: Vec::new(),
     };
     m.by_reference();
@@ -138,12 +134,25 @@ pub fn match_lines(
         .payments
         .iter()
         .zip(m.payments)
-        .map(|(p, outcome)| outcome.unwrap_or_else(|| unsettled(policy, p, day)))
+        .map(|(p, outcome)| match outcome {
+            Some(outcome) => outcome,
+            None if kind_of(p.account_no) == AccountKind::Custody => unsettled(policy, p, day),
+            None => PaymentOutcome::NotTested,
+        })
         .collect();
-    let credits = m
+    let credits = facts
         .credits
-        .into_iter()
-        .map(|c| c.unwrap_or(CreditOutcome::Unmatched))
+        .iter()
+        .zip(m.credits)
+        .map(|(l, outcome)| match outcome {
+            Some(CreditOutcome::Duplicate { .. }) | None
+                if kind_of(l.account_no) != AccountKind::Custody =>
+            {
+                CreditOutcome::NotTested
+            }
+            Some(outcome) => outcome,
+            None => CreditOutcome::Unmatched,
+        })
         .collect();
     Matching {
         payments,

@@ -81,6 +81,8 @@ struct Preamble {
     currency: Option<String>,
     opening: Option<Decimal>,
     closing: Option<Decimal>,
+    from: Option<Day>,
+    to: Option<Day>,
 }
 
 /// What a footer says money in and money out add up to.
@@ -114,6 +116,10 @@ impl Preamble {
                 self.opening = cell(&value);
             } else if is(&profile.closing_keys) {
                 self.closing = cell(&value);
+            } else if is(&profile.from_keys) {
+                self.from = cell_day(&value);
+            } else if is(&profile.to_keys) {
+                self.to = cell_day(&value);
             }
         }
     }
@@ -363,7 +369,10 @@ impl File {
             currency,
             opening,
             closing,
+            from,
+            to,
         } = self.preamble;
+        let stated = from.zip(to).filter(|(from, to)| from <= to);
         let mut groups = self.groups;
         if groups.is_empty() {
             let currency = currency.or_else(|| self.binding.profile.default_currency.clone());
@@ -382,6 +391,7 @@ impl File {
                 format: format.clone(),
                 account: group.account.clone(),
                 currency: group.currency.clone(),
+                period: stated,
                 ..Statement::default()
             };
             let remark = group.settle(&mut head);
@@ -413,9 +423,14 @@ impl File {
 }
 
 impl Group {
-    /// Period from the rows, balances from the running balance where it links.
+    /// Period as stated and from the rows, balances from the running balance where it links.
     fn settle(&self, head: &mut Statement) -> Option<Defect> {
-        let days = self.entries.iter().filter_map(|entry| entry.booked_on);
+        let stated = head.period.into_iter().flat_map(|(from, to)| [from, to]);
+        let days = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.booked_on)
+            .chain(stated);
         head.period = days.clone().min().zip(days.max());
         if let Some(line) = self.masked {
             let found = "a running balance is not an amount; the running balance is not used";
@@ -602,6 +617,24 @@ mod tests {
         assert_eq!(
             refusal("2026-01-02,5,\"学\n费 \"\"三\"\"\"\n2026-01-03,6,5\" b\n"),
             None
+        );
+    }
+
+    #[test]
+    fn a_file_without_rows_proves_the_days_it_states() {
+        let text = "账号,6217\n币种,人民币\n起始日期,2026-06-26\n截止日期,2026-06-29\n期初余额,5.00\n\
+                    期末余额,5.00\n交易日期,收入,支出,余额,摘要,流水号\n";
+        let (statements, defects) = parse(Format::BankCsv, text.as_bytes());
+        assert!(defects.is_empty(), "{defects:?}");
+        let days = crate::wire::daily_balances(&statements[0]).unwrap();
+        assert_eq!(
+            days.len(),
+            4,
+            "every day of the period stands at 5.00: {days:?}"
+        );
+        assert!(
+            days.iter()
+                .all(|(_, opening, closing)| (opening.fen(), closing.fen()) == (500, 500))
         );
     }
 

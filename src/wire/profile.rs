@@ -93,6 +93,11 @@ pub(crate) struct Profile {
     pub(crate) opening_keys: Vec<String>,
     #[serde(default)]
     pub(crate) closing_keys: Vec<String>,
+    /// Keys of the first and the last day the export covers.
+    #[serde(default)]
+    pub(crate) from_keys: Vec<String>,
+    #[serde(default)]
+    pub(crate) to_keys: Vec<String>,
     /// Currency of a file that names none; absent = none is assumed.
     pub(crate) default_currency: Option<String>,
 }
@@ -129,6 +134,8 @@ impl Profile {
             &mut profile.currency_keys,
             &mut profile.opening_keys,
             &mut profile.closing_keys,
+            &mut profile.from_keys,
+            &mut profile.to_keys,
         ];
         for word in lists
             .into_iter()

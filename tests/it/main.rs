@@ -1,3 +1,4 @@
 //! The one integration binary: boundaries tested from outside, with data.
 
+mod story;
 mod wire;
