@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The short form of the benchmarks that CI runs: exact figures on five seeds, the rest with loose bounds.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for seed in 1 2 3 4; do
+  benches/run.sh XS --seed "$seed" --pairs 1
+done
+benches/run.sh S --seed 5 --pairs 3 --max-ratio 5 --max-memory-ratio 1.5
