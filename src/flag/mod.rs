@@ -4,7 +4,9 @@
 //! (`interchange.md`); it ends when data no longer show it, never by a click.
 //! Absent on purpose: codes the policy does not list are not raised.
 
+mod evidence;
 mod rules;
 pub mod store;
 
+pub use evidence::Evidence;
 pub use rules::{Finding, raise};

@@ -1,9 +1,10 @@
 //! The rules of `domain.md` §8 that this version raises.
 
+use super::evidence::Evidence;
 use crate::base::{Day, FlagCode, Money, Severity};
-use crate::policy::{CHINA, Policy};
+use crate::policy::{CHINA, Channel, Policy};
 use crate::position::{Account, Measured, Position};
-use crate::reconcile::{CreditOutcome, DebitOutcome, Facts, Matching, PaymentOutcome};
+use crate::reconcile::{CreditOutcome, DebitOutcome, Facts, Matching, Payment, PaymentOutcome};
 use crate::registry::{AccountKind, CustodyMode, Institution};
 
 /// One finding.
@@ -21,7 +22,7 @@ pub struct Finding {
     pub first_day: Day,
     pub due_on: Option<Day>,
     pub due_is_provisional: bool,
-    pub evidence: String,
+    pub evidence: Evidence,
 }
 
 /// Raises an institution's findings as of `day`. `order_id` names a contract by its number.
@@ -66,7 +67,7 @@ struct Draft {
     amount: i64,
     n: i64,
     first_day: Day,
-    evidence: String,
+    evidence: Evidence,
 }
 
 impl Raiser<'_> {
@@ -101,6 +102,11 @@ impl Raiser<'_> {
         });
     }
 
+    fn window_end(&self, p: &Payment) -> Day {
+        let channel = Channel::from_number(p.channel).unwrap_or(Channel::Transfer);
+        self.policy.window_end(channel, p.day)
+    }
+
     fn payments(&mut self, facts: &Facts, matching: &Matching) {
         for (p, outcome) in facts.payments.iter().zip(&matching.payments) {
             let credit = |i: &usize| (facts.text(facts.credits[*i].id), facts.credits[*i]);
@@ -117,11 +123,10 @@ impl Raiser<'_> {
                     p.amount.fen(),
                     0,
                     p.day,
-                    format!(
-                        "reference {} was reported first by {}",
-                        facts.text(p.reference),
-                        facts.text(facts.payments[*of].id)
-                    ),
+                    Evidence::FirstReport {
+                        reference: facts.text(p.reference).to_owned(),
+                        payment_id: facts.text(facts.payments[*of].id).to_owned(),
+                    },
                 ),
                 PaymentOutcome::Matched {
                     credit: c,
@@ -134,10 +139,11 @@ impl Raiser<'_> {
                         *difference,
                         0,
                         p.day.max(line.day),
-                        format!(
-                            "bank line {id} says {}, the report {}",
-                            line.amount, p.amount
-                        ),
+                        Evidence::AmountsDiffer {
+                            entry_id: id.to_owned(),
+                            banked: line.amount,
+                            reported: p.amount,
+                        },
                     )
                 }
                 PaymentOutcome::Matched {
@@ -155,7 +161,12 @@ impl Raiser<'_> {
                         p.amount.fen(),
                         i64::from(*late_days),
                         line.day,
-                        format!("captured {}, credited {} by line {id}", p.day, line.day),
+                        Evidence::CreditedLate {
+                            entry_id: id.to_owned(),
+                            captured: p.day,
+                            credited: line.day,
+                            window_end: self.window_end(p),
+                        },
                     )
                 }
                 PaymentOutcome::InTransit { window_end } => (
@@ -163,17 +174,20 @@ impl Raiser<'_> {
                     p.amount.fen(),
                     0,
                     p.day,
-                    format!(
-                        "captured {}, expected in the account by {window_end}",
-                        p.day
-                    ),
+                    Evidence::InTransit {
+                        captured: p.day,
+                        window_end: *window_end,
+                    },
                 ),
                 PaymentOutcome::Overdue { window_end } => (
                     FlagCode::TransitOverdue,
                     p.amount.fen(),
                     0,
                     *window_end,
-                    format!("captured {}, not in the account by {window_end}", p.day),
+                    Evidence::NotCredited {
+                        captured: p.day,
+                        window_end: *window_end,
+                    },
                 ),
             };
             let subject = facts.text(p.id).to_owned();
@@ -194,18 +208,16 @@ impl Raiser<'_> {
             let (code, evidence) = match outcome {
                 CreditOutcome::Duplicate { of } => (
                     FlagCode::DuplicateCredit,
-                    format!(
-                        "reference {} was credited first by line {}",
-                        facts.text(l.reference),
-                        facts.text(facts.credits[*of].id)
-                    ),
+                    Evidence::FirstCredit {
+                        reference: facts.text(l.reference).to_owned(),
+                        entry_id: facts.text(facts.credits[*of].id).to_owned(),
+                    },
                 ),
                 CreditOutcome::Unmatched => (
                     FlagCode::UnmatchedCredit,
-                    format!(
-                        "no payment was reported under reference {:?}",
-                        facts.text(l.reference)
-                    ),
+                    Evidence::NoPayment {
+                        reference: facts.text(l.reference).to_owned(),
+                    },
                 ),
                 _ => continue,
             };
@@ -233,11 +245,10 @@ impl Raiser<'_> {
                 amount: l.amount.fen(),
                 n: 0,
                 first_day: l.day,
-                evidence: format!(
-                    "no unused release or refund of {} under reference {:?}",
-                    l.amount,
-                    facts.text(l.reference)
-                ),
+                evidence: Evidence::NoApproval {
+                    reference: facts.text(l.reference).to_owned(),
+                    amount: l.amount,
+                },
             });
         }
     }
@@ -252,15 +263,10 @@ impl Raiser<'_> {
                     amount: 0,
                     n: 0,
                     first_day: *day,
-                    evidence: format!("no statement of {day}"),
+                    evidence: Evidence::NoStatement { day: *day },
                 });
             }
             for broken in &a.days.broken {
-                let against = if broken.within {
-                    "its lines"
-                } else {
-                    "the closing before"
-                };
                 self.push(Draft {
                     code: FlagCode::FeedBroken,
                     subject: a.account_id.clone(),
@@ -268,11 +274,11 @@ impl Raiser<'_> {
                     amount: broken.difference,
                     n: 0,
                     first_day: broken.day,
-                    evidence: format!(
-                        "the statement of {} differs from {against} by {}",
-                        broken.day,
-                        Money::from_fen(broken.difference)
-                    ),
+                    evidence: Evidence::StatementBroken {
+                        day: broken.day,
+                        difference: Money::from_fen(broken.difference),
+                        within: broken.within,
+                    },
                 });
             }
         }
@@ -321,7 +327,11 @@ impl Raiser<'_> {
             amount: short.fen(),
             n: 0,
             first_day,
-            evidence: format!("required {required}, held {held}, short since {first_day}"),
+            evidence: Evidence::DepositShort {
+                required,
+                held,
+                since: first_day,
+            },
         });
     }
 
@@ -335,7 +345,7 @@ impl Raiser<'_> {
                     amount: a.closing.fen(),
                     n: 0,
                     first_day: self.day,
-                    evidence: "the account is in use and not filed".to_owned(),
+                    evidence: Evidence::NotFiled,
                 });
             }
         }
@@ -354,10 +364,12 @@ impl Raiser<'_> {
         let mut drafts = Vec::new();
         // A deposit's shortage is DEPOSIT_BELOW_MIN; it is not told twice.
         if p.uncovered > Money::ZERO && p.mode != Some(CustodyMode::Deposit) {
-            let evidence = format!(
-                "required {} − held {} − explained {} = {}",
-                p.required, p.held, p.explained, p.uncovered
-            );
+            let evidence = Evidence::Uncovered {
+                required: p.required,
+                held: p.held,
+                explained: p.explained,
+                uncovered: p.uncovered,
+            };
             let red = &self.policy.uncovered_red;
             let share = i128::from(p.uncovered.fen()) * 10_000
                 >= i128::from(p.required.fen()) * i128::from(red.share_bp);
@@ -373,19 +385,17 @@ impl Raiser<'_> {
         }
         let secured = accounts.iter().any(|a| a.kind.owes_statements());
         if p.must_be_held && (!secured || p.mode == Some(CustodyMode::None)) {
-            let evidence = "takes fees ahead and has neither a custody nor a deposit account";
-            let draft = state(
-                FlagCode::NoCustody,
-                p.unearned_confirmed,
-                evidence.to_owned(),
-            );
+            let evidence = Evidence::NoArrangement {
+                owed: p.unearned_confirmed,
+            };
+            let draft = state(FlagCode::NoCustody, p.unearned_confirmed, evidence);
             drafts.push((draft, Severity::Watch));
         }
         if p.premature > Money::ZERO {
-            let evidence = format!(
-                "released {} beyond what confirmed lessons earned",
-                p.premature
-            );
+            let evidence = Evidence::ReleasedBeyond {
+                released: p.released,
+                earned: p.earned_confirmed,
+            };
             drafts.push((
                 state(FlagCode::PrematureRelease, p.premature, evidence),
                 Severity::Watch,
@@ -415,24 +425,28 @@ impl Raiser<'_> {
             };
             let mut drafts = Vec::new();
             if c.negative > Money::ZERO {
-                let evidence = format!(
-                    "refunded {} + released {} − cleared {} = {}",
-                    c.refunded, c.released, c.cleared, c.negative
-                );
+                let evidence = Evidence::NegativeCash {
+                    refunded: c.refunded,
+                    released: c.released,
+                    cleared: c.cleared,
+                };
                 drafts.push(state(FlagCode::NegativeContract, c.negative, evidence));
             }
             if covered && c.short > Money::ZERO {
-                let evidence = format!(
-                    "owed {}, cleared {} − refunded {} − released {}, in transit {}",
-                    c.unearned_confirmed, c.cleared, c.refunded, c.released, c.in_transit
-                );
+                let evidence = Evidence::ContractShort {
+                    owed: c.unearned_confirmed,
+                    cleared: c.cleared,
+                    refunded: c.refunded,
+                    released: c.released,
+                    in_transit: c.in_transit,
+                };
                 drafts.push(state(FlagCode::ContractShort, c.short, evidence));
             }
             if c.premature > Money::ZERO {
-                let evidence = format!(
-                    "released {}, confirmed lessons earned {}",
-                    c.released, c.earned_confirmed
-                );
+                let evidence = Evidence::ReleasedBeyond {
+                    released: c.released,
+                    earned: c.earned_confirmed,
+                };
                 drafts.push(state(FlagCode::PrematureRelease, c.premature, evidence));
             }
             drafts.into_iter().for_each(|d| self.push(d));

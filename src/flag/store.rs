@@ -102,7 +102,7 @@ fn says_the_same(row: &Row, finding: &Finding) -> bool {
         && row.severity == finding.severity.number()
         && row.first_day == i64::from(finding.first_day.epoch())
         && row.due_day == finding.due_on.map(|d| i64::from(d.epoch()))
-        && row.evidence == finding.evidence
+        && row.evidence == finding.evidence.to_json()
 }
 
 async fn close(tx: &mut Tx, policy_no: i64, run_id: i64, row: &Row) -> Result<()> {
@@ -124,6 +124,7 @@ async fn close(tx: &mut Tx, policy_no: i64, run_id: i64, row: &Row) -> Result<()
 }
 
 async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)]) -> Result<()> {
+    let evidence: Vec<String> = rows.iter().map(|(_, r)| r.evidence.to_json()).collect();
     let ints = |f: fn(&Finding) -> i64| Column::Int(rows.iter().map(|(_, r)| f(r)).collect());
     bulk::append(
         tx,
@@ -156,7 +157,7 @@ async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)
             ("due_provisional", ints(|r| i64::from(r.due_is_provisional))),
             (
                 "evidence",
-                Column::Text(rows.iter().map(|(_, r)| r.evidence.as_str()).collect()),
+                Column::Text(evidence.iter().map(String::as_str).collect()),
             ),
         ],
     )

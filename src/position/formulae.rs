@@ -86,6 +86,10 @@ pub struct Position {
     pub missing_days: i64,
     /// Releases are told per contract, so contracts can be tested one by one.
     pub contract_level: bool,
+    /// Σ released from custody accounts.
+    pub released: Money,
+    /// Σ earned on confirmed lessons.
+    pub earned_confirmed: Money,
     /// Σ released − Σ earned on confirmed lessons, where releases are not told per contract.
     pub premature: Money,
 }
@@ -125,9 +129,10 @@ pub fn measure(
     p.unearned_confirmed = sum(|c| c.unearned_confirmed);
     p.unearned_delivered = sum(|c| c.unearned_delivered);
     p.in_transit = sum(|c| c.in_transit);
+    p.released = custody_releases(facts, &accounts);
+    p.earned_confirmed = sum(|c| c.earned_confirmed);
     if !contract_level {
-        let released = custody_releases(facts, &accounts);
-        p.premature = released.less_floored(sum(|c| c.earned_confirmed));
+        p.premature = p.released.less_floored(p.earned_confirmed);
     }
     let counts = |a: &&Account| policy.held.unfiled_accounts_count || a.filed;
     p.unidentified = unidentified(facts, matching);

@@ -156,7 +156,7 @@ pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::text(f.severity.as_str()),
                 Cell::opt(f.due_on.map(|d| d.to_string())),
                 Cell::text(f.code.chinese()),
-                Cell::text(f.evidence),
+                Cell::text(f.evidence.english()),
             ]
         })
         .collect();

@@ -107,7 +107,7 @@ pub async fn district_page(
             n: f.n,
             due_on: f.due_on,
             due_is_provisional: f.due_is_provisional,
-            evidence: f.evidence,
+            evidence: f.evidence.chinese(),
         })
         .collect();
     Ok(Some(DistrictPage {

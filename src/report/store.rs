@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 
 use super::{RunHead, Status};
 use crate::base::{Day, FlagCode, Instant, Money, Severity};
+use crate::flag::Evidence;
 use crate::flag::store::code_and_severity;
 use crate::ledger::store::day as epoch_day;
 use crate::on;
@@ -259,7 +260,7 @@ pub struct FindingRecord {
     pub n: i64,
     pub due_on: Option<Day>,
     pub due_is_provisional: bool,
-    pub evidence: String,
+    pub evidence: Evidence,
 }
 
 #[derive(sqlx::FromRow)]
@@ -317,7 +318,9 @@ pub async fn findings(
                 n: r.n,
                 due_on: r.due_day.map(|d| epoch_day(d, "finding")).transpose()?,
                 due_is_provisional: r.due_provisional != 0,
-                evidence: r.evidence,
+                evidence: Evidence::from_json(&r.evidence).ok_or_else(|| {
+                    DbError::Inconsistent(format!("finding has the evidence {:?}", r.evidence))
+                })?,
             })
         })
         .collect()
