@@ -1,19 +1,187 @@
-pub mod app;
+//! # Jintuo 尽托: a prepaid-fee escrow supervision ledger
+//!
+//! This is the architecture document. Read it once from top to bottom; then the `//!` of a module says
+//! what must stay true in it. What the product is for, and its file formats, are in `README.md`.
+//!
+//! # Bird's eye
+//!
+//! Institutions report contracts, fees, lessons, refunds and releases; banks state what accounts hold. The
+//! first half, [`intake`], turns these bytes into books. The second half, [`run`], turns books into findings
+//! for one business day. Everything shown, on paper or in a browser, is read from one completed run.
+//!
+//! ```text
+//! bundle, statement ──► intake ─────────────────────────► run ───────────────────────► report ──► web, cli
+//!                       feed keeps, wire reads and proves  reconcile ► position ► flag
+//!                       registry, ledger store facts       store differences per institution
+//! ```
+//!
+//! Two clocks run through all of it. A fact has the day it happened (`business_day`) and the file it was
+//! learned from (`source_no`, numbered in the order of completed imports). Hence "known at an instant" is
+//! "up to a file number", and a figure is a function of (as-of day, known-at instant, policy version).
+//!
+//! # Entry points
+//!
+//! - `main.rs` calls [`cli::main`]; each command opens the database with [`app::open`] and calls what a page
+//!   or a later scheduler would call: [`intake::import`], [`run::day`], [`report::find_run`], [`check::check`].
+//! - [`web::serve`] answers pages through the port [`web::PageSource`], which [`app::DbPages`] implements.
+//! - [`demo::simulate`] writes a fictional city; the demo command feeds it through the same doors.
+//!
+//! # The story of a statement file
+//!
+//! | step | call | transaction |
+//! |---|---|---|
+//! | one import at a time | [`store::Db::lock`] | none; the lock ends with its holder |
+//! | open or resume the import's row | [`feed::store::open`] | 1 |
+//! | number the file | [`feed::store::open_file`] | 2 |
+//! | keep the bytes by digest; taken before? then stop, quietly | [`feed::store::keep_raw`] | 3 |
+//! | tell the format, read, join pages | [`wire::sniff()`], [`wire::parse`], [`wire::join_pages`] | pure |
+//! | prove: opening + booked = closing; days; ids of entries | [`wire::verify()`], [`wire::daily_balances`], [`wire::entry_identity`] | pure |
+//! | compare with stored days, append days, post lines | [`feed::store::append_statement_days`], [`ledger::post()`] | 4: the whole file or nothing |
+//! | write counts, make the import visible | [`feed::store::complete`] | 5 |
+//!
+//! A file that fails a step is quarantined whole with its reason; its bytes stay. Transaction 3 comes before
+//! parsing, so that what a bank sent is safe whatever the parser does to it.
+//!
+//! # The story of a bundle
+//!
+//! 1. `intake::bundle` lists the files of folders and zips; [`intake::import`] takes them in the order of
+//!    [`wire::interchange::FileKind::ALL`], parents before children, whatever order they were named in.
+//! 2. Before each kind, rows that waited for a parent are tried again ([`feed::store::waiting`]).
+//! 3. [`wire::interchange::Reader`] binds columns by name and gives a row or a [`base::Defect`] with its
+//!    place. A bad row is quarantined, a row without its parent waits; the next row is read all the same.
+//! 4. Records (districts, institutions, licences, accounts, orders, settlements, freezes) get a next version
+//!    where they differ from the stored one: one transaction a portion, orders up to 100,000 at a time.
+//! 5. Facts are collected as [`ledger::Draft`]s, up to [`intake::BATCH_ROWS`], sorted into key order by
+//!    [`ledger::sorted`] and posted by [`ledger::post()`] in transactions of about 100,000 rows that hold whole
+//!    institutions. A known equal row is a no-op; a different one is a reversal and a new row.
+//! 6. [`feed::store::complete`] makes everything visible at once. A killed import left only whole
+//!    transactions; the same command finds them equal and goes on.
+//!
+//! # The story of a run
+//!
+//! [`run::day`] takes the run lock and opens the run's row with its policy version and its cut of file
+//! numbers (transaction 1). Then, in portions of 256 institutions, one transaction each:
+//! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] matches,
+//! [`position::measure`] measures, [`flag::raise`] raises, all pure per institution; the three stores write
+//! only what differs from the run before ([`reconcile::store::store_matches`], [`position::store::store`],
+//! [`flag::store::store`]). The last transaction sums districts and completes the row. A killed run is never
+//! seen.
+//!
+//! # Modules
+//!
+//! The lines below this text are the dependency order: a module uses only modules listed above it. A test
+//! enforces it, and the comment between two lines keeps the formatter from sorting them. `sqlx` is named
+//! only in `store`, in files called `store.rs` and in [`check`]; `axum` only in [`web`]; `clap` only in
+//! [`cli`]. Modules up to [`check`] borrow a [`store::Tx`] or take values; only [`intake`], [`run`] and what
+//! is below them begin and commit ([`check`] reads).
+//!
+//! # Invariants
+//!
+//! 1. Money is whole fen in [`base::Money`]; every sum is checked; ratios are exact and printed by floor.
+//! 2. A posting is one row with its debit and credit, so the books balance by construction; `(inst_id, seq)`
+//!    has no gap and is chained by hash; running totals move with the rows and are re-proved by [`check`].
+//! 3. Nothing stored as history is changed or removed: triggers on SQLite, grants on PostgreSQL
+//!    ([`store::APPEND_ONLY_TABLES`]). A mistake is reversed.
+//! 4. Every unique key and join of an institution's tables holds `inst_id`; no rule looks across two
+//!    institutions, and no requirement is netted across contracts. This is what lets the data be sharded.
+//! 5. Bad data is a value with place and remedy; `Err` means that we could not work.
+//! 6. A missing or broken statement is UNKNOWN, never coverage.
+//! 7. Replaying, shuffling or splitting input gives the same books.
+//! 8. Time enters through [`base::Clock`], once per transaction; chance only through a seed.
+//! 9. One body of SQL runs on both databases; what differs is listed in [`store::dialect`].
+//!
+//! # Absent on purpose
+//!
+//! Repository and service traits; an ORM; `sqlx::Any`; floats; retries of a commit whose outcome is unknown
+//! (steps are repeated under the same keys instead); matching on an amount alone; editing or deleting facts;
+//! clearing a finding by a click; names of pupils or parents; JavaScript on pages.
+//!
+//! Absent still: scheduler and feeds, accounts and sign-in, cases, signed reports, a distributed store.
+//!
+//! # Example
+//!
+//! One institution, one fee, one bank line, one day:
+//!
+//! ```
+//! use jintuo::{base::Clock, intake, report, run, store};
+//!
+//! let bundle = std::env::temp_dir().join(format!("jintuo-doc-{}", std::process::id()));
+//! std::fs::create_dir_all(&bundle)?;
+//! for (file, rows) in [
+//!     ("districts.csv", "district_id,name\nEAST,示例东区\n"),
+//!     ("institutions.csv", "institution_id,district_id,name\nI1,EAST,示例机构\n"),
+//!     ("accounts.csv", "account_id,institution_id,kind,min_deposit_fen,status\nA1,I1,CUSTODY,0,filed\n"),
+//!     ("orders.csv", "order_id,institution_id,student_id,ordered_on,lessons,unit_price_fen,amount_fen\n\
+//!                     O1,I1,S1,2026-06-29,10,10000,100000\n"),
+//!     ("payments.csv", "payment_id,order_id,institution_id,account_id,paid_on,channel,reference,amount_fen\n\
+//!                       P1,O1,I1,A1,2026-06-29,TRANSFER,R1,100000\n"),
+//!     ("bank_statements.csv", "account_id,date,opening_fen,closing_fen\nA1,2026-06-30,0,100000\n"),
+//!     ("bank_entries.csv", "entry_id,account_id,booked_on,code,direction,amount_fen,reference,memo\n\
+//!                           E1,A1,2026-06-30,TRF,C,100000,R1,\n"),
+//! ] {
+//!     std::fs::write(bundle.join(file), rows)?;
+//! }
+//!
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! let table = runtime.block_on(async {
+//!     let clock = Clock::system(chrono_tz::Asia::Shanghai);
+//!     let db = store::Db::open("sqlite::memory:", clock, &store::OpenOptions::default()).await?;
+//!     let inputs = [bundle.clone()];
+//!     intake::import(&db, &inputs, &intake::Options::default(), &mut intake::Silent).await?;
+//!     let options = run::Options {
+//!         as_of: "2026-06-30".parse().map_err(anyhow::Error::msg)?,
+//!         known_at: None,
+//!         policy: jintuo::policy::DEFAULT.to_owned(),
+//!         district: None,
+//!     };
+//!     run::day(&db, &options, &mut run::Silent).await?;
+//!     let mut tx = db.begin_read().await?;
+//!     let run = report::find_run(&mut tx, &report::Wanted::default()).await?.expect("just completed");
+//!     let mut table = Vec::new();
+//!     report::districts(&mut tx, &run).await?.write(report::Form::Csv, &run.head, &mut table)?;
+//!     anyhow::Ok(String::from_utf8(table)?)
+//! })?;
+//! std::fs::remove_dir_all(&bundle)?;
+//! println!("{table}");
+//! assert!(table.contains("EAST,100000,100000,0,1,0,1.0000,1.0000"));
+//! # anyhow::Ok(())
+//! ```
+
+// Words of the domain: money, days, ids, codes. Pure.
 pub mod base;
-pub mod check;
-pub mod cli;
+// Settings and their defaults; the only reader of the environment.
 pub mod config;
-pub mod demo;
-pub mod feed;
-pub mod flag;
-pub mod intake;
-pub mod ledger;
-pub mod policy;
-pub mod position;
-pub mod reconcile;
-pub mod registry;
-pub mod report;
-pub mod run;
+// The only code that names a database: connections, transactions, bulk writes, locks, dialect.
 pub mod store;
-pub mod web;
+// Parameters in force with their legal basis, and the working-day calendar.
+pub mod policy;
+// Bytes to records and defects, one file per format; whether a statement proves itself. Pure.
 pub mod wire;
+// Who and what is supervised: districts, institutions, licences, accounts, contracts.
+pub mod registry;
+// Postings, running balances, the hash chain; the only writer of them.
+pub mod ledger;
+// What arrived: imports, raw files, quarantine, waiting rows, statement days.
+pub mod feed;
+// Bank lines against what was reported; which statement days are proven.
+pub mod reconcile;
+// Required, held, explained, uncovered; status and coverage.
+pub mod position;
+// Findings with severity, arithmetic and deadline.
+pub mod flag;
+// Read models of one completed run, as tables and as page values.
+pub mod report;
+// Named invariants, re-proved from the rows.
+pub mod check;
+// First half of the story: bytes to books.
+pub mod intake;
+// Second half of the story: books to findings.
+pub mod run;
+// A fictional city that writes files and knows nothing of who reads them.
+pub mod demo;
+// Pages over HTTP, through one port.
+pub mod web;
+// Shared handles; pages answered from the database.
+pub mod app;
+// Arguments in, reports and exit codes out.
+pub mod cli;
