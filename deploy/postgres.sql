@@ -23,6 +23,3 @@ GRANT CONNECT ON DATABASE jintuo TO jintuo_service;
 -- The owner makes the tables here; the service only uses them.
 ALTER SCHEMA public OWNER TO jintuo_owner;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
--- Start-up asks for the migration table with CREATE TABLE IF NOT EXISTS, which PostgreSQL refuses without
--- this right even where the table is there. It allows new tables, never a change to those of the owner.
-GRANT CREATE ON SCHEMA public TO jintuo_service;

@@ -9,19 +9,32 @@ use crate::report;
 use crate::store::{Db, DbError, OpenOptions};
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
 
-/// Opens the database of the settings.
+/// Opens the database of the settings, bringing an empty or older one to this version.
 ///
 /// # Errors
 /// See [`Db::open`].
 pub async fn open(config: &Config) -> Result<Db, DbError> {
+    open_as(config, false).await
+}
+
+/// Opens the database of the settings for a command that only reads.
+///
+/// # Errors
+/// See [`Db::open`]; also a database that does not exist or is not up to date.
+pub async fn open_existing(config: &Config) -> Result<Db, DbError> {
+    open_as(config, true).await
+}
+
+async fn open_as(config: &Config, existing: bool) -> Result<Db, DbError> {
     let zone = config.zone().map_err(DbError::Unsafe)?;
     let options = OpenOptions {
         unsafe_dev: config.database.unsafe_dev,
         schema: None,
+        existing,
     };
     let db = Db::open(&config.database.url, Clock::system(zone), &options).await?;
     for warning in db.warnings() {
-        tracing::warn!(database.warning = %warning, "storage");
+        tracing::info!(database.warning = %warning, "storage");
     }
     Ok(db)
 }

@@ -75,6 +75,7 @@ struct PostingRow {
     quantity: i64,
     stated_fen: Option<i64>,
     hash: Vec<u8>,
+    note: Option<String>,
 }
 
 /// One institution's fold while its rows pass by.
@@ -92,10 +93,13 @@ struct Fold {
 
 async fn postings(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
     let mut folds: Vec<Fold> = Vec::new();
-    let sql = "SELECT inst_id, seq, source_no, kind, debit, credit, amount_fen, business_day, \
-                      contract_no, account_no, source_id, revision, reverses, reference, channel, \
-                      state, quantity, stated_fen, hash \
-               FROM posting ORDER BY inst_id, seq";
+    let sql = "SELECT p.inst_id, p.seq, p.source_no, p.kind, p.debit, p.credit, p.amount_fen, \
+                      p.business_day, p.contract_no, p.account_no, p.source_id, p.revision, \
+                      p.reverses, p.reference, p.channel, p.state, p.quantity, p.stated_fen, \
+                      p.hash, n.note \
+               FROM posting p \
+               LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
+               ORDER BY p.inst_id, p.seq";
     bulk::each(tx, sql, &[], |row: PostingRow| {
         if folds.last().is_none_or(|f| f.inst_id != row.inst_id) {
             if let Some(last) = folds.last_mut() {
@@ -144,6 +148,7 @@ impl Fold {
             state: row.state,
             quantity: row.quantity,
             stated_fen: row.stated_fen,
+            note: row.note.as_deref().unwrap_or_default(),
         };
         let hash = link.after(&self.link.unwrap_or(GENESIS));
         if hash.as_slice() != row.hash.as_slice() {

@@ -227,6 +227,7 @@ CREATE TABLE statement_day (
   PRIMARY KEY (inst_id, account_no, day, version)
 );
 
+-- `quantity` counts lessons; of a bank line it is 1 for money in and -1 for money out.
 -- The ledger. One row is one posting and one fact: debit and credit are accounts of the fixed chart
 -- in ledger/mod.rs, so debits equal credits by construction. `business_day` is when it happened,
 -- `source_no` when it was learned. A mistake is reversed by a row that names it, never edited.
@@ -254,14 +255,12 @@ CREATE TABLE posting (
 );
 CREATE UNIQUE INDEX posting_source ON posting (inst_id, kind, source_id, revision);
 
--- What a bank line carries beyond its posting.
-CREATE TABLE bank_line (
+-- What a fact carries beyond its posting (memo, counterparty, value date, cause of a refund …): one JSON
+-- object, covered by the posting's hash.
+CREATE TABLE posting_note (
   inst_id BIGINT NOT NULL,
   seq BIGINT NOT NULL,
-  value_day BIGINT,
-  memo TEXT COLLATE "C" NOT NULL,
-  counterparty TEXT COLLATE "C" NOT NULL,
-  bank_ref TEXT COLLATE "C" NOT NULL,
+  note TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (inst_id, seq)
 );
 
@@ -418,7 +417,7 @@ BEGIN
   IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'jintuo_runtime') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO jintuo_runtime', current_schema());
     GRANT SELECT, INSERT ON
-      raw_file, district, licence, institution, institution_directory, account, account_directory, contract, contract_directory, settlement, account_freeze, statement_day, posting, bank_line, policy_version
+      raw_file, district, licence, institution, institution_directory, account, account_directory, contract, contract_directory, settlement, account_freeze, statement_day, posting, posting_note, policy_version
       TO jintuo_runtime;
     GRANT SELECT, INSERT, UPDATE, DELETE ON
       import, source_file, quarantine, waiting_row, institution_head, contract_state, ledger_balance, run, position, finding, match_line, match_item, district_coverage

@@ -227,6 +227,7 @@ CREATE TABLE statement_day (
   PRIMARY KEY (inst_id, account_no, day, version)
 ) WITHOUT ROWID, STRICT;
 
+-- `quantity` counts lessons; of a bank line it is 1 for money in and -1 for money out.
 -- The ledger. One row is one posting and one fact: debit and credit are accounts of the fixed chart
 -- in ledger/mod.rs, so debits equal credits by construction. `business_day` is when it happened,
 -- `source_no` when it was learned. A mistake is reversed by a row that names it, never edited.
@@ -254,14 +255,12 @@ CREATE TABLE posting (
 ) WITHOUT ROWID, STRICT;
 CREATE UNIQUE INDEX posting_source ON posting (inst_id, kind, source_id, revision);
 
--- What a bank line carries beyond its posting.
-CREATE TABLE bank_line (
+-- What a fact carries beyond its posting (memo, counterparty, value date, cause of a refund …): one JSON
+-- object, covered by the posting's hash.
+CREATE TABLE posting_note (
   inst_id INTEGER NOT NULL,
   seq INTEGER NOT NULL,
-  value_day INTEGER,
-  memo TEXT NOT NULL,
-  counterparty TEXT NOT NULL,
-  bank_ref TEXT NOT NULL,
+  note TEXT NOT NULL,
   PRIMARY KEY (inst_id, seq)
 ) WITHOUT ROWID, STRICT;
 
@@ -427,7 +426,7 @@ CREATE TRIGGER statement_day_no_update BEFORE UPDATE ON statement_day BEGIN SELE
 CREATE TRIGGER statement_day_no_delete BEFORE DELETE ON statement_day BEGIN SELECT RAISE(ABORT, 'statement_day is append-only'); END;
 CREATE TRIGGER posting_no_update BEFORE UPDATE ON posting BEGIN SELECT RAISE(ABORT, 'posting is append-only'); END;
 CREATE TRIGGER posting_no_delete BEFORE DELETE ON posting BEGIN SELECT RAISE(ABORT, 'posting is append-only'); END;
-CREATE TRIGGER bank_line_no_update BEFORE UPDATE ON bank_line BEGIN SELECT RAISE(ABORT, 'bank_line is append-only'); END;
-CREATE TRIGGER bank_line_no_delete BEFORE DELETE ON bank_line BEGIN SELECT RAISE(ABORT, 'bank_line is append-only'); END;
+CREATE TRIGGER posting_note_no_update BEFORE UPDATE ON posting_note BEGIN SELECT RAISE(ABORT, 'posting_note is append-only'); END;
+CREATE TRIGGER posting_note_no_delete BEFORE DELETE ON posting_note BEGIN SELECT RAISE(ABORT, 'posting_note is append-only'); END;
 CREATE TRIGGER policy_version_no_update BEFORE UPDATE ON policy_version BEGIN SELECT RAISE(ABORT, 'policy_version is append-only'); END;
 CREATE TRIGGER policy_version_no_delete BEFORE DELETE ON policy_version BEGIN SELECT RAISE(ABORT, 'policy_version is append-only'); END;

@@ -277,11 +277,14 @@ async fn report(
     format: ReportFormat,
     out: Option<PathBuf>,
 ) -> anyhow::Result<u8> {
-    let db = app::open(config).await?;
+    let db = app::open_existing(config).await?;
     let mut tx = db.begin_read().await?;
     let Some(run) = report::find_run(&mut tx, wanted).await? else {
         let day = wanted.as_of.map_or("any day".to_owned(), |d| d.to_string());
-        anyhow::bail!("no completed run of {day}; run: jintuo reconcile --as-of DATE");
+        let known = wanted.known_at.map_or(String::new(), |k| {
+            format!(" that knew no more than {}", k.to_rfc3339())
+        });
+        anyhow::bail!("no completed run of {day}{known}; run: jintuo reconcile --as-of DATE");
     };
     let table = match name {
         ReportName::Districts => report::districts(&mut tx, &run).await?,
@@ -312,7 +315,7 @@ async fn report(
 }
 
 async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
-    let db = app::open(config).await?;
+    let db = app::open_existing(config).await?;
     let broken = check::check(&db).await?;
     if json {
         let list: Vec<_> = broken
@@ -327,6 +330,9 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
     } else {
         for b in &broken {
             writeln!(io::stderr(), "{}: {}", b.invariant, b.what)?;
+        }
+        for warning in db.warnings() {
+            writeln!(io::stderr(), "warning: {warning}")?;
         }
     }
     db.close().await;

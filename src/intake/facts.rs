@@ -9,7 +9,7 @@ use super::ImportError;
 use super::session::{Session, Taken};
 use crate::base::{Day, Defect, DefectCode, InstId, Money};
 use crate::feed::store::{StatementDay, Waiting};
-use crate::ledger::{self, BankLineDetail, BankRole, Draft, Kind, LessonState, NO_CONTRACT, Span};
+use crate::ledger::{self, BankRole, Draft, Kind, LessonState, NO_CONTRACT, Span};
 use crate::policy::Channel;
 use crate::registry::{Account, AccountKind};
 use crate::wire::interchange::{FileKind, Row};
@@ -114,7 +114,7 @@ impl Session<'_> {
         let lessons = row.fen(3)?;
         let amount = row.fen(4)?;
         let state = row.code(5, &LessonState::NAMES, Some("confirmed"))?;
-        row.opt_day(6)?;
+        let confirmed_on = row.opt_day(6)?.map(|d| d.to_string()).unwrap_or_default();
         if lessons > LESSONS_MAX {
             return Err(row.defect(
                 DefectCode::BadAmount,
@@ -126,6 +126,9 @@ impl Session<'_> {
             state: LessonState::from_name(state).map_or(0, LessonState::number),
             amount: Money::from_fen(amount),
             quantity: lessons,
+            note: self
+                .batch
+                .keep(&ledger::note(&[("confirmed_on", &confirmed_on)])),
             ..self.draft(Kind::Lesson, day, consumption_id, source_no)
         };
         self.with_order(FileKind::Lessons, order_id, draft, row)
@@ -136,15 +139,22 @@ impl Session<'_> {
         let order_id = row.id(1)?;
         let day = row.day(2)?;
         let amount = row.fen(3)?;
-        row.opt_day(4)?;
-        row.opt_day(5)?;
-        row.code(
+        let day_text = |d: Option<Day>| d.map(|d| d.to_string()).unwrap_or_default();
+        let (requested_on, agreed_on) = (day_text(row.opt_day(4)?), day_text(row.opt_day(5)?));
+        let cause = row.code(
             6,
             &["consumer", "institution", "force", "closure", "cooling"],
             Some(""),
         )?;
         // Without a state a refund counts from its date; a named state counts once it is paid.
-        let settled = matches!(row.text(7)?, "" | "paid" | "settled" | "refunded");
+        let state = row.text(7)?;
+        let settled = matches!(state, "" | "paid" | "settled" | "refunded");
+        let note = ledger::note(&[
+            ("agreed_on", &agreed_on),
+            ("cause", cause),
+            ("requested_on", &requested_on),
+            ("state", state),
+        ]);
         let draft = Draft {
             state: if settled {
                 ledger::REFUND_SETTLED
@@ -152,6 +162,7 @@ impl Session<'_> {
                 ledger::REFUND_PENDING
             },
             amount: Money::from_fen(amount),
+            note: self.batch.keep(&note),
             ..self.draft(Kind::Refund, day, refund_id, source_no)
         };
         self.with_order(FileKind::Refunds, order_id, draft, row)
@@ -218,21 +229,12 @@ impl Session<'_> {
         };
         let (inst_id, role, account_no) = (account.inst_id, role(account), account.account_no.0);
         let channel = Channel::from_name(memo).map_or(0, channel_of);
-        let detail = BankLineDetail {
-            value_on,
-            memo: if channel == 0 {
-                memo.to_owned()
-            } else {
-                String::new()
-            },
-            counterparty: counterparty.to_owned(),
-            bank_ref: String::new(),
-        };
-        let kind = if direction == "C" {
-            Kind::BankCredit
-        } else {
-            Kind::BankDebit
-        };
+        let value_on = value_on.map(|v| v.to_string()).unwrap_or_default();
+        let note = ledger::note(&[
+            ("counterparty", counterparty),
+            ("memo", if channel == 0 { memo } else { "" }),
+            ("value_on", &value_on),
+        ]);
         let draft = Draft {
             inst_id,
             role,
@@ -246,20 +248,12 @@ impl Session<'_> {
             },
             amount: Money::from_fen(amount),
             reference: self.batch.keep(&reference),
-            detail: self.keep_detail(detail),
-            ..self.draft(kind, day, entry_id, source_no)
+            quantity: if direction == "C" { 1 } else { -1 },
+            note: self.batch.keep(&note),
+            ..self.draft(Kind::BankLine, day, entry_id, source_no)
         };
         self.batch.drafts.push(draft);
         Ok(Taken::Yes)
-    }
-
-    /// Keeps what a bank line says beyond its posting; 0 where it says nothing more.
-    pub(super) fn keep_detail(&mut self, detail: BankLineDetail) -> u32 {
-        if detail == BankLineDetail::default() {
-            return 0;
-        }
-        self.batch.details.push(detail);
-        u32::try_from(self.batch.details.len()).expect("a batch is bounded")
     }
 
     /// A draft of a kind with nothing but its id, day and file.
@@ -278,7 +272,7 @@ impl Session<'_> {
             source_id: self.batch.keep(source_id),
             reference: Span::default(),
             source_no,
-            detail: 0,
+            note: Span::default(),
         }
     }
 

@@ -158,6 +158,12 @@ impl<'a> Session<'a> {
             .map(|f| &mut f.result)
     }
 
+    fn cannot_read(&mut self, source_no: i64) {
+        if let Some(result) = self.file_result(source_no) {
+            result.outcome = "unreadable";
+        }
+    }
+
     pub(super) fn count(&mut self, source_no: i64) -> &mut Counts {
         self.counts.entry(source_no).or_default()
     }
@@ -179,6 +185,7 @@ impl<'a> Session<'a> {
             Err(e) => {
                 let defect = Defect::new(DefectCode::Unreadable, e.to_string()).file(&file.name);
                 self.quarantine(source_no, defect, String::new());
+                self.cannot_read(source_no);
                 return Ok(());
             }
         };
@@ -257,6 +264,7 @@ impl<'a> Session<'a> {
             Ok(reader) => reader,
             Err(defect) => {
                 self.quarantine(source_no, defect.file(name), "header".to_owned());
+                self.cannot_read(source_no);
                 return Ok(Hashed::new(Box::new(io::empty())));
             }
         };

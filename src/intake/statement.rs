@@ -15,7 +15,7 @@ use super::session::Session;
 use super::{ImportError, STATEMENT_BYTES_MAX};
 use crate::base::{Day, Defect, DefectCode, Money};
 use crate::feed::store::{self, StatementDay};
-use crate::ledger::{self, BankLineDetail, Batch, Draft, Kind, NO_CONTRACT, Posted, Span};
+use crate::ledger::{self, Batch, Draft, Kind, NO_CONTRACT, Posted, Span};
 use crate::registry::{Account, Registry};
 use crate::store::Tx;
 use crate::wire::interchange::plain_reference;
@@ -75,11 +75,18 @@ fn read(file: &Input) -> Result<Vec<u8>, Defect> {
 
 /// Quarantines a whole file.
 fn refuse(session: &mut Session<'_>, source_no: i64, defects: Vec<Defect>) {
+    let no_statement =
+        |d: &Defect| matches!(d.code, DefectCode::UnknownFormat | DefectCode::Unreadable);
+    let unreadable = defects.iter().any(no_statement);
     for defect in defects {
         session.quarantine(source_no, defect, "whole file".to_owned());
     }
     if let Some(result) = session.file_result(source_no) {
-        result.outcome = "quarantined";
+        result.outcome = if unreadable {
+            "unreadable"
+        } else {
+            "quarantined"
+        };
     }
 }
 
@@ -215,19 +222,23 @@ fn line(
         .as_deref()
         .or(entry.bank_ref.as_deref())
         .unwrap_or_default();
-    batch.details.push(BankLineDetail {
-        value_on: entry.value_on.filter(|v| *v != day),
-        memo: entry.memo.clone(),
-        counterparty: entry.counterparty.clone().unwrap_or_default(),
-        bank_ref: entry.bank_ref.clone().unwrap_or_default(),
-    });
+    let value_on = entry
+        .value_on
+        .filter(|v| *v != day)
+        .map(|v| v.to_string())
+        .unwrap_or_default();
+    let note = ledger::note(&[
+        ("bank_ref", entry.bank_ref.as_deref().unwrap_or_default()),
+        (
+            "counterparty",
+            entry.counterparty.as_deref().unwrap_or_default(),
+        ),
+        ("memo", &entry.memo),
+        ("value_on", &value_on),
+    ]);
     let draft = Draft {
         inst_id: account.inst_id,
-        kind: if amount < Money::ZERO {
-            Kind::BankDebit
-        } else {
-            Kind::BankCredit
-        },
+        kind: Kind::BankLine,
         role: role(account),
         day,
         contract: NO_CONTRACT,
@@ -243,7 +254,7 @@ fn line(
         } else {
             ledger::LINE_OTHER
         },
-        quantity: 0,
+        quantity: if amount < Money::ZERO { -1 } else { 1 },
         source_id: batch.keep(id),
         reference: if reference.is_empty() {
             Span::default()
@@ -251,7 +262,7 @@ fn line(
             batch.keep(&plain_reference(reference))
         },
         source_no,
-        detail: u32::try_from(batch.details.len()).expect("a statement file is bounded"),
+        note: batch.keep(&note),
     };
     batch.drafts.push(draft);
     Ok(())
@@ -341,13 +352,7 @@ async fn against_stored(
             .drafts
             .iter()
             .filter(|d| (d.inst_id.0, d.account_no, i64::from(d.day.epoch())) == key)
-            .map(|d| {
-                if d.kind == Kind::BankDebit {
-                    -d.amount.fen()
-                } else {
-                    d.amount.fen()
-                }
-            })
+            .map(|d| d.quantity * d.amount.fen())
             .collect();
         here.sort_unstable();
         if ledger::store::lines_of_day(tx, key).await? == here {

@@ -39,6 +39,7 @@ pub struct Link<'a> {
     pub state: i64,
     pub quantity: i64,
     pub stated_fen: Option<i64>,
+    pub note: &'a str,
 }
 
 impl Link<'_> {
@@ -68,7 +69,7 @@ impl Link<'_> {
         ] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
-        for text in [self.source_id, self.reference] {
+        for text in [self.source_id, self.reference, self.note] {
             bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
         }
@@ -103,6 +104,7 @@ mod tests {
             state: 0,
             quantity: 0,
             stated_fen: None,
+            note: "",
         }
     }
 
@@ -170,6 +172,10 @@ mod tests {
                 stated_fen: Some(0),
                 ..link()
             },
+            Link {
+                note: "{}",
+                ..link()
+            },
             // the border between two texts is part of the row
             Link {
                 source_id: "P1R",
@@ -184,6 +190,6 @@ mod tests {
         others.push(base);
         others.sort_unstable();
         others.dedup();
-        assert_eq!(others.len(), 21);
+        assert_eq!(others.len(), 22);
     }
 }

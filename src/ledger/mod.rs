@@ -29,8 +29,8 @@ pub enum Kind {
     Lesson,
     Refund,
     Release,
-    BankCredit,
-    BankDebit,
+    /// A line of a bank statement; its `quantity` is 1 for money in, −1 for money out.
+    BankLine,
     /// The part of a channel batch the channel kept as its fee.
     ChannelFee,
     /// The part of a channel batch the channel kept to pay refunds.
@@ -40,13 +40,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Payment,
         Kind::Lesson,
         Kind::Refund,
         Kind::Release,
-        Kind::BankCredit,
-        Kind::BankDebit,
+        Kind::BankLine,
         Kind::ChannelFee,
         Kind::ChannelRefund,
         Kind::Revaluation,
@@ -59,8 +58,7 @@ impl Kind {
             Kind::Lesson => 2,
             Kind::Refund => 3,
             Kind::Release => 4,
-            Kind::BankCredit => 5,
-            Kind::BankDebit => 6,
+            Kind::BankLine => 5,
             Kind::ChannelFee => 7,
             Kind::ChannelRefund => 8,
             Kind::Revaluation => 9,
@@ -190,7 +188,12 @@ pub enum BankRole {
 }
 
 /// Debit and credit of a fact.
-pub fn accounts(kind: Kind, state: u8, role: BankRole) -> (LedgerAccount, LedgerAccount) {
+pub fn accounts(
+    kind: Kind,
+    state: u8,
+    role: BankRole,
+    quantity: i64,
+) -> (LedgerAccount, LedgerAccount) {
     use LedgerAccount as A;
     match kind {
         Kind::Payment => (A::Clearing, A::Unearned),
@@ -201,16 +204,18 @@ pub fn accounts(kind: Kind, state: u8, role: BankRole) -> (LedgerAccount, Ledger
             BankRole::Deposit => (A::DepositFunding, A::Payable),
             BankRole::Custody | BankRole::Other => (A::Earned, A::Payable),
         },
-        Kind::BankCredit => match role {
-            BankRole::Custody => (A::Custody, A::Clearing),
-            BankRole::Deposit => (A::Deposit, A::DepositFunding),
-            BankRole::Other => (A::OtherBank, A::Clearing),
-        },
-        Kind::BankDebit => match role {
-            BankRole::Custody => (A::Payable, A::Custody),
-            BankRole::Deposit => (A::Payable, A::Deposit),
-            BankRole::Other => (A::Payable, A::OtherBank),
-        },
+        Kind::BankLine => {
+            let (bank, other) = match role {
+                BankRole::Custody => (A::Custody, A::Clearing),
+                BankRole::Deposit => (A::Deposit, A::DepositFunding),
+                BankRole::Other => (A::OtherBank, A::Clearing),
+            };
+            if quantity < 0 {
+                (A::Payable, bank)
+            } else {
+                (bank, other)
+            }
+        }
         Kind::ChannelFee => (A::ChannelFee, A::Clearing),
         Kind::ChannelRefund => (A::Payable, A::Clearing),
         Kind::Revaluation => (A::Unearned, A::Earned),
@@ -242,24 +247,27 @@ pub struct Draft {
     pub source_id: Span,
     pub reference: Span,
     pub source_no: i64,
-    /// Number in [`Batch::details`] plus one; 0 for none.
-    pub detail: u32,
+    /// What else it says: see [`note`].
+    pub note: Span,
 }
 
-/// What a bank line says beyond its posting.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BankLineDetail {
-    pub value_on: Option<Day>,
-    pub memo: String,
-    pub counterparty: String,
-    pub bank_ref: String,
+/// What a fact says beyond its posting, as the ledger keeps it: a JSON object of the cells that are not
+/// empty, in the order given; empty text where there are none.
+pub fn note(cells: &[(&str, &str)]) -> String {
+    if cells.iter().all(|(_, value)| value.is_empty()) {
+        return String::new();
+    }
+    let mut object = serde_json::Map::new();
+    for (name, value) in cells.iter().filter(|(_, value)| !value.is_empty()) {
+        object.insert((*name).to_owned(), serde_json::Value::from(*value));
+    }
+    serde_json::Value::Object(object).to_string()
 }
 
 /// Facts collected to be posted together, their text in one piece.
 #[derive(Default)]
 pub struct Batch {
     pub drafts: Vec<Draft>,
-    pub details: Vec<BankLineDetail>,
     text: String,
 }
 
@@ -289,7 +297,6 @@ impl Batch {
 
     pub fn clear(&mut self) {
         self.drafts.clear();
-        self.details.clear();
         self.text.clear();
     }
 }

@@ -161,7 +161,7 @@ pub async fn post(
         new_heads.push((inst_id.0, head));
         from = to;
     }
-    write(tx, rows, batch, &new_heads, contracts, &changed).await
+    write(tx, rows, &new_heads, contracts, &changed).await
 }
 
 /// Sorts a batch's drafts the way [`post`] wants them.
@@ -178,7 +178,7 @@ pub fn sorted(batch: &Batch) -> Vec<u32> {
     order
 }
 
-type Content<'a> = (Day, Money, i64, u32, i64, u8, u8, &'a str);
+type Content<'a> = (Day, Money, i64, u32, i64, u8, u8, &'a str, &'a str);
 
 fn content<'a>(batch: &'a Batch, d: &Draft) -> Content<'a> {
     (
@@ -190,6 +190,7 @@ fn content<'a>(batch: &'a Batch, d: &Draft) -> Content<'a> {
         d.channel,
         d.state,
         batch.text(d.reference),
+        batch.text(d.note),
     )
 }
 
@@ -253,8 +254,8 @@ pub(super) struct Rows<'a> {
     pub(super) quantity: Vec<i64>,
     pub(super) stated_fen: Vec<Option<i64>>,
     pub(super) hash: Vec<Chain>,
-    /// (inst_id, seq, number in the batch's details)
-    pub(super) details: Vec<(i64, i64, u32)>,
+    /// (inst_id, seq, note) of the postings that have one.
+    pub(super) notes: Vec<(i64, i64, &'a str)>,
     /// Debit and credit moved per (inst_id, ledger account).
     pub(super) balances: HashMap<(i64, i64), (i128, i128)>,
 }
@@ -385,7 +386,7 @@ impl<'a> Poster<'a, '_> {
 
     /// Posts a draft as the given revision.
     fn add(&mut self, draft: &Draft, source_id: &'a str, revision: i64) -> Result<Live<'a>> {
-        let (debit, credit) = accounts(draft.kind, draft.state, draft.role);
+        let (debit, credit) = accounts(draft.kind, draft.state, draft.role, draft.quantity);
         let mut amount = draft.amount;
         if draft.kind == Kind::Lesson && LessonState::counts(draft.state) {
             amount = self.earn(draft.contract, draft.quantity)?;
@@ -403,6 +404,7 @@ impl<'a> Poster<'a, '_> {
             channel: i64::from(draft.channel),
             state: i64::from(draft.state),
             quantity: draft.quantity,
+            note: self.batch.text(draft.note),
             debit: debit.number(),
             credit: credit.number(),
         };
@@ -425,11 +427,10 @@ impl<'a> Poster<'a, '_> {
             state: live.state,
             quantity: draft.quantity,
             stated_fen: live.stated.map(Money::fen),
+            note: live.note,
         });
-        if draft.detail > 0 {
-            self.rows
-                .details
-                .push((self.inst_id.0, live.seq, draft.detail - 1));
+        if !live.note.is_empty() {
+            self.rows.notes.push((self.inst_id.0, live.seq, live.note));
         }
         Ok(live)
     }
@@ -466,6 +467,7 @@ impl<'a> Poster<'a, '_> {
             state: live.state,
             quantity: live.quantity,
             stated_fen: live.stated.map(Money::fen),
+            note: "", // it names the row that has one
         });
         Ok(())
     }
@@ -495,7 +497,7 @@ impl<'a> Poster<'a, '_> {
             if target == slot.earned {
                 continue;
             }
-            let (unearned, earned) = accounts(Kind::Revaluation, 0, super::BankRole::Other);
+            let (unearned, earned) = accounts(Kind::Revaluation, 0, super::BankRole::Other, 0);
             let (debit, credit, amount) = if target > slot.earned {
                 (unearned, earned, target.less_floored(slot.earned))
             } else {
@@ -537,6 +539,7 @@ impl<'a> Poster<'a, '_> {
             state: 0,
             quantity: 0,
             stated_fen: None,
+            note: "",
         };
         let hash = link.after(&self.head.hash);
         self.head.hash = hash;
@@ -587,6 +590,7 @@ struct Live<'a> {
     channel: i64,
     state: i64,
     quantity: i64,
+    note: &'a str,
     debit: i64,
     credit: i64,
 }
@@ -605,6 +609,7 @@ impl<'a> Live<'a> {
             channel: row.channel,
             state: row.state,
             quantity: row.quantity,
+            note: &row.note,
             debit: row.debit,
             credit: row.credit,
         }
@@ -624,6 +629,7 @@ impl<'a> Live<'a> {
             && self.channel == i64::from(draft.channel)
             && self.state == i64::from(draft.state)
             && self.reference == batch.text(draft.reference)
+            && self.note == batch.text(draft.note)
     }
 }
 
@@ -634,12 +640,11 @@ fn checked(money: Option<Money>, what: &str) -> Result<Money> {
 async fn write(
     tx: &mut Tx,
     mut rows: Rows<'_>,
-    batch: &Batch,
     heads: &[(i64, Head)],
     contracts: &mut Contracts,
     changed: &[u32],
 ) -> Result<()> {
-    store::append_details(tx, batch, &std::mem::take(&mut rows.details)).await?;
+    store::append_notes(tx, &std::mem::take(&mut rows.notes)).await?;
     store::move_balances(tx, &std::mem::take(&mut rows.balances)).await?;
     store::append_postings(tx, rows).await?;
     store::put_heads(tx, heads).await?;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::Kind;
 use super::chain::{Chain, GENESIS};
 use super::post::{Rows, Slot};
-use super::{Batch, Kind};
 use crate::base::{Day, InstId, Money};
 use crate::on;
 use crate::registry::Terms;
@@ -45,6 +45,7 @@ pub struct Existing {
     pub channel: i64,
     pub state: i64,
     pub quantity: i64,
+    pub note: String,
     pub debit: i64,
     pub credit: i64,
 }
@@ -118,24 +119,26 @@ pub async fn put_heads(tx: &mut Tx, heads: &[(i64, Head)]) -> Result<()> {
     .await
 }
 
-type ExistingRow = (
-    i64,
-    i64,
-    String,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    Option<i64>,
-    String,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-);
+#[derive(sqlx::FromRow)]
+struct ExistingRow {
+    inst_id: i64,
+    kind: i64,
+    source_id: String,
+    revision: i64,
+    seq: i64,
+    business_day: i64,
+    contract_no: i64,
+    account_no: i64,
+    amount_fen: i64,
+    stated_fen: Option<i64>,
+    reference: String,
+    channel: i64,
+    state: i64,
+    quantity: i64,
+    debit: i64,
+    credit: i64,
+    note: Option<String>,
+}
 
 /// Current versions of facts by (inst_id, kind, source_id).
 pub(super) async fn existing(
@@ -158,29 +161,31 @@ pub(super) async fn existing(
         ],
         "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.seq, p.business_day, p.contract_no, \
                 p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
-                p.quantity, p.debit, p.credit \
+                p.quantity, p.debit, p.credit, n.note \
          FROM wanted w CROSS JOIN posting p \
+         LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
          WHERE p.inst_id = w.inst_id AND p.kind = w.kind AND p.source_id = w.source_id \
            AND p.revision >= 0",
     )
     .await?;
     for r in rows {
         let row = Existing {
-            seq: r.4,
-            revision: r.3,
-            day: day(r.5, "posting")?,
-            contract_no: r.6,
-            account_no: r.7,
-            amount: Money::from_fen(r.8),
-            stated: r.9.map(Money::from_fen),
-            reference: r.10,
-            channel: r.11,
-            state: r.12,
-            quantity: r.13,
-            debit: r.14,
-            credit: r.15,
+            seq: r.seq,
+            revision: r.revision,
+            day: day(r.business_day, "posting")?,
+            contract_no: r.contract_no,
+            account_no: r.account_no,
+            amount: Money::from_fen(r.amount_fen),
+            stated: r.stated_fen.map(Money::from_fen),
+            reference: r.reference,
+            channel: r.channel,
+            state: r.state,
+            quantity: r.quantity,
+            note: r.note.unwrap_or_default(),
+            debit: r.debit,
+            credit: r.credit,
         };
-        let key = (r.0, r.1, r.2);
+        let key = (r.inst_id, r.kind, r.source_id);
         if found
             .get(&key)
             .is_none_or(|known| known.revision < row.revision)
@@ -226,52 +231,14 @@ pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
     .await
 }
 
-pub(super) async fn append_details(
-    tx: &mut Tx,
-    batch: &Batch,
-    details: &[(i64, i64, u32)],
-) -> Result<()> {
-    let detail = |d: &(i64, i64, u32)| &batch.details[d.2 as usize];
+pub(super) async fn append_notes(tx: &mut Tx, notes: &[(i64, i64, &str)]) -> Result<()> {
     bulk::append(
         tx,
-        "bank_line",
+        "posting_note",
         vec![
-            (
-                "inst_id",
-                Column::Int(details.iter().map(|d| d.0).collect()),
-            ),
-            ("seq", Column::Int(details.iter().map(|d| d.1).collect())),
-            (
-                "value_day",
-                Column::OptInt(
-                    details
-                        .iter()
-                        .map(|d| detail(d).value_on.map(|v| i64::from(v.epoch())))
-                        .collect(),
-                ),
-            ),
-            (
-                "memo",
-                Column::Text(details.iter().map(|d| detail(d).memo.as_str()).collect()),
-            ),
-            (
-                "counterparty",
-                Column::Text(
-                    details
-                        .iter()
-                        .map(|d| detail(d).counterparty.as_str())
-                        .collect(),
-                ),
-            ),
-            (
-                "bank_ref",
-                Column::Text(
-                    details
-                        .iter()
-                        .map(|d| detail(d).bank_ref.as_str())
-                        .collect(),
-                ),
-            ),
+            ("inst_id", Column::Int(notes.iter().map(|n| n.0).collect())),
+            ("seq", Column::Int(notes.iter().map(|n| n.1).collect())),
+            ("note", Column::Text(notes.iter().map(|n| n.2).collect())),
         ],
     )
     .await
@@ -424,21 +391,15 @@ pub async fn lines_of_day(
     (inst_id, account_no, day): (i64, i64, i64),
 ) -> Result<Vec<i64>> {
     let rows: Vec<(i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
-            "SELECT seq, kind, amount_fen, reverses FROM posting \
-             WHERE inst_id = $1 AND account_no = $2 AND business_day = $3 AND kind IN (5, 6)")
+            "SELECT seq, quantity, amount_fen, reverses FROM posting \
+             WHERE inst_id = $1 AND account_no = $2 AND business_day = $3 AND kind = 5")
             .bind(inst_id).bind(account_no).bind(day).fetch_all(c).await)
     .map_err(DbError::sql("reading an account's lines"))?;
     let reversed: Vec<i64> = rows.iter().filter_map(|r| r.3).collect();
     let mut amounts: Vec<i64> = rows
         .iter()
         .filter(|r| r.3.is_none() && !reversed.contains(&r.0))
-        .map(|r| {
-            if r.1 == Kind::BankDebit.number() {
-                -r.2
-            } else {
-                r.2
-            }
-        })
+        .map(|r| r.1 * r.2)
         .collect();
     amounts.sort_unstable();
     Ok(amounts)

@@ -121,12 +121,12 @@ async fn postings(
                    format('2\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, state, \
                           CASE WHEN revision < 0 THEN -quantity ELSE quantity END) \
                  ELSE \
-                   format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', \
+                   format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', \
                           kind, seq, COALESCE(reverses, 0), business_day, contract_no, account_no, \
-                          amount_fen, channel, state, source_id, reference) \
+                          amount_fen, channel, state, quantity, source_id, reference) \
                  END, '\u{1e}') \
                FROM posting \
-               WHERE inst_id BETWEEN $1 AND $2 AND kind <= 6 AND source_no <= $3 \
+               WHERE inst_id BETWEEN $1 AND $2 AND kind <= 5 AND source_no <= $3 \
                  AND business_day <= $4 \
                GROUP BY inst_id";
     each(
@@ -190,6 +190,7 @@ fn movement(facts: &mut Facts, kind: i64, seq: i64, fields: &mut Fields<'_>) -> 
     let amount = Money::from_fen(fields.int()?);
     let channel = fields.int()?;
     let state = fields.int()?;
+    let quantity = fields.int()?;
     let id = facts.keep(fields.text()?);
     Ok(match kind {
         Kind::Payment => Movement::Payment(Payment {
@@ -232,10 +233,10 @@ fn movement(facts: &mut Facts, kind: i64, seq: i64, fields: &mut Fields<'_>) -> 
                 id,
                 reference,
             };
-            if kind == Kind::BankCredit {
-                Movement::Credit(line)
-            } else {
+            if quantity < 0 {
                 Movement::Debit(line)
+            } else {
+                Movement::Credit(line)
             }
         }
     })

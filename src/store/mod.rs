@@ -155,6 +155,9 @@ pub struct OpenOptions {
     pub unsafe_dev: bool,
     /// Work in this PostgreSQL schema instead of the connection's own.
     pub schema: Option<String>,
+    /// For commands that only read: a database that is not there, or not up to date, is an error and
+    /// is not made.
+    pub existing: bool,
 }
 
 impl Db {
@@ -165,7 +168,7 @@ impl Db {
     /// settings under which an acknowledged write could be lost.
     pub async fn open(url: &str, clock: Clock, options: &OpenOptions) -> Result<Db> {
         let db = if url.starts_with("sqlite:") {
-            open_sqlite(url, clock).await?
+            open_sqlite(url, clock, options).await?
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             open_postgres(url, clock, options).await?
         } else {
@@ -280,7 +283,7 @@ impl Tx {
     }
 }
 
-async fn open_sqlite(url: &str, clock: Clock) -> Result<Db> {
+async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<Db> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let memory = path == ":memory:";
     let base = if memory {
@@ -288,6 +291,11 @@ async fn open_sqlite(url: &str, clock: Clock) -> Result<Db> {
         SqliteConnectOptions::new().in_memory(true)
     } else {
         let file = path.split('?').next().unwrap_or(path);
+        if options.existing && !std::path::Path::new(file).exists() {
+            return Err(DbError::Unsafe(format!(
+                "there is no database at {file}; import something first: jintuo import DIR"
+            )));
+        }
         SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -309,7 +317,7 @@ async fn open_sqlite(url: &str, clock: Clock) -> Result<Db> {
         .connect_with(base.clone())
         .await
         .map_err(DbError::sql("opening the SQLite database"))?;
-    migrate::sqlite(&writer).await?;
+    migrate::sqlite(&writer, !options.existing).await?;
     let readers = if memory {
         writer.clone()
     } else {
@@ -342,7 +350,7 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .await
         .map_err(DbError::sql("connecting to PostgreSQL"))?;
     let mut warnings = safety::postgres(&owner, options.unsafe_dev).await?;
-    migrate::postgres(&owner).await?;
+    migrate::postgres(&owner, !options.existing).await?;
     let shares_owner = safety::owns_tables(&owner).await?;
     let may_step_down = safety::may_become_runtime(&owner).await?;
     owner.close().await;
