@@ -11,7 +11,9 @@ mod matching;
 mod statements;
 pub mod store;
 
-pub use facts::{Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, Span};
+pub use facts::{
+    Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, Span, StatedDay,
+};
 pub use matching::{CreditOutcome, DebitOutcome, Matching, PaymentOutcome, match_lines};
 pub use statements::{AccountDays, BrokenDay, ExpectedRange, prove};
 
