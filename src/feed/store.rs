@@ -259,12 +259,10 @@ pub async fn waiting(tx: &mut Tx, kind: &'static str) -> Result<Vec<(Vec<u8>, St
 
 /// Takes rows off the waiting list: they have found their parent.
 pub async fn stop_waiting(tx: &mut Tx, digests: &[Vec<u8>]) -> Result<()> {
-    for digest in digests {
-        on!(tx, c => sqlx::query("DELETE FROM waiting_row WHERE record_digest = $1")
-                .bind(digest).execute(c).await.map(|_| ()))
-        .map_err(DbError::sql("ending a row's wait"))?;
-    }
-    Ok(())
+    let digests = Column::Bytes(digests.iter().map(Vec::as_slice).collect());
+    bulk::delete(tx, "waiting_row", vec![("record_digest", digests)])
+        .await
+        .map(|_| ())
 }
 
 /// A statement day to store.

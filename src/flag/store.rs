@@ -76,9 +76,27 @@ pub async fn store(
         all.push((inst_id, finding));
     }
     ended.extend(known.into_values());
-    for row in &ended {
-        close(tx, policy_no, run_id, row).await?;
-    }
+    let keys = vec![
+        (
+            "inst_id",
+            Column::Int(ended.iter().map(|r| r.inst_id).collect()),
+        ),
+        ("policy_no", Column::Int(vec![policy_no; ended.len()])),
+        ("code", Column::Int(ended.iter().map(|r| r.code).collect())),
+        (
+            "subject",
+            Column::Text(ended.iter().map(|r| r.subject.as_str()).collect()),
+        ),
+        (
+            "date_day",
+            Column::Int(ended.iter().map(|r| r.date_day).collect()),
+        ),
+        (
+            "from_run",
+            Column::Int(ended.iter().map(|r| r.from_run).collect()),
+        ),
+    ];
+    bulk::end_at(tx, "finding", run_id, keys).await?;
     append(tx, policy_no, run_id, &new).await?;
     Ok(all)
 }
@@ -103,24 +121,6 @@ fn says_the_same(row: &Row, finding: &Finding) -> bool {
         && row.first_day == i64::from(finding.first_day.epoch())
         && row.due_day == finding.due_on.map(|d| i64::from(d.epoch()))
         && row.evidence == finding.evidence.to_json()
-}
-
-async fn close(tx: &mut Tx, policy_no: i64, run_id: i64, row: &Row) -> Result<()> {
-    let changed = on!(tx, c => sqlx::query(
-            "UPDATE finding SET to_run = $7 WHERE inst_id = $1 AND policy_no = $2 AND code = $3 \
-               AND subject = $4 AND date_day = $5 AND from_run = $6")
-            .bind(row.inst_id).bind(policy_no).bind(row.code).bind(&row.subject)
-            .bind(row.date_day).bind(row.from_run).bind(run_id)
-            .execute(c).await.map(|r| r.rows_affected()))
-    .map_err(DbError::sql("ending a finding"))?;
-    if changed == 1 {
-        Ok(())
-    } else {
-        Err(DbError::Inconsistent(format!(
-            "the finding on {} was not open",
-            row.subject
-        )))
-    }
 }
 
 async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)]) -> Result<()> {

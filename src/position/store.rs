@@ -135,7 +135,7 @@ pub async fn store(
             .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading positions"))?;
     let known: HashMap<i64, Row> = open.into_iter().map(|r| (r.inst_id, r)).collect();
-    let mut new = Vec::new();
+    let (mut new, mut ended) = (Vec::new(), Vec::new());
     for m in &mut measured {
         let before = known.get(&m.inst_id);
         if m.position.uncovered > Money::ZERO {
@@ -148,29 +148,19 @@ pub async fn store(
         let row = m.to_row(run_id);
         match before {
             Some(known) if known.says_the_same(&row) => continue,
-            Some(known) => close(tx, [m.inst_id, policy_no, known.from_run, run_id]).await?,
+            Some(known) => ended.push((m.inst_id, known.from_run)),
             None => {}
         }
         new.push(row);
     }
+    let keys = vec![
+        ("inst_id", Column::Int(ended.iter().map(|e| e.0).collect())),
+        ("policy_no", Column::Int(vec![policy_no; ended.len()])),
+        ("from_run", Column::Int(ended.iter().map(|e| e.1).collect())),
+    ];
+    bulk::end_at(tx, "position", run_id, keys).await?;
     append(tx, policy_no, &new).await?;
     Ok(measured)
-}
-
-async fn close(tx: &mut Tx, keys: [i64; 4]) -> Result<()> {
-    let changed = on!(tx, c => sqlx::query(
-            "UPDATE position SET to_run = $4 WHERE inst_id = $1 AND policy_no = $2 AND from_run = $3")
-            .bind(keys[0]).bind(keys[1]).bind(keys[2]).bind(keys[3])
-            .execute(c).await.map(|r| r.rows_affected()))
-    .map_err(DbError::sql("ending a position"))?;
-    if changed == 1 {
-        Ok(())
-    } else {
-        Err(DbError::Inconsistent(format!(
-            "the position of institution {} was not open",
-            keys[0]
-        )))
-    }
 }
 
 async fn append(tx: &mut Tx, policy_no: i64, rows: &[Row]) -> Result<()> {

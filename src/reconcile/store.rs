@@ -483,15 +483,7 @@ pub async fn store_matches(
         }
         _ => true,
     });
-    for ((inst, entry), (from, _)) in &known {
-        close(
-            tx,
-            "UPDATE match_line SET to_run = $5 WHERE inst_id = $1 AND policy_no = $2 \
-                   AND entry_seq = $3 AND from_run = $4",
-            [*inst, policy_no, *entry, *from, run_id],
-        )
-        .await?;
-    }
+    end(tx, "match_line", "entry_seq", (policy_no, run_id), &known).await?;
     lines.sort_unstable();
     bulk::append(
         tx,
@@ -535,15 +527,7 @@ pub async fn store_matches(
             _ => true,
         },
     );
-    for ((inst, payment), (from, _)) in &known {
-        close(
-            tx,
-            "UPDATE match_item SET to_run = $5 WHERE inst_id = $1 AND policy_no = $2 \
-                   AND payment_seq = $3 AND from_run = $4",
-            [*inst, policy_no, *payment, *from, run_id],
-        )
-        .await?;
-    }
+    end(tx, "match_item", "payment_seq", (policy_no, run_id), &known).await?;
     items.sort_unstable();
     bulk::append(
         tx,
@@ -565,17 +549,24 @@ pub async fn store_matches(
     .await
 }
 
-async fn close(tx: &mut Tx, sql: &'static str, keys: [i64; 5]) -> Result<()> {
-    let changed = on!(tx, c => sqlx::query(sql)
-            .bind(keys[0]).bind(keys[1]).bind(keys[2]).bind(keys[3]).bind(keys[4])
-            .execute(c).await.map(|r| r.rows_affected()))
-    .map_err(DbError::sql("ending a match"))?;
-    if changed == 1 {
-        Ok(())
-    } else {
-        Err(DbError::Inconsistent(format!(
-            "a match of institution {} was not open",
-            keys[0]
-        )))
-    }
+/// Ends matches that the run no longer finds.
+async fn end<V>(
+    tx: &mut Tx,
+    table: &'static str,
+    key: &'static str,
+    (policy_no, run_id): (i64, i64),
+    gone: &HashMap<(i64, i64), (i64, V)>,
+) -> Result<()> {
+    let mut gone: Vec<(i64, i64, i64)> = gone
+        .iter()
+        .map(|((inst, seq), (from, _))| (*inst, *seq, *from))
+        .collect();
+    gone.sort_unstable();
+    let keys = vec![
+        ("inst_id", Column::Int(gone.iter().map(|g| g.0).collect())),
+        ("policy_no", Column::Int(vec![policy_no; gone.len()])),
+        (key, Column::Int(gone.iter().map(|g| g.1).collect())),
+        ("from_run", Column::Int(gone.iter().map(|g| g.2).collect())),
+    ];
+    bulk::end_at(tx, table, run_id, keys).await
 }

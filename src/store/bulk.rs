@@ -199,6 +199,89 @@ async fn insert(
     Ok(affected)
 }
 
+/// Runs a statement that changes rows, `WITH wanted (…) …`, once per portion of keys; returns how many
+/// rows it changed.
+async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result<u64> {
+    let total = keys.first().map_or(0, |(_, c)| c.len());
+    let mut names = String::new();
+    push_names(&mut names, &keys, "");
+    let mut affected = 0;
+    let mut from = 0;
+    while from < total {
+        let step = match &tx.conn {
+            Conn::Sqlite(_) => SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len()),
+            Conn::Postgres(_) => POSTGRES_ROWS,
+        };
+        let to = (from + step).min(total);
+        affected += match &mut tx.conn {
+            Conn::Sqlite(t) => {
+                let values = placeholders(keys.len(), to - from);
+                let sql = format!("WITH wanted ({names}) AS (VALUES {values}) {body}");
+                let args = sqlite_arguments(&keys, from..to)?;
+                let query =
+                    sqlx::query_with(AssertSqlSafe(sql), args).persistent(to - from == step);
+                query.execute(&mut **t).await.map(|r| r.rows_affected())
+            }
+            Conn::Postgres(t) => {
+                let sql = format!(
+                    "WITH wanted ({names}) AS (SELECT * FROM {}) {body}",
+                    unnest(&keys)
+                );
+                let args = postgres_arguments(&keys, from..to)?;
+                let query = sqlx::query_with(AssertSqlSafe(sql), args);
+                query.execute(&mut **t).await.map(|r| r.rows_affected())
+            }
+        }
+        .map_err(DbError::sql("changing rows"))?;
+        from = to;
+    }
+    Ok(affected)
+}
+
+/// Deletes rows by key.
+pub async fn delete(tx: &mut Tx, table: &'static str, keys: Columns<'_>) -> Result<u64> {
+    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+    let (names, same) = (names.join(", "), equal(table, &names));
+    let body =
+        format!("DELETE FROM {table} WHERE EXISTS (SELECT {names} FROM wanted WHERE {same})");
+    change(tx, keys, &body).await
+}
+
+/// Ends result rows at a run: sets `to_run` on the rows of these keys.
+///
+/// # Errors
+/// A key that is not stored: the caller has just read it in the same transaction.
+pub async fn end_at(
+    tx: &mut Tx,
+    table: &'static str,
+    run_id: i64,
+    mut keys: Columns<'_>,
+) -> Result<()> {
+    let total = keys.first().map_or(0, |(_, c)| c.len());
+    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+    let body = format!(
+        "UPDATE {table} SET to_run = wanted.ending_run FROM wanted WHERE {}",
+        equal(table, &names)
+    );
+    keys.push(("ending_run", Column::Int(vec![run_id; total])));
+    let changed = change(tx, keys, &body).await?;
+    if changed == total as u64 {
+        Ok(())
+    } else {
+        Err(DbError::Inconsistent(format!(
+            "{total} rows of {table} were to end at run {run_id}, {changed} did"
+        )))
+    }
+}
+
+fn equal(table: &str, names: &[&str]) -> String {
+    let same: Vec<String> = names
+        .iter()
+        .map(|name| format!("{table}.{name} = wanted.{name}"))
+        .collect();
+    same.join(" AND ")
+}
+
 /// Runs `body` once per portion of keys. The keys are visible to it as the table `wanted` with the
 /// columns' names; join with `CROSS JOIN … WHERE` so that SQLite keeps `wanted` outermost.
 pub async fn lookup<R>(tx: &mut Tx, keys: Columns<'_>, body: &'static str) -> Result<Vec<R>>
