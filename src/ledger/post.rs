@@ -166,16 +166,18 @@ pub async fn post(
 
 /// Sorts a batch's drafts the way [`post`] wants them.
 pub fn sorted(batch: &Batch) -> Vec<u32> {
-    let mut order: Vec<u32> =
-        (0..u32::try_from(batch.len()).expect("a batch is bounded")).collect();
-    order.sort_unstable_by(|a, b| {
-        let (x, y) = (&batch.drafts[*a as usize], &batch.drafts[*b as usize]);
-        (x.inst_id, x.kind)
-            .cmp(&(y.inst_id, y.kind))
-            .then_with(|| batch.text(x.source_id).cmp(batch.text(y.source_id)))
-            .then_with(|| content(batch, x).cmp(&content(batch, y)))
-    });
-    order
+    // Numbers first: whole institutions and kinds fall together without touching any text.
+    let key = |d: &Draft| (d.inst_id, d.kind);
+    let mut order: Vec<((InstId, Kind), u32)> = batch.drafts.iter().map(key).zip(0..).collect();
+    order.sort_unstable();
+    for group in order.chunk_by_mut(|a, b| a.0 == b.0) {
+        group.sort_unstable_by(|(_, a), (_, b)| {
+            let (x, y) = (&batch.drafts[*a as usize], &batch.drafts[*b as usize]);
+            (batch.text(x.source_id).cmp(batch.text(y.source_id)))
+                .then_with(|| content(batch, x).cmp(&content(batch, y)))
+        });
+    }
+    order.into_iter().map(|(_, i)| i).collect()
 }
 
 type Content<'a> = (Day, Money, i64, u32, i64, u8, u8, &'a str, &'a str);
