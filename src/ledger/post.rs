@@ -113,7 +113,7 @@ pub struct Posted {
     pub revised: u64,
 }
 
-/// Posts the drafts at `order`, which are sorted by [`sort_key`] and hold every draft of their
+/// Posts the drafts at `order`, which are sorted by [`sorted`] and hold every draft of their
 /// institutions in this batch. Counts go to `posted`, by source file.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The only code that names a database: one body, two drivers.
 //!
-//! A store function is written once and expanded per driver by [`on!`]; what truly differs between
+//! A store function is written once and expanded per driver by [`on!`](crate::on); what truly differs between
 //! SQLite and PostgreSQL is listed in [`dialect`]. Bulk appends and bulk look-ups, which differ in
 //! their text only, live in [`bulk`].
 //!
@@ -136,7 +136,7 @@ pub struct Db {
     warnings: Vec<String>,
 }
 
-/// A connection inside a transaction; matched by [`on!`].
+/// A connection inside a transaction; matched by [`on!`](crate::on).
 pub enum Conn {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
