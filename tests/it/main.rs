@@ -1,3 +1,6 @@
 //! The one integration binary: boundaries tested from outside, with data.
 
+mod books;
+mod bundle;
+mod harness;
 mod wire;
