@@ -246,6 +246,28 @@ pub struct Draft {
     pub detail: u32,
 }
 
+impl Draft {
+    /// A draft with nothing but its kind, day, id and file.
+    pub fn new(kind: Kind, day: Day, source_id: Span, source_no: i64) -> Draft {
+        Draft {
+            inst_id: InstId(0),
+            kind,
+            role: BankRole::Custody,
+            day,
+            contract: NO_CONTRACT,
+            account_no: 0,
+            amount: Money::ZERO,
+            channel: 0,
+            state: 0,
+            quantity: 0,
+            source_id,
+            reference: Span::default(),
+            source_no,
+            detail: 0,
+        }
+    }
+}
+
 /// What a bank line says beyond its posting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BankLineDetail {

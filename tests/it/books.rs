@@ -174,7 +174,12 @@ fn the_seeds_plant_every_kind() {
     for (kind, _) in CODES {
         assert!(found.iter().any(|k| k == kind), "no seed plants {kind}");
     }
-    let uncovered = |n: &u32| truth(*n, "districts").0.iter().any(|r| r["uncovered_fen"] != "0");
+    let uncovered = |n: &u32| {
+        truth(*n, "districts")
+            .0
+            .iter()
+            .any(|r| r["uncovered_fen"] != "0")
+    };
     assert!(SEEDS.iter().any(uncovered), "every seed is covered in full");
 }
 
@@ -294,7 +299,11 @@ async fn a_contradicting_row_is_settled_once(store: Store) {
         ("bank_statements", "closing_fen"),
         ("accounts", "min_deposit_fen"),
     ] {
-        let id = bundle.0[stem].1[5].split(',').next().expect("an id").to_owned();
+        let id = bundle.0[stem].1[5]
+            .split(',')
+            .next()
+            .expect("an id")
+            .to_owned();
         let other = bundle.revised(stem, &id, column, "7").0[stem].1[0].clone();
         doubled.0.get_mut(stem).expect("a file").1.insert(0, other);
     }
