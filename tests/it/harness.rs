@@ -110,22 +110,21 @@ pub(crate) fn on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
 pub(crate) fn on_postgres<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
     let Some(server) = postgres_url() else { return };
     runtime().block_on(async {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let schema = format!("it_{}_{number}", std::process::id());
-        execute(&server, &format!("CREATE SCHEMA {schema}")).await;
-        let join = if server.contains('?') { '&' } else { '?' };
-        let guard = Schema {
-            server: server.clone(),
-            schema: schema.clone(),
-        };
-        let store = Store {
-            url: format!("{server}{join}options[search_path]={schema}"),
-            schema: Some(schema),
+        let root = Store {
+            url: with_schema(&server, "public"),
+            schema: Some("public".to_owned()),
             dir: Dir::new(),
         };
+        let store = root.another().await;
+        let schema = store.schema.clone().unwrap_or_default();
         body(store).await;
-        guard.drop_it().await;
+        execute(&server, &format!("DROP SCHEMA {schema} CASCADE")).await;
     });
+}
+
+fn with_schema(server: &str, schema: &str) -> String {
+    let join = if server.contains('?') { '&' } else { '?' };
+    format!("{server}{join}options[search_path]={schema}")
 }
 
 /// The server to test on, or one line that says why there is none.
@@ -135,18 +134,6 @@ pub(crate) fn postgres_url() -> Option<String> {
         eprintln!("skipped: set TEST_PG_URL=postgres://… to run this test on PostgreSQL too");
     }
     url
-}
-
-struct Schema {
-    server: String,
-    schema: String,
-}
-
-impl Schema {
-    async fn drop_it(self) {
-        let sql = format!("DROP SCHEMA {} CASCADE", self.schema);
-        execute(&self.server, &sql).await;
-    }
 }
 
 async fn execute(server: &str, sql: &str) {
@@ -169,13 +156,11 @@ impl Store {
 
     async fn try_open(&self, at: i64) -> Result<Db, jintuo::store::DbError> {
         let zone = chrono_tz::Asia::Shanghai;
-        let server = self.url.split("?options").next().expect("a part");
-        let server = server.split("&options").next().expect("a part");
         let options = OpenOptions {
             unsafe_dev: true,
             schema: self.schema.clone(),
         };
-        Db::open(server, Clock::fixed(minute(at), zone), &options).await
+        Db::open(self.server(), Clock::fixed(minute(at), zone), &options).await
     }
 
     /// Imports at a minute.
@@ -243,6 +228,45 @@ impl Store {
             breaks,
             matches,
         }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.schema.is_some()
+    }
+
+    /// An empty database of the same kind; give it to [`Store::remove`] in the end.
+    pub(crate) async fn another(&self) -> Store {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let dir = Dir::new();
+        match &self.schema {
+            None => Store {
+                url: format!("sqlite:{}", dir.path().join("books.db").display()),
+                schema: None,
+                dir,
+            },
+            Some(_) => {
+                let server = self.server().to_owned();
+                let schema = format!("it_{}_{number}", std::process::id());
+                execute(&server, &format!("CREATE SCHEMA {schema}")).await;
+                Store {
+                    url: with_schema(&server, &schema),
+                    schema: Some(schema),
+                    dir,
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn remove(self) {
+        if let Some(schema) = &self.schema {
+            execute(self.server(), &format!("DROP SCHEMA {schema} CASCADE")).await;
+        }
+    }
+
+    /// The address without the schema.
+    pub(crate) fn server(&self) -> &str {
+        let at = self.url.find("options[search_path]");
+        at.map_or(&self.url, |at| &self.url[..at - 1])
     }
 
     /// Counts the rows of a table.

@@ -3,4 +3,7 @@
 mod books;
 mod bundle;
 mod harness;
+mod interrupted;
+mod revisions;
+mod small;
 mod wire;
