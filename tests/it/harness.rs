@@ -97,14 +97,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub(crate) fn on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
-    let dir = Dir::new();
-    let url = format!("sqlite:{}", dir.path().join("books.db").display());
-    let store = Store {
-        url,
-        schema: None,
-        dir,
-    };
-    runtime().block_on(body(store));
+    runtime().block_on(body(Store::sqlite_in(Dir::new())));
 }
 
 pub(crate) fn on_postgres<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
@@ -149,6 +142,14 @@ async fn execute(server: &str, sql: &str) {
 }
 
 impl Store {
+    pub(crate) fn sqlite_in(dir: Dir) -> Store {
+        Store {
+            url: format!("sqlite:{}", dir.path().join("books.db").display()),
+            schema: None,
+            dir,
+        }
+    }
+
     /// Opens the database with a clock that stands at a minute.
     pub(crate) async fn open(&self, at: i64) -> Db {
         self.try_open(at).await.expect("the database opens")
@@ -239,11 +240,7 @@ impl Store {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let dir = Dir::new();
         match &self.schema {
-            None => Store {
-                url: format!("sqlite:{}", dir.path().join("books.db").display()),
-                schema: None,
-                dir,
-            },
+            None => Store::sqlite_in(dir),
             Some(_) => {
                 let server = self.server().to_owned();
                 let schema = format!("it_{}_{number}", std::process::id());
@@ -289,7 +286,7 @@ impl Store {
 }
 
 /// Reports of one run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Books {
     pub(crate) institutions: Rows,
     pub(crate) districts: Rows,

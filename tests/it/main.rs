@@ -4,6 +4,8 @@ mod books;
 mod bundle;
 mod harness;
 mod interrupted;
+mod quarantine;
 mod revisions;
 mod small;
+mod tidy;
 mod wire;
