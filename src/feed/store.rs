@@ -301,6 +301,15 @@ pub async fn statement_days(
     .await
 }
 
+/// True where no account has a statement day yet: a first load needs no look-ups.
+pub async fn has_no_statement_days(tx: &mut Tx) -> Result<bool> {
+    let row: Option<(i64,)> =
+        on!(tx, c => sqlx::query_as("SELECT inst_id FROM statement_day LIMIT 1")
+            .fetch_optional(c).await)
+        .map_err(DbError::sql("looking for statement days"))?;
+    Ok(row.is_none())
+}
+
 pub async fn append_statement_days(tx: &mut Tx, rows: &[StatementDay]) -> Result<()> {
     bulk::append(
         tx,
@@ -337,7 +346,7 @@ pub async fn append_statement_days(tx: &mut Tx, rows: &[StatementDay]) -> Result
 }
 
 /// A channel batch (结算批次) or an account's freeze, in one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Settlement {
     pub inst_id: i64,
     pub account_no: i64,
@@ -466,7 +475,7 @@ pub async fn append_settlements(tx: &mut Tx, rows: &[(i64, i64, Settlement)]) ->
 }
 
 /// A freeze of an account (冻结), in one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Freeze {
     pub inst_id: i64,
     pub account_no: i64,

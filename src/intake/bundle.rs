@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::interchange::FileKind;
 
@@ -78,7 +79,10 @@ impl Input {
 
 /// An unnamed file of the system's temporary folder.
 fn tempfile() -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("jintuo-{}-{:p}", std::process::id(), &0_u8));
+    // Two imports of one process may unpack at the same time.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("jintuo-{}-{number}", std::process::id()));
     let file = std::fs::OpenOptions::new()
         .read(true)
         .write(true)

@@ -9,7 +9,7 @@ use super::ImportError;
 use super::session::{Session, Taken};
 use crate::base::{Day, Defect, DefectCode, InstId, Money};
 use crate::feed::store::{StatementDay, Waiting};
-use crate::ledger::{self, BankRole, Draft, Kind, LessonState, NO_CONTRACT, Span};
+use crate::ledger::{self, BankRole, Draft, Kind, LessonState};
 use crate::policy::Channel;
 use crate::registry::{Account, AccountKind};
 use crate::wire::interchange::{FileKind, Row};
@@ -258,22 +258,7 @@ impl Session<'_> {
 
     /// A draft of a kind with nothing but its id, day and file.
     pub(super) fn draft(&mut self, kind: Kind, day: Day, source_id: &str, source_no: i64) -> Draft {
-        Draft {
-            inst_id: InstId(0),
-            kind,
-            role: BankRole::Custody,
-            day,
-            contract: NO_CONTRACT,
-            account_no: 0,
-            amount: Money::ZERO,
-            channel: 0,
-            state: 0,
-            quantity: 0,
-            source_id: self.batch.keep(source_id),
-            reference: Span::default(),
-            source_no,
-            note: Span::default(),
-        }
+        Draft::new(kind, day, self.batch.keep(source_id), source_no)
     }
 
     /// Collects a draft under its order, now or with the next look-up.

@@ -9,7 +9,7 @@ use super::facts::channel_number;
 use super::session::{Session, Taken};
 use crate::base::{AccountNo, Day, Defect, DefectCode, InstId, Money, uscc};
 use crate::feed::store::{self, Freeze, Settlement};
-use crate::ledger::{self, Draft, Kind, NO_CONTRACT, Slot};
+use crate::ledger::{self, Batch, Draft, Kind, Slot};
 use crate::policy::Channel;
 use crate::registry::store::{NewContract, NewVersion, StoredContract};
 use crate::registry::{
@@ -24,10 +24,10 @@ pub(super) const CONTRACT_ROWS: usize = 100_000;
 /// Records of one file, collected.
 pub(super) struct Collected {
     kind: FileKind,
-    districts: Vec<NewVersion<District>>,
-    institutions: Vec<NewVersion<(InstId, Institution)>>,
-    licences: Vec<NewVersion<Licence>>,
-    accounts: Vec<NewVersion<Account>>,
+    districts: Vec<District>,
+    institutions: Vec<Institution>,
+    licences: Vec<Licence>,
+    accounts: Vec<Account>,
     orders: Vec<(String, InstId, Contract)>,
     settlements: Vec<Settlement>,
     freezes: Vec<Freeze>,
@@ -55,15 +55,14 @@ impl Collected {
     pub(super) fn row(
         &mut self,
         session: &mut Session<'_>,
-        source_no: i64,
         file: &str,
         row: &Row<'_>,
     ) -> Result<Taken, Defect> {
         match self.kind {
-            FileKind::Districts => self.district(session, source_no, row),
-            FileKind::Institutions => self.institution(session, source_no, file, row),
-            FileKind::Licences => self.licence(session, source_no, file, row),
-            FileKind::Accounts => self.account(session, source_no, row),
+            FileKind::Districts => self.district(row),
+            FileKind::Institutions => self.institution(session, file, row),
+            FileKind::Licences => self.licence(session, file, row),
+            FileKind::Accounts => self.account(session, row),
             FileKind::Orders => self.order(session, file, row),
             FileKind::Settlements => self.settlement(session, row),
             FileKind::Freezes => self.freeze(session, row),
@@ -71,12 +70,7 @@ impl Collected {
         }
     }
 
-    fn district(
-        &mut self,
-        session: &mut Session<'_>,
-        source_no: i64,
-        row: &Row<'_>,
-    ) -> Result<Taken, Defect> {
+    fn district(&mut self, row: &Row<'_>) -> Result<Taken, Defect> {
         let district_id = row.id(0)?;
         let value = District {
             district_id: district_id.to_owned(),
@@ -89,30 +83,13 @@ impl Collected {
             tile_col: row.opt_fen(5)?,
             tile_row: row.opt_fen(6)?,
         };
-        let known = session.registry.districts.record(district_id);
-        let version = next_version(known.map(|r| (r.version, &r.value)), &value);
-        count(session, source_no, version);
-        if let Some(version) = version {
-            session.registry.districts.put(
-                district_id,
-                Record {
-                    version,
-                    value: value.clone(),
-                },
-            );
-            self.districts.push(NewVersion {
-                version,
-                source_no,
-                value,
-            });
-        }
+        self.districts.push(value);
         Ok(Taken::Yes)
     }
 
     fn institution(
         &mut self,
         session: &mut Session<'_>,
-        source_no: i64,
         file: &str,
         row: &Row<'_>,
     ) -> Result<Taken, Defect> {
@@ -151,33 +128,13 @@ impl Collected {
             let defect = row.defect(DefectCode::BadUscc, 3, e.to_string());
             session.note_defect(defect.file(file));
         }
-        let known = session.registry.institutions.record(institution_id);
-        let version = next_version(known.map(|r| (r.version, &r.value.1)), &value);
-        let inst_id = known.map(|r| r.value.0);
-        count(session, source_no, version);
-        if let Some(version) = version {
-            let inst_id = inst_id.unwrap_or_else(|| session.next_inst_id());
-            let value = (inst_id, value);
-            session.registry.institutions.put(
-                institution_id,
-                Record {
-                    version,
-                    value: value.clone(),
-                },
-            );
-            self.institutions.push(NewVersion {
-                version,
-                source_no,
-                value,
-            });
-        }
+        self.institutions.push(value);
         Ok(Taken::Yes)
     }
 
     fn licence(
         &mut self,
         session: &mut Session<'_>,
-        source_no: i64,
         file: &str,
         row: &Row<'_>,
     ) -> Result<Taken, Defect> {
@@ -202,32 +159,11 @@ impl Collected {
             let defect = row.defect(DefectCode::BadUscc, 2, e.to_string());
             session.note_defect(defect.file(file));
         }
-        let known = session.registry.licences.record(licence_no);
-        let version = next_version(known.map(|r| (r.version, &r.value)), &value);
-        count(session, source_no, version);
-        if let Some(version) = version {
-            session.registry.licences.put(
-                licence_no,
-                Record {
-                    version,
-                    value: value.clone(),
-                },
-            );
-            self.licences.push(NewVersion {
-                version,
-                source_no,
-                value,
-            });
-        }
+        self.licences.push(value);
         Ok(Taken::Yes)
     }
 
-    fn account(
-        &mut self,
-        session: &mut Session<'_>,
-        source_no: i64,
-        row: &Row<'_>,
-    ) -> Result<Taken, Defect> {
+    fn account(&mut self, session: &mut Session<'_>, row: &Row<'_>) -> Result<Taken, Defect> {
         let account_id = row.id(0)?;
         let institution_id = row.id(1)?;
         let kind = row.code(2, &AccountKind::NAMES, None)?;
@@ -257,36 +193,15 @@ impl Collected {
             return Ok(Taken::Waits(institution_id.to_owned()));
         };
         value.inst_id = *inst_id;
-        let known = session.registry.accounts.record(account_id);
-        if let Some(known) = known {
-            if known.value.inst_id != value.inst_id {
-                return Err(row.defect(
-                    DefectCode::Conflict,
-                    1,
-                    format!("account {account_id} is registered with another institution"),
-                ));
-            }
-            value.account_no = known.value.account_no;
+        let known = session.registry.accounts.get(account_id);
+        if known.is_some_and(|k| k.inst_id != value.inst_id) {
+            return Err(row.defect(
+                DefectCode::Conflict,
+                1,
+                format!("account {account_id} is registered with another institution"),
+            ));
         }
-        let version = next_version(known.map(|r| (r.version, &r.value)), &value);
-        count(session, source_no, version);
-        if let Some(version) = version {
-            if version == 1 {
-                value.account_no = session.next_account_no(value.inst_id);
-            }
-            session.registry.accounts.put(
-                account_id,
-                Record {
-                    version,
-                    value: value.clone(),
-                },
-            );
-            self.accounts.push(NewVersion {
-                version,
-                source_no,
-                value,
-            });
-        }
+        self.accounts.push(value);
         Ok(Taken::Yes)
     }
 
@@ -413,38 +328,158 @@ impl Collected {
             FileKind::Orders => self.store_orders(session, source_no, file).await,
             FileKind::Settlements => self.store_settlements(session, source_no).await,
             FileKind::Freezes => self.store_freezes(session, source_no).await,
-            _ => self.store_registry(session).await,
+            _ => self.store_registry(session, source_no, file).await,
         }
     }
 
-    async fn store_registry(&mut self, session: &mut Session<'_>) -> Result<(), ImportError> {
-        if self.districts.len()
-            + self.institutions.len()
-            + self.licences.len()
-            + self.accounts.len()
-            == 0
-        {
+    async fn store_registry(
+        &mut self,
+        session: &mut Session<'_>,
+        source_no: i64,
+        file: &str,
+    ) -> Result<(), ImportError> {
+        let (districts, institutions, licences, accounts) = (
+            self.new_districts(session, source_no),
+            self.new_institutions(session, source_no),
+            self.new_licences(session, source_no),
+            self.new_accounts(session, source_no, file),
+        );
+        if districts.len() + institutions.len() + licences.len() + accounts.len() == 0 {
             return Ok(());
         }
-        // A record met twice in one file comes with two versions; keys are in order all the same.
-        self.districts
-            .sort_by(|a, b| a.value.district_id.cmp(&b.value.district_id));
-        self.licences
-            .sort_by(|a, b| a.value.licence_no.cmp(&b.value.licence_no));
-        self.institutions.sort_by_key(|r| (r.value.0, r.version));
-        self.accounts
-            .sort_by_key(|r| (r.value.inst_id, r.value.account_no, r.version));
         let mut tx = session.db.begin_write().await?;
-        registry::store::append_districts(&mut tx, &self.districts).await?;
-        registry::store::append_institutions(&mut tx, &self.institutions).await?;
-        registry::store::append_licences(&mut tx, &self.licences).await?;
-        registry::store::append_accounts(&mut tx, &self.accounts).await?;
+        registry::store::append_districts(&mut tx, &districts).await?;
+        registry::store::append_institutions(&mut tx, &institutions).await?;
+        registry::store::append_licences(&mut tx, &licences).await?;
+        registry::store::append_accounts(&mut tx, &accounts).await?;
         tx.commit().await?;
-        self.districts.clear();
-        self.institutions.clear();
-        self.licences.clear();
-        self.accounts.clear();
         Ok(())
+    }
+
+    fn new_districts(
+        &mut self,
+        session: &mut Session<'_>,
+        source_no: i64,
+    ) -> Vec<NewVersion<District>> {
+        self.districts.sort_unstable();
+        let mut new = Vec::new();
+        for group in self
+            .districts
+            .chunk_by(|a, b| a.district_id == b.district_id)
+        {
+            let id = &group[0].district_id;
+            let known = session.registry.districts.record(id);
+            let found = versions(known.map(|k| (k.version, &k.value)), group.iter());
+            for (value, version) in group.iter().zip(found) {
+                count(session, source_no, version);
+                let Some(version) = version else { continue };
+                let value = value.clone();
+                (session.registry.districts).put(id, record(version, &value));
+                new.push(NewVersion {
+                    version,
+                    source_no,
+                    value,
+                });
+            }
+        }
+        new
+    }
+
+    fn new_institutions(
+        &mut self,
+        session: &mut Session<'_>,
+        source_no: i64,
+    ) -> Vec<NewVersion<(InstId, Institution)>> {
+        self.institutions.sort_unstable();
+        let mut new = Vec::new();
+        for group in (self.institutions).chunk_by(|a, b| a.institution_id == b.institution_id) {
+            let id = &group[0].institution_id;
+            let known = session.registry.institutions.record(id);
+            let inst_id = known.map(|k| k.value.0);
+            let found = versions(known.map(|k| (k.version, &k.value.1)), group.iter());
+            let inst_id = inst_id.unwrap_or_else(|| session.next_inst_id());
+            for (value, version) in group.iter().zip(found) {
+                count(session, source_no, version);
+                let Some(version) = version else { continue };
+                let value = (inst_id, value.clone());
+                (session.registry.institutions).put(id, record(version, &value));
+                new.push(NewVersion {
+                    version,
+                    source_no,
+                    value,
+                });
+            }
+        }
+        new.sort_by_key(|r| (r.value.0, r.version));
+        new
+    }
+
+    fn new_licences(
+        &mut self,
+        session: &mut Session<'_>,
+        source_no: i64,
+    ) -> Vec<NewVersion<Licence>> {
+        self.licences.sort_unstable();
+        let mut new = Vec::new();
+        for group in (self.licences).chunk_by(|a, b| a.licence_no == b.licence_no) {
+            let id = &group[0].licence_no;
+            let known = session.registry.licences.record(id);
+            let found = versions(known.map(|k| (k.version, &k.value)), group.iter());
+            for (value, version) in group.iter().zip(found) {
+                count(session, source_no, version);
+                let Some(version) = version else { continue };
+                let value = value.clone();
+                (session.registry.licences).put(id, record(version, &value));
+                new.push(NewVersion {
+                    version,
+                    source_no,
+                    value,
+                });
+            }
+        }
+        new
+    }
+
+    fn new_accounts(
+        &mut self,
+        session: &mut Session<'_>,
+        source_no: i64,
+        file: &str,
+    ) -> Vec<NewVersion<Account>> {
+        (self.accounts).sort_unstable_by(|a, b| a.account_id.cmp(&b.account_id).then(a.cmp(b)));
+        let mut new = Vec::new();
+        for group in (self.accounts).chunk_by_mut(|a, b| a.account_id == b.account_id) {
+            let id = group[0].account_id.clone();
+            let owner = group[0].inst_id;
+            let known = session.registry.accounts.record(&id).cloned();
+            let account_no = known.as_ref().map(|k| k.value.account_no);
+            let account_no = account_no.unwrap_or_else(|| session.next_account_no(owner));
+            // Two institutions that claim one account in one file: the first by number has it.
+            let own = group.partition_point(|a| a.inst_id == owner);
+            let (group, others) = group.split_at_mut(own);
+            for value in &mut *group {
+                value.account_no = account_no;
+            }
+            let found = versions(known.as_ref().map(|k| (k.version, &k.value)), group.iter());
+            for (value, version) in group.iter().zip(found) {
+                count(session, source_no, version);
+                let Some(version) = version else { continue };
+                let value = value.clone();
+                (session.registry.accounts).put(&id, record(version, &value));
+                new.push(NewVersion {
+                    version,
+                    source_no,
+                    value,
+                });
+            }
+            for _ in others {
+                let found = format!("account {id} is registered with another institution");
+                let defect = Defect::new(DefectCode::Conflict, found).file(file);
+                session.quarantine(source_no, defect.column("institution_id"), id.clone());
+            }
+        }
+        new.sort_by_key(|r| (r.value.inst_id, r.value.account_no, r.version));
+        new
     }
 
     async fn store_orders(
@@ -458,30 +493,32 @@ impl Collected {
         }
         // Facts collected so far were valued with the terms known so far.
         let mut orders = std::mem::take(&mut self.orders);
-        orders.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+        orders.sort_unstable_by(|a, b| (a.1, &a.0, &a.2).cmp(&(b.1, &b.0, &b.2)));
         let mut tx = session.db.begin_write().await?;
         let mut known = known_contracts(&mut tx, session, &orders).await?;
         let mut insts: Vec<i64> = orders.iter().map(|o| o.1.0).collect();
         insts.dedup();
         let mut heads = ledger::store::heads(&mut tx, &insts).await?;
         let mut new: Vec<(usize, i64, i64)> = Vec::with_capacity(orders.len());
-        for (at, (order_id, inst_id, value)) in orders.iter().enumerate() {
-            let version = match known.get(order_id.as_str()) {
-                Some(k) if k.inst_id != *inst_id => {
+        let mut at = 0;
+        for group in orders.chunk_by(|a, b| (a.1, &a.0) == (b.1, &b.0)) {
+            let (order_id, inst_id) = (&group[0].0, group[0].1);
+            let stored = known.get(order_id.as_str());
+            if stored.is_some_and(|k| k.inst_id != inst_id) {
+                for _ in group {
                     let found = format!("order {order_id} belongs to another institution");
                     let defect = Defect::new(DefectCode::Conflict, found).file(file);
-                    session.quarantine(
-                        source_no,
-                        defect.column("institution_id"),
-                        order_id.clone(),
-                    );
-                    continue;
+                    let defect = defect.column("institution_id");
+                    session.quarantine(source_no, defect, order_id.clone());
                 }
-                k => next_version(k.map(|k| (k.version, &k.value)), value),
-            };
-            count(session, source_no, version);
-            let Some(version) = version else { continue };
-            let contract_no = known.get(order_id.as_str()).map_or_else(
+                at += group.len();
+                continue;
+            }
+            let found = versions(
+                stored.map(|k| (k.version, &k.value)),
+                group.iter().map(|o| &o.2),
+            );
+            let contract_no = stored.map_or_else(
                 || {
                     let head = heads.entry(inst_id.0).or_default();
                     head.contracts += 1;
@@ -489,17 +526,22 @@ impl Collected {
                 },
                 |k| k.contract_no,
             );
-            known.insert(
-                order_id.as_str(),
-                StoredContract {
-                    order_id: order_id.clone(),
-                    inst_id: *inst_id,
-                    contract_no,
-                    version,
-                    value: value.clone(),
-                },
-            );
-            new.push((at, contract_no, version));
+            for (order, version) in group.iter().zip(found) {
+                count(session, source_no, version);
+                at += 1;
+                let Some(version) = version else { continue };
+                new.push((at - 1, contract_no, version));
+                known.insert(
+                    order_id.as_str(),
+                    StoredContract {
+                        order_id: order_id.clone(),
+                        inst_id,
+                        contract_no,
+                        version,
+                        value: order.2.clone(),
+                    },
+                );
+            }
         }
         let rows: Vec<NewContract<'_>> = new
             .iter()
@@ -526,14 +568,29 @@ impl Collected {
                 session.contracts.put(&order_id, slot);
             }
         }
-        tx.commit().await?;
+        let mut revaluations = Batch::default();
         for row in &rows {
             let slot = Slot::new(row.inst_id, row.contract_no, row.value.terms());
             let number = session.contracts.put(row.order_id, slot);
             if row.version > 1 {
-                session.revalue(number, row.value.ordered_on, source_no);
+                let day = row.value.ordered_on;
+                let base = draft(
+                    &mut revaluations,
+                    Kind::Revaluation,
+                    day,
+                    row.order_id,
+                    source_no,
+                );
+                revaluations.drafts.push(Draft {
+                    inst_id: row.inst_id,
+                    contract: number,
+                    ..base
+                });
             }
         }
+        // With the terms that cause them: a crash between the two would leave the old value standing.
+        post_with(&mut tx, session, &revaluations).await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -543,33 +600,34 @@ impl Collected {
         source_no: i64,
     ) -> Result<(), ImportError> {
         let mut rows = std::mem::take(&mut self.settlements);
-        rows.sort_by(|a, b| {
-            (a.inst_id, a.account_no, &a.batch_no).cmp(&(b.inst_id, b.account_no, &b.batch_no))
-        });
+        rows.sort_unstable();
         let keys: Vec<(i64, i64, &str)> = rows
             .iter()
             .map(|r| (r.inst_id, r.account_no, r.batch_no.as_str()))
             .collect();
         let mut tx = session.db.begin_write().await?;
-        let mut known: HashMap<(i64, i64, String), (i64, Settlement)> =
+        let known: HashMap<(i64, i64, String), (i64, Settlement)> =
             store::settlements(&mut tx, &keys)
                 .await?
                 .into_iter()
                 .map(|(v, s)| ((s.inst_id, s.account_no, s.batch_no.clone()), (v, s)))
                 .collect();
         let mut new = Vec::new();
-        for row in rows {
-            let key = (row.inst_id, row.account_no, row.batch_no.clone());
-            let version = next_version(known.get(&key).map(|(v, s)| (*v, s)), &row);
-            count(session, source_no, version);
-            if let Some(version) = version {
-                let before = known.get(&key).map(|(_, s)| (s.fee_fen, s.refund_fen));
-                session.settlement_postings(&row, before, source_no);
-                known.insert(key, (version, row.clone()));
-                new.push((version, source_no, row));
+        let mut kept = Batch::default();
+        let key = |s: &Settlement| (s.inst_id, s.account_no, s.batch_no.clone());
+        for group in rows.chunk_by(|a, b| key(a) == key(b)) {
+            let stored = known.get(&key(&group[0])).map(|(v, s)| (*v, s));
+            let mut before = stored.map_or((0, 0), |(_, s)| (s.fee_fen, s.refund_fen));
+            for (row, version) in group.iter().zip(versions(stored, group.iter())) {
+                count(session, source_no, version);
+                let Some(version) = version else { continue };
+                settlement_postings(&mut kept, row, before, source_no);
+                before = (before.0.max(row.fee_fen), before.1.max(row.refund_fen));
+                new.push((version, source_no, row.clone()));
             }
         }
         store::append_settlements(&mut tx, &new).await?;
+        post_with(&mut tx, session, &kept).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -580,31 +638,26 @@ impl Collected {
         source_no: i64,
     ) -> Result<(), ImportError> {
         let mut rows = std::mem::take(&mut self.freezes);
-        rows.sort_by(|a, b| {
-            (a.inst_id, a.account_no, &a.document_no).cmp(&(
-                b.inst_id,
-                b.account_no,
-                &b.document_no,
-            ))
-        });
+        rows.sort_unstable();
         let keys: Vec<(i64, i64, &str)> = rows
             .iter()
             .map(|r| (r.inst_id, r.account_no, r.document_no.as_str()))
             .collect();
         let mut tx = session.db.begin_write().await?;
-        let mut known: HashMap<(i64, i64, String), (i64, Freeze)> = store::freezes(&mut tx, &keys)
+        let known: HashMap<(i64, i64, String), (i64, Freeze)> = store::freezes(&mut tx, &keys)
             .await?
             .into_iter()
             .map(|(v, f)| ((f.inst_id, f.account_no, f.document_no.clone()), (v, f)))
             .collect();
         let mut new = Vec::new();
-        for row in rows {
-            let key = (row.inst_id, row.account_no, row.document_no.clone());
-            let version = next_version(known.get(&key).map(|(v, f)| (*v, f)), &row);
-            count(session, source_no, version);
-            if let Some(version) = version {
-                known.insert(key, (version, row.clone()));
-                new.push((version, source_no, row));
+        let key = |f: &Freeze| (f.inst_id, f.account_no, f.document_no.clone());
+        for group in rows.chunk_by(|a, b| key(a) == key(b)) {
+            let stored = known.get(&key(&group[0])).map(|(v, f)| (*v, f));
+            for (row, version) in group.iter().zip(versions(stored, group.iter())) {
+                count(session, source_no, version);
+                if let Some(version) = version {
+                    new.push((version, source_no, row.clone()));
+                }
             }
         }
         store::append_freezes(&mut tx, &new).await?;
@@ -647,61 +700,85 @@ impl Session<'_> {
         *last += 1;
         AccountNo(*last)
     }
+}
 
-    /// Collects a check of a contract's earned value under its new terms.
-    fn revalue(&mut self, contract: u32, day: Day, source_no: i64) {
-        let order_id = self.contracts.order_id(contract).to_owned();
-        let inst_id = self.contracts.slot(contract).inst_id;
-        let draft = Draft {
-            inst_id,
-            contract,
-            ..self.draft(Kind::Revaluation, day, &order_id, source_no)
-        };
-        self.batch.drafts.push(draft);
+/// Posts what records bring about, in the transaction that stores the records.
+async fn post_with(
+    tx: &mut crate::store::Tx,
+    session: &mut Session<'_>,
+    batch: &Batch,
+) -> Result<(), ImportError> {
+    if !batch.is_empty() {
+        let order = ledger::sorted(batch);
+        // Counted with the records' own rows.
+        let mut posted = HashMap::new();
+        ledger::post(tx, batch, &order, &mut session.contracts, &mut posted).await?;
     }
+    Ok(())
+}
 
-    /// Collects what a channel kept of a batch: its fee, and refunds paid out of it.
-    fn settlement_postings(
-        &mut self,
-        row: &Settlement,
-        before: Option<(i64, i64)>,
-        source_no: i64,
-    ) {
-        let day = i32::try_from(row.expected_day.unwrap_or(row.period_to_day)).unwrap_or(0);
-        let (fee_before, refund_before) = before.unwrap_or((0, 0));
-        for (kind, amount, known) in [
-            (Kind::ChannelFee, row.fee_fen, fee_before > 0),
-            (Kind::ChannelRefund, row.refund_fen, refund_before > 0),
-        ] {
-            if amount == 0 && !known {
-                continue;
-            }
-            let source_id = format!("{}/{}", row.account_no, row.batch_no);
-            let draft = Draft {
-                inst_id: InstId(row.inst_id),
-                contract: NO_CONTRACT,
-                account_no: row.account_no,
-                amount: Money::from_fen(amount),
-                channel: u8::try_from(row.channel).unwrap_or(0),
-                ..self.draft(kind, Day::from_epoch(day), &source_id, source_no)
-            };
-            // Counted with the settlement's own row.
-            self.uncounted.insert(source_no);
-            self.batch.drafts.push(draft);
+fn draft(batch: &mut Batch, kind: Kind, day: Day, source_id: &str, source_no: i64) -> Draft {
+    Draft::new(kind, day, batch.keep(source_id), source_no)
+}
+
+/// Collects what a channel kept of a batch: its fee, and refunds paid out of it.
+fn settlement_postings(
+    batch: &mut Batch,
+    row: &Settlement,
+    (fee_before, refund_before): (i64, i64),
+    source_no: i64,
+) {
+    let day = i32::try_from(row.expected_day.unwrap_or(row.period_to_day)).unwrap_or(0);
+    for (kind, amount, known) in [
+        (Kind::ChannelFee, row.fee_fen, fee_before > 0),
+        (Kind::ChannelRefund, row.refund_fen, refund_before > 0),
+    ] {
+        if amount == 0 && !known {
+            continue;
         }
+        let source_id = format!("{}/{}", row.account_no, row.batch_no);
+        let base = draft(batch, kind, Day::from_epoch(day), &source_id, source_no);
+        batch.drafts.push(Draft {
+            inst_id: InstId(row.inst_id),
+            account_no: row.account_no,
+            amount: Money::from_fen(amount),
+            channel: u8::try_from(row.channel).unwrap_or(0),
+            ..base
+        });
     }
 }
 
-/// The version a value gets: the next where it differs, `None` where it is stored.
-fn next_version<T: PartialEq>(known: Option<(i64, &T)>, value: &T) -> Option<i64> {
-    match known {
-        None => Some(1),
-        Some((_, stored)) if stored == value => None,
-        Some((version, _)) => Some(version + 1),
+fn record<T: Clone>(version: i64, value: &T) -> Record<T> {
+    Record {
+        version,
+        value: value.clone(),
     }
 }
 
-fn count(session: &mut Session<'_>, source_no: i64, version: Option<i64>) {
+/// The versions of the values one id has in one file, sorted; `None` for a value that is stored. The
+/// last one stands. Where it stands already nothing is new, so that a file which contradicts itself
+/// can be sent again.
+pub(super) fn versions<'v, T: PartialEq + 'v>(
+    known: Option<(i64, &'v T)>,
+    values: impl DoubleEndedIterator<Item = &'v T> + ExactSizeIterator + Clone,
+) -> Vec<Option<i64>> {
+    if known.is_some_and(|(_, stored)| values.clone().next_back() == Some(stored)) {
+        return vec![None; values.len()];
+    }
+    let mut last = known;
+    values
+        .map(|value| match last {
+            Some((_, stored)) if stored == value => None,
+            _ => {
+                let version = last.map_or(1, |(version, _)| version + 1);
+                last = Some((version, value));
+                Some(version)
+            }
+        })
+        .collect()
+}
+
+pub(super) fn count(session: &mut Session<'_>, source_no: i64, version: Option<i64>) {
     let counts = session.count(source_no);
     match version {
         None => counts.same += 1,

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::bundle::Input;
 use super::facts::Pending;
+use super::records;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
 use crate::base::{Defect, DefectCode, InstId};
 use crate::feed::store::{self, FileResult, Quarantined, StatementDay, Waiting};
@@ -65,8 +66,6 @@ pub(super) struct Session<'a> {
     waiting: Vec<Waiting>,
     pub(super) last_inst_id: i64,
     pub(super) last_account_no: HashMap<InstId, i64>,
-    /// Files whose rows are counted as records: postings derived from them are not counted again.
-    pub(super) uncounted: HashSet<i64>,
     /// Digests of rows that waited since the list was last cleared.
     waits_again: HashSet<Vec<u8>>,
     import_no: i64,
@@ -86,6 +85,7 @@ impl<'a> Session<'a> {
         let (import_no, resumed) = store::open(&mut tx, source).await?;
         let registry = registry::store::load(&mut tx, i64::MAX).await?;
         let first_load = ledger::store::is_empty(&mut tx).await?;
+        let first_days = store::has_no_statement_days(&mut tx).await?;
         let last_inst_id = registry::store::last_inst_id(&mut tx).await?;
         tx.commit().await?;
         let mut last_account_no = HashMap::new();
@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
             days: Vec::new(),
             pending: Vec::new(),
             first_load,
-            days_stored_to: if first_load { None } else { Some(i64::MAX) },
+            days_stored_to: if first_days { None } else { Some(i64::MAX) },
             counts: HashMap::new(),
             summary: Summary {
                 import_no,
@@ -121,7 +121,6 @@ impl<'a> Session<'a> {
             waits_again: HashSet::new(),
             last_inst_id,
             last_account_no,
-            uncounted: HashSet::new(),
             import_no,
             options,
             progress,
@@ -273,13 +272,13 @@ impl<'a> Session<'a> {
                 .ignored
                 .push(format!("column {column} of {name}"));
         }
-        let mut records = super::records::Collected::new(kind);
+        let mut collected = records::Collected::new(kind);
         let mut since_progress = 0;
         let mut bytes_seen = 0;
         while let Some(row) = reader.next_row() {
             since_progress += 1;
             match row {
-                Ok(row) => self.row(kind, source_no, name, &row, &mut records),
+                Ok(row) => self.row(kind, source_no, name, &row, &mut collected),
                 Err(defect) => {
                     let record = reader.raw_record();
                     self.quarantine(source_no, defect.file(name), record);
@@ -288,8 +287,8 @@ impl<'a> Session<'a> {
             if self.pending.len() >= super::facts::PENDING_MAX {
                 self.resolve(name).await?;
             }
-            if records.len() >= super::records::CONTRACT_ROWS {
-                records.store(self, source_no, name).await?;
+            if collected.len() >= records::CONTRACT_ROWS {
+                collected.store(self, source_no, name).await?;
             }
             if self.batch.len() + self.days.len() >= self.options.batch_rows {
                 self.resolve(name).await?;
@@ -304,7 +303,7 @@ impl<'a> Session<'a> {
         }
         let read = reader.position();
         self.step_progress(read - bytes_seen);
-        records.store(self, source_no, name).await?;
+        collected.store(self, source_no, name).await?;
         self.resolve(name).await?;
         if self.contracts.len() > CONTRACTS_MAX {
             self.flush().await?;
@@ -320,7 +319,7 @@ impl<'a> Session<'a> {
         source_no: i64,
         name: &str,
         row: &Row<'_>,
-        records: &mut super::records::Collected,
+        collected: &mut records::Collected,
     ) {
         let taken = match kind {
             FileKind::Districts
@@ -329,7 +328,7 @@ impl<'a> Session<'a> {
             | FileKind::Accounts
             | FileKind::Orders
             | FileKind::Settlements
-            | FileKind::Freezes => records.row(self, source_no, name, row),
+            | FileKind::Freezes => collected.row(self, name, row),
             _ => self.fact(kind, source_no, row),
         };
         match taken {
@@ -400,9 +399,6 @@ impl<'a> Session<'a> {
             .await?;
             tx.commit().await?;
             for (source_no, p) in posted {
-                if self.uncounted.contains(&source_no) {
-                    continue;
-                }
                 let counts = self.count(source_no);
                 counts.new += i64::try_from(p.new).unwrap_or(i64::MAX);
                 counts.same += i64::try_from(p.same).unwrap_or(i64::MAX);
@@ -465,43 +461,26 @@ impl<'a> Session<'a> {
             .map(|d| (d.inst_id, d.account_no, d.day))
             .collect();
         keys.dedup();
-        let mut stored: HashMap<(i64, i64, i64), (i64, i64, i64)> =
-            store::statement_days(tx, &keys)
-                .await?
-                .into_iter()
-                .map(|(i, a, d, version, opening, closing)| {
-                    ((i, a, d), (version, opening, closing))
-                })
-                .collect();
+        let stored: HashMap<(i64, i64, i64), (i64, i64, i64)> = store::statement_days(tx, &keys)
+            .await?
+            .into_iter()
+            .map(|(i, a, d, version, opening, closing)| ((i, a, d), (version, opening, closing)))
+            .collect();
+        let key = |d: &StatementDay| (d.inst_id, d.account_no, d.day);
         let mut new: Vec<StatementDay> = Vec::with_capacity(sorted.len());
-        for mut day in sorted {
-            let key = (day.inst_id, day.account_no, day.day);
-            let last = new
-                .last()
-                .filter(|l| (l.inst_id, l.account_no, l.day) == key)
-                .map(|l| (l.version, l.opening_fen, l.closing_fen));
-            let known = last.or_else(|| stored.get(&key).copied());
-            let counts = self.count(day.source_no);
-            match known {
-                Some((_, opening, closing))
-                    if (opening, closing) == (day.opening_fen, day.closing_fen) =>
-                {
-                    counts.same += 1;
-                    continue;
-                }
-                Some((version, ..)) => {
-                    counts.revised += 1;
-                    day.version = version + 1;
-                }
-                None => {
-                    counts.new += 1;
-                    day.version = 1;
+        for group in sorted.chunk_by(|a, b| key(a) == key(b)) {
+            let balances: Vec<(i64, i64)> =
+                (group.iter().map(|d| (d.opening_fen, d.closing_fen))).collect();
+            let known = stored
+                .get(&key(&group[0]))
+                .map(|(version, opening, closing)| (*version, (*opening, *closing)));
+            let known = known.as_ref().map(|(version, b)| (*version, b));
+            for (day, version) in group.iter().zip(records::versions(known, balances.iter())) {
+                records::count(self, day.source_no, version);
+                if let Some(version) = version {
+                    new.push(StatementDay { version, ..*day });
                 }
             }
-            if !stored.is_empty() {
-                stored.insert(key, (day.version, day.opening_fen, day.closing_fen));
-            }
-            new.push(day);
         }
         Ok(new)
     }

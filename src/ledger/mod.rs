@@ -251,6 +251,28 @@ pub struct Draft {
     pub note: Span,
 }
 
+impl Draft {
+    /// A draft with nothing but its kind, day, id and file.
+    pub fn new(kind: Kind, day: Day, source_id: Span, source_no: i64) -> Draft {
+        Draft {
+            inst_id: InstId(0),
+            kind,
+            role: BankRole::Custody,
+            day,
+            contract: NO_CONTRACT,
+            account_no: 0,
+            amount: Money::ZERO,
+            channel: 0,
+            state: 0,
+            quantity: 0,
+            source_id,
+            reference: Span::default(),
+            source_no,
+            note: Span::default(),
+        }
+    }
+}
+
 /// What a fact says beyond its posting, as the ledger keeps it: a JSON object of the cells that are not
 /// empty, in the order given; empty text where there are none.
 pub fn note(cells: &[(&str, &str)]) -> String {

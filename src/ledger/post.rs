@@ -335,7 +335,7 @@ struct Poster<'a, 'b> {
 impl<'a> Poster<'a, '_> {
     fn institution(&mut self, order: &[u32]) -> Result<()> {
         let mut last: Option<(Kind, &'a str, Live<'a>)> = None;
-        for i in order {
+        for (at, i) in order.iter().enumerate() {
             let draft = &self.batch.drafts[*i as usize];
             if draft.kind == Kind::Revaluation {
                 self.recheck
@@ -353,9 +353,13 @@ impl<'a> Poster<'a, '_> {
                     .get(&(self.inst_id.0, draft.kind.number(), source_id.to_owned()))
                     .map(Live::stored),
             };
+            let stands = live.as_ref().is_some_and(|live| {
+                live.equals(draft, self.batch, self.contracts)
+                    || self.outdone(&order[at..], source_id, live)
+            });
             let counts = self.posted.entry(draft.source_no).or_default();
             let live = match live {
-                Some(live) if live.equals(draft, self.batch, self.contracts) => {
+                Some(live) if stands => {
                     counts.same += 1;
                     live
                 }
@@ -372,6 +376,21 @@ impl<'a> Poster<'a, '_> {
             last = Some((draft.kind, source_id, live));
         }
         self.revalue()
+    }
+
+    /// True where this batch contradicts itself about a fact, and its last word is what stands: a
+    /// replay adds nothing.
+    fn outdone(&self, order: &[u32], source_id: &str, live: &Live<'a>) -> bool {
+        let draft = |i: &u32| &self.batch.drafts[*i as usize];
+        let same = |i: &&u32| {
+            let (d, first) = (draft(i), draft(&order[0]));
+            d.kind == first.kind && self.batch.text(d.source_id) == source_id
+        };
+        order
+            .iter()
+            .take_while(same)
+            .last()
+            .is_some_and(|i| live.equals(draft(i), self.batch, self.contracts))
     }
 
     fn next_seq(&mut self) -> i64 {

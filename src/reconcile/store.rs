@@ -7,10 +7,6 @@
 
 use std::collections::HashMap;
 
-use sqlx::FromRow;
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-
 use super::facts::{
     Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, StatedDay,
 };
@@ -53,23 +49,9 @@ pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec
     Ok(facts)
 }
 
-/// Streams the rows of a query over an institution range, calling `take` on each.
-async fn each<R>(
-    tx: &mut Tx,
-    sql: &'static str,
-    (first, last, seen): (i64, i64, Seen),
-    take: impl FnMut(R) -> Result<()>,
-) -> Result<()>
-where
-    R: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
-{
-    bulk::each(
-        tx,
-        sql,
-        &[first, last, seen.source_cut, i64::from(seen.day.epoch())],
-        take,
-    )
-    .await
+/// First and last institution, file cut and day, as queries bind them.
+fn binds((first, last, seen): (i64, i64, Seen)) -> [i64; 4] {
+    [first, last, seen.source_cut, i64::from(seen.day.epoch())]
 }
 
 /// Splits a packed text into facts, and a fact into its fields.
@@ -129,10 +111,10 @@ async fn postings(
                WHERE inst_id BETWEEN $1 AND $2 AND kind <= 5 AND source_no <= $3 \
                  AND business_day <= $4 \
                GROUP BY inst_id";
-    each(
+    bulk::each(
         tx,
         sql,
-        (first, last, seen),
+        &binds((first, last, seen)),
         |(inst_id, packed): (i64, String)| {
             let facts = by_inst.entry(inst_id).or_default();
             let mut movements = Vec::new();
@@ -250,24 +232,26 @@ async fn contracts(
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
     let sql = "SELECT inst_id, string_agg( \
-                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, version, \
-                        lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day), '\u{1e}') \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
+                        version, ordered_day, lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day), '\u{1e}') \
                FROM contract \
-               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND ordered_day <= $4 \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
                GROUP BY inst_id";
-    each(
+    // The newest version says when the contract was made: an older one must not show through.
+    bulk::each(
         tx,
         sql,
-        (first, last, seen),
+        &binds((first, last, seen))[..3],
         |(inst_id, packed): (i64, String)| {
             let mut versions = Vec::new();
             for mut fields in unpack(&packed) {
                 let (contract_no, version) = (fields.int()?, fields.int()?);
+                let ordered_on = fields.day("contract")?;
                 let (lessons, gift_lessons) = (fields.int()?, fields.int()?);
                 let (amount, extras) = (fields.int()?, fields.int()?);
                 let day = |d: Option<i64>| d.map(|d| epoch_day(d, "contract")).transpose();
                 versions.push((
-                    version,
+                    (version, ordered_on),
                     ContractTerms {
                         contract_no,
                         terms: Terms {
@@ -285,8 +269,10 @@ async fn contracts(
             versions
                 .sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
             versions.dedup_by_key(|(_, c)| c.contract_no);
-            by_inst.entry(inst_id).or_default().contracts =
-                versions.into_iter().map(|(_, c)| c).collect();
+            by_inst.entry(inst_id).or_default().contracts = (versions.into_iter())
+                .filter(|((_, ordered_on), _)| *ordered_on <= seen.day)
+                .map(|(_, c)| c)
+                .collect();
             Ok(())
         },
     )
@@ -306,10 +292,10 @@ async fn days(
                FROM statement_day \
                WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND day <= $4 \
                GROUP BY inst_id";
-    each(
+    bulk::each(
         tx,
         sql,
-        (first, last, seen),
+        &binds((first, last, seen)),
         |(inst_id, packed): (i64, String)| {
             let mut versions = Vec::new();
             for mut fields in unpack(&packed) {
@@ -363,35 +349,45 @@ async fn settlements(
     let sql = "SELECT inst_id, account_no, batch_no, channel, period_from_day, period_to_day, \
                       gross_fen, fee_fen, refund_fen, net_fen, expected_day \
                FROM settlement \
-               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND period_from_day <= $4 \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
                ORDER BY inst_id, account_no, batch_no, version";
-    each(tx, sql, (first, last, seen), |r: SettlementRow| {
-        let settlement = Settlement {
-            inst_id: r.0,
-            account_no: r.1,
-            batch_no: r.2,
-            channel: r.3,
-            period_from_day: r.4,
-            period_to_day: r.5,
-            gross_fen: r.6,
-            fee_fen: r.7,
-            refund_fen: r.8,
-            net_fen: r.9,
-            expected_day: r.10,
-        };
-        let list = &mut by_inst.entry(r.0).or_default().settlements;
-        match list.last_mut() {
-            Some(last)
-                if last.account_no == settlement.account_no
-                    && last.batch_no == settlement.batch_no =>
-            {
-                *last = settlement;
+    bulk::each(
+        tx,
+        sql,
+        &binds((first, last, seen))[..3],
+        |r: SettlementRow| {
+            let settlement = Settlement {
+                inst_id: r.0,
+                account_no: r.1,
+                batch_no: r.2,
+                channel: r.3,
+                period_from_day: r.4,
+                period_to_day: r.5,
+                gross_fen: r.6,
+                fee_fen: r.7,
+                refund_fen: r.8,
+                net_fen: r.9,
+                expected_day: r.10,
+            };
+            let list = &mut by_inst.entry(r.0).or_default().settlements;
+            match list.last_mut() {
+                Some(last)
+                    if last.account_no == settlement.account_no
+                        && last.batch_no == settlement.batch_no =>
+                {
+                    *last = settlement;
+                }
+                _ => list.push(settlement),
             }
-            _ => list.push(settlement),
-        }
-        Ok(())
-    })
-    .await
+            Ok(())
+        },
+    )
+    .await?;
+    let day = i64::from(seen.day.epoch());
+    for facts in by_inst.values_mut() {
+        facts.settlements.retain(|s| s.period_from_day <= day);
+    }
+    Ok(())
 }
 
 type FreezeRow = (
@@ -414,9 +410,8 @@ async fn freezes(
     let sql = "SELECT inst_id, account_no, document_no, kind, amount_fen, from_day, to_day \
                FROM account_freeze \
                WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
-                 AND COALESCE(from_day, 0) <= $4 \
                ORDER BY inst_id, account_no, document_no, version";
-    each(tx, sql, (first, last, seen), |r: FreezeRow| {
+    bulk::each(tx, sql, &binds((first, last, seen))[..3], |r: FreezeRow| {
         let freeze = Freeze {
             inst_id: r.0,
             account_no: r.1,
@@ -438,7 +433,12 @@ async fn freezes(
         }
         Ok(())
     })
-    .await
+    .await?;
+    let day = i64::from(seen.day.epoch());
+    for facts in by_inst.values_mut() {
+        facts.freezes.retain(|f| f.from_day.unwrap_or(0) <= day);
+    }
+    Ok(())
 }
 
 /// First and last statement day of all accounts, as known.

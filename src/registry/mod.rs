@@ -12,7 +12,7 @@ pub use index::IdIndex;
 use crate::base::{AccountNo, Day, InstId, Money};
 
 /// A district or function zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct District {
     pub district_id: String,
     pub name: String,
@@ -25,7 +25,7 @@ pub struct District {
 }
 
 /// A supervised institution in one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Institution {
     pub institution_id: String,
     pub district_id: String,
@@ -47,7 +47,7 @@ pub struct Institution {
 }
 
 /// Whether an institution takes fees ahead; unknown counts as prepaying.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Prepays {
     Yes,
     PayAfter,
@@ -75,7 +75,7 @@ impl Prepays {
 }
 
 /// How prepaid money is secured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CustodyMode {
     Bank,
     Deposit,
@@ -116,7 +116,7 @@ impl CustodyMode {
 }
 
 /// What an account is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccountKind {
     Custody,
     Deposit,
@@ -153,7 +153,7 @@ impl AccountKind {
 }
 
 /// A bank account in one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
     pub inst_id: InstId,
     pub account_no: AccountNo,
@@ -212,7 +212,7 @@ impl Terms {
 }
 
 /// A contract (订单) in one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contract {
     pub student_ref: String,
     pub ordered_on: Day,
@@ -239,7 +239,7 @@ impl Contract {
 }
 
 /// A licence as its registry lists it (应录尽录).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Licence {
     pub licence_no: String,
     pub name: String,

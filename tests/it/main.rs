@@ -1,4 +1,12 @@
 //! The one integration binary: boundaries tested from outside, with data.
 
+mod books;
+mod bundle;
+mod harness;
+mod interrupted;
+mod quarantine;
+mod revisions;
+mod small;
 mod story;
+mod tidy;
 mod wire;
