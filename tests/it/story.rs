@@ -21,7 +21,7 @@ impl Drop for Folder {
 }
 
 fn business_days(last: &str, count: usize) -> Vec<Day> {
-    let mut day: Day = last.parse().unwrap();
+    let mut day: Day = last.parse().expect("a date");
     let mut days = Vec::new();
     while days.len() < count {
         if CHINA.is_working(day) {
@@ -58,15 +58,15 @@ fn code(planted: &Planted) -> FlagCode {
 
 /// Findings of a day as the planted list names them; amounts of states move, so only facts keep theirs.
 async fn found_on(db: &Db, day: Day) -> Found {
-    let mut tx = db.begin_read().await.unwrap();
+    let mut tx = db.begin_read().await.expect("the step works");
     let wanted = Wanted {
         as_of: Some(day),
         ..Wanted::default()
     };
-    let run = report::find_run(&mut tx, &wanted).await.unwrap().unwrap();
+    let run = report::find_run(&mut tx, &wanted).await.expect("readable").expect("a completed run");
     let findings = report::store::findings(&mut tx, &run, None, None)
         .await
-        .unwrap();
+        .expect("the step works");
     findings
         .into_iter()
         .filter(|f| f.code != FlagCode::TimingGap)
@@ -82,11 +82,11 @@ async fn what_was_planted_is_found_and_nothing_else() {
         institutions: 200,
         business_days: business_days("2026-06-30", 60),
     };
-    let city = simulate(&plan, &folder.0).unwrap();
+    let city = simulate(&plan, &folder.0).expect("the step works");
     let clock = Clock::system(chrono_tz::Asia::Shanghai);
     let db = Db::open("sqlite::memory:", clock, &OpenOptions::default())
         .await
-        .unwrap();
+        .expect("the step works");
     let options = intake::Options::default();
     let quiet = &mut intake::Silent;
     intake::import(
@@ -96,19 +96,19 @@ async fn what_was_planted_is_found_and_nothing_else() {
         quiet,
     )
     .await
-    .unwrap();
+    .expect("the step works");
     let mut wrong = Vec::new();
     for day in &city.days {
         let mut inputs = vec![day.bundle.clone()];
         inputs.extend(day.statements.iter().cloned());
-        intake::import(&db, &inputs, &options, quiet).await.unwrap();
+        intake::import(&db, &inputs, &options, quiet).await.expect("the step works");
         let options = run::Options {
             as_of: day.day,
             known_at: None,
             policy: DEFAULT.to_owned(),
             district: None,
         };
-        run::day(&db, &options, &mut run::Silent).await.unwrap();
+        run::day(&db, &options, &mut run::Silent).await.expect("the step works");
         let (planted, found) = (planted_on(&city, day.day), found_on(&db, day.day).await);
         for key in planted.keys().filter(|k| !found.contains_key(*k)) {
             wrong.push(format!("{} missed {key:?}", day.day));
@@ -135,5 +135,5 @@ async fn what_was_planted_is_found_and_nothing_else() {
         wrong.len(),
         wrong.join("\n")
     );
-    assert_eq!(check::check(&db).await.unwrap(), []);
+    assert_eq!(check::check(&db).await.expect("the step works"), []);
 }
