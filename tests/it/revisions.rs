@@ -14,7 +14,14 @@ on_both!(
 
 /// File, id, columns changed, required afterwards. Before each it is 170,000: two payments of 100,000
 /// less three lessons of 10,000.
-const REVISIONS: [(&str, &str, &[(&str, &str)], i64); 9] = [
+type Revision = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    i64,
+);
+
+const REVISIONS: [Revision; 9] = [
     ("payments", "P1", &[("amount_fen", "90000")], 160_000),
     ("payments", "P1", &[("order_id", "O2")], 200_000),
     ("payments", "P2", &[("paid_on", "2026-01-09")], 70_000),

@@ -63,7 +63,10 @@ async fn found_on(db: &Db, day: Day) -> Found {
         as_of: Some(day),
         ..Wanted::default()
     };
-    let run = report::find_run(&mut tx, &wanted).await.expect("readable").expect("a completed run");
+    let run = report::find_run(&mut tx, &wanted)
+        .await
+        .expect("readable")
+        .expect("a completed run");
     let findings = report::store::findings(&mut tx, &run, None, None)
         .await
         .expect("the step works");
@@ -101,14 +104,18 @@ async fn what_was_planted_is_found_and_nothing_else() {
     for day in &city.days {
         let mut inputs = vec![day.bundle.clone()];
         inputs.extend(day.statements.iter().cloned());
-        intake::import(&db, &inputs, &options, quiet).await.expect("the step works");
+        intake::import(&db, &inputs, &options, quiet)
+            .await
+            .expect("the step works");
         let options = run::Options {
             as_of: day.day,
             known_at: None,
             policy: DEFAULT.to_owned(),
             district: None,
         };
-        run::day(&db, &options, &mut run::Silent).await.expect("the step works");
+        run::day(&db, &options, &mut run::Silent)
+            .await
+            .expect("the step works");
         let (planted, found) = (planted_on(&city, day.day), found_on(&db, day.day).await);
         for key in planted.keys().filter(|k| !found.contains_key(*k)) {
             wrong.push(format!("{} missed {key:?}", day.day));

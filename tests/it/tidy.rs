@@ -208,7 +208,8 @@ fn no_file_is_dead() {
 
 #[test]
 fn drivers_and_frameworks_are_named_where_they_belong() {
-    let allowed: [(&str, fn(&str) -> bool); 3] = [
+    type Allowed = (&'static str, fn(&str) -> bool);
+    let allowed: [Allowed; 3] = [
         ("sqlx", |path| {
             path.starts_with("store/") || path.ends_with("/store.rs") || path.contains("/store/")
         }),
