@@ -103,10 +103,15 @@ struct Plan {
 fn plan(registry: &Registry, bytes: &[u8], source_no: i64) -> Result<Plan, Vec<Defect>> {
     let Some(format) = wire::sniff(bytes) else {
         // Inspection says why in words: an empty file, a broken charset, an unknown format.
-        let why = wire::inspect("", bytes)
+        let mut why: Vec<Defect> = wire::inspect("", bytes)
             .into_iter()
             .flat_map(|i| i.defects)
             .collect();
+        let said = why.iter().any(|d| d.code == DefectCode::UnknownFormat);
+        if !said && !wire::resembles_statement(bytes) {
+            let found = "the bytes are no statement in a known format";
+            why.push(Defect::new(DefectCode::UnknownFormat, found));
+        }
         return Err(why);
     };
     let (statements, defects) = wire::parse(format, bytes);

@@ -157,12 +157,14 @@ pub fn measure(
     let custody_held = balance
         .checked_sub(excluded.min(balance.less_floored(Money::ZERO)))
         .unwrap_or(balance);
-    p.deposit_required = deposit_required(facts, policy, day, deposits());
     p.deposit_held = total(deposits(), |a| a.closing.less_floored(a.frozen));
     let mode = institution
         .custody_mode
         .unwrap_or_else(|| inferred_mode(&accounts));
     p.mode = Some(mode);
+    if matches!(mode, CustodyMode::Deposit | CustodyMode::Hybrid) {
+        p.deposit_required = deposit_required(facts, policy, day, deposits());
+    }
     (p.required, p.held) = match mode {
         CustodyMode::Bank | CustodyMode::Hybrid | CustodyMode::None => {
             (p.unearned_confirmed, custody_held)

@@ -224,6 +224,8 @@ pub struct Reader<R> {
     /// Position in the file of each of [`FileKind::columns`].
     positions: Vec<Option<usize>>,
     header_len: usize,
+    /// The CSV reader counts a line when it meets LF; in a CR LF file that is with the next record.
+    line_offset: u64,
     /// Columns of the file that the contract does not name: said once, then ignored.
     pub unknown_columns: Vec<String>,
 }
@@ -244,6 +246,7 @@ impl<R: Read> Reader<R> {
                 Defect::new(DefectCode::Malformed, format!("no header line: {e}")).line(1)
             })?
             .clone();
+        let line_offset = u64::from(csv.position().line() == 1);
         let mut names: Vec<String> = Vec::with_capacity(header.len());
         for (i, field) in header.iter().enumerate() {
             let field = if i == 0 {
@@ -281,6 +284,7 @@ impl<R: Read> Reader<R> {
             kind,
             positions,
             header_len: header.len(),
+            line_offset,
             unknown_columns,
         })
     }
@@ -290,7 +294,7 @@ impl<R: Read> Reader<R> {
         match self.csv.read_byte_record(&mut self.record) {
             Ok(false) => None,
             Ok(true) => {
-                let line = self.record.position().map_or(0, csv::Position::line);
+                let line = self.line_offset + self.record.position().map_or(0, csv::Position::line);
                 if self.record.len() != self.header_len {
                     return Some(Err(Defect::new(
                         DefectCode::Malformed,
@@ -310,7 +314,7 @@ impl<R: Read> Reader<R> {
                 }))
             }
             Err(e) => {
-                let line = e.position().map_or(0, csv::Position::line);
+                let line = self.line_offset + e.position().map_or(0, csv::Position::line);
                 Some(Err(
                     Defect::new(DefectCode::Malformed, e.to_string()).line(line)
                 ))
@@ -586,6 +590,20 @@ mod tests {
             (DefectCode::BadAmount, Some(2), Some("closing_fen"))
         );
         assert_eq!(rows[1], Ok(2));
+    }
+
+    #[test]
+    fn lines_are_counted_alike_with_either_ending() {
+        for end in ["\n", "\r\n"] {
+            let rows = [
+                "account_id,date,opening_fen,closing_fen",
+                "A,2025-03-01,1,2",
+                "A,2025-03-02,1,x",
+            ];
+            let rows = read(&(rows.join(end) + end));
+            let defect = rows[1].as_ref().unwrap_err();
+            assert_eq!(defect.place.line, Some(3), "{end:?}");
+        }
     }
 
     #[test]

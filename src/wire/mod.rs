@@ -38,7 +38,7 @@ pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
 pub use inspect::{Inspection, inspect};
 pub use pages::join_pages;
-pub use sniff::sniff;
+pub use sniff::{resembles_statement, sniff};
 pub use verify::{continuity, verify};
 pub use xml::{ATTRIBUTES_MAX, DEPTH_MAX, NAMESPACES_MAX, TOKEN_MAX_BYTES};
 

@@ -43,6 +43,13 @@ fn is_mt(text: &str) -> bool {
     })
 }
 
+/// Whether damaged bytes resemble a statement: a format shows once what cannot be decoded is left out.
+/// Tells a broken statement from a file that is none; nothing is ever read this way.
+pub fn resembles_statement(bytes: &[u8]) -> bool {
+    let (text, _, _) = encoding_rs::GB18030.decode(bytes);
+    sniff(text.as_bytes()).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
