@@ -133,6 +133,7 @@ pub async fn quarantine(tx: &mut Tx, rows: &[Quarantined]) -> Result<()> {
                 q.defect.place.file.as_str(),
                 q.defect.place.column.as_deref().unwrap_or_default(),
                 q.record.as_str(),
+                q.defect.found.as_str(),
             ] {
                 h.update((part.len() as u64).to_le_bytes());
                 h.update(part.as_bytes());

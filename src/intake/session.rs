@@ -279,6 +279,12 @@ impl<'a> Session<'a> {
             since_progress += 1;
             match row {
                 Ok(row) => self.row(kind, source_no, name, &row, &mut collected),
+                Err(defect) if defect.code == DefectCode::Unreadable => {
+                    return Err(ImportError::Read {
+                        path: name.into(),
+                        source: io::Error::other(defect.found),
+                    });
+                }
                 Err(defect) => {
                     let record = reader.raw_record();
                     self.quarantine(source_no, defect.file(name), record);

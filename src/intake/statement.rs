@@ -135,6 +135,16 @@ fn plan(registry: &Registry, bytes: &[u8], source_no: i64) -> Result<Plan, Vec<D
             refused.push(defect);
         }
     }
+    let mut days: Vec<AccountDay> = plan
+        .days
+        .iter()
+        .map(|d| (d.inst_id, d.account_no, d.day))
+        .collect();
+    days.sort_unstable();
+    if days.windows(2).any(|pair| pair[0] == pair[1]) {
+        let found = "the file states one account's day twice";
+        refused.push(Defect::new(DefectCode::Duplicate, found));
+    }
     if refused.is_empty() {
         Ok(plan)
     } else {
@@ -148,6 +158,16 @@ fn add(
     statement: &Statement,
     source_no: i64,
 ) -> Result<(), Defect> {
+    // Only end-of-day statements prove a day; intraday reports and advices are for looking at.
+    let intraday = ["camt.052", "camt.054", "mt942"];
+    let interim = statement
+        .closing
+        .as_ref()
+        .is_some_and(|c| c.kind == "62M" || c.kind == "ITBD");
+    if intraday.iter().any(|f| statement.format.starts_with(f)) || interim {
+        let found = format!("{} proves no end of day", statement.format);
+        return Err(Defect::new(DefectCode::NoBalances, found));
+    }
     let account = account_of(registry, statement)?;
     let (verdict, defects) = wire::verify(statement);
     if verdict != Verdict::Balanced {
@@ -167,7 +187,15 @@ fn add(
         );
         return Err(Defect::new(code, found));
     }
-    for (day, opening, closing) in wire::daily_balances(statement)? {
+    let covered = wire::daily_balances(statement)?;
+    let (Some(first), Some(last)) = (covered.first().map(|d| d.0), covered.last().map(|d| d.0))
+    else {
+        return Err(Defect::new(
+            DefectCode::BadDate,
+            "the statement covers no day",
+        ));
+    };
+    for (day, opening, closing) in covered {
         plan.days.push(StatementDay {
             inst_id: account.inst_id.0,
             account_no: account.account_no.0,
@@ -181,7 +209,13 @@ fn add(
     let ids = wire::entry_identity(statement, &statement.entries);
     for (entry, id) in statement.entries.iter().zip(ids) {
         if entry.status == EntryStatus::Booked {
-            line(&mut plan.batch, account, entry, &id, source_no)?;
+            line(
+                &mut plan.batch,
+                account,
+                entry,
+                &id,
+                (first, last, source_no),
+            )?;
         }
     }
     Ok(())
@@ -211,15 +245,13 @@ fn line(
     account: &Account,
     entry: &Entry,
     id: &str,
-    source_no: i64,
+    (first, last, source_no): (Day, Day, i64),
 ) -> Result<(), Defect> {
     let amount = Money::from_yuan(entry.amount)
         .map_err(|e| Defect::new(DefectCode::BadAmount, e.to_string()).line(entry.line))?;
-    let Some(day) = entry.booked_on.or(entry.value_on) else {
-        return Err(
-            Defect::new(DefectCode::BadDate, "a booked entry has no date").line(entry.line),
-        );
-    };
+    // The same day as the statement's own balances count it on: an entry booked late belongs to the
+    // statement that brings it.
+    let day = entry.booked_on.unwrap_or(last).clamp(first, last);
     let code = entry.code.as_deref().unwrap_or_default();
     let is = |label: &str| code.ends_with(label);
     let reference = entry
@@ -232,8 +264,14 @@ fn line(
         .filter(|v| *v != day)
         .map(|v| v.to_string())
         .unwrap_or_default();
+    let booked_on = entry
+        .booked_on
+        .filter(|b| *b != day)
+        .map(|b| b.to_string())
+        .unwrap_or_default();
     let note = ledger::note(&[
         ("bank_ref", entry.bank_ref.as_deref().unwrap_or_default()),
+        ("booked_on", &booked_on),
         (
             "counterparty",
             entry.counterparty.as_deref().unwrap_or_default(),

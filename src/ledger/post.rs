@@ -642,7 +642,10 @@ impl<'a> Live<'a> {
         } else {
             contracts.slot(draft.contract).contract_no
         };
-        self.day == draft.day
+        // An account that changed its kind moves its lines to the other side of the chart.
+        let (debit, credit) = accounts(draft.kind, draft.state, draft.role, draft.quantity);
+        (self.debit, self.credit) == (debit.number(), credit.number())
+            && self.day == draft.day
             && self.stated.unwrap_or(self.amount) == draft.amount
             && self.quantity == draft.quantity
             && self.contract_no == contract_no

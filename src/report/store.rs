@@ -62,7 +62,8 @@ pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
              WHERE r.completed_at IS NOT NULL AND r.as_of >= $1 AND r.as_of <= $2 \
                AND r.known_at <= $3 AND ($4 = '' OR p.name = $4) \
                AND ($5 = 0 OR r.district_id IS NULL) \
-             ORDER BY r.as_of DESC, r.run_id DESC LIMIT 1")
+             ORDER BY r.as_of DESC, CASE WHEN $5 = 0 THEN 0 ELSE r.source_cut END DESC, \
+                      r.run_id DESC LIMIT 1")
             .bind(first).bind(last).bind(known_at).bind(policy).bind(whole)
             .fetch_optional(c).await)
     .map_err(DbError::sql("finding a run"))?;

@@ -33,6 +33,17 @@ pub(super) async fn postgres(pool: &PgPool, unsafe_dev: bool) -> Result<Vec<Stri
             )));
         }
     }
+    let (commit,): (String,) = sqlx::query_as("SELECT current_setting('synchronous_commit')")
+        .fetch_one(pool)
+        .await
+        .map_err(DbError::sql("reading the server's settings"))?;
+    if commit == "off" && !unsafe_dev {
+        return Err(DbError::Unsafe(
+            "PostgreSQL runs with synchronous_commit = off: a crash could lose acknowledged money; \
+             set synchronous_commit = on in postgresql.conf and reload"
+                .to_owned(),
+        ));
+    }
     let (checksums,): (String,) = sqlx::query_as("SELECT current_setting('data_checksums')")
         .fetch_one(pool)
         .await

@@ -315,9 +315,13 @@ impl<R: Read> Reader<R> {
             }
             Err(e) => {
                 let line = self.line_offset + e.position().map_or(0, csv::Position::line);
-                Some(Err(
-                    Defect::new(DefectCode::Malformed, e.to_string()).line(line)
-                ))
+                // The input failed: what follows is not there, which is not the end of the file.
+                let code = if e.is_io_error() {
+                    DefectCode::Unreadable
+                } else {
+                    DefectCode::Malformed
+                };
+                Some(Err(Defect::new(code, e.to_string()).line(line)))
             }
         }
     }
@@ -340,7 +344,7 @@ impl<R: Read> Reader<R> {
 
 fn record_text(record: &ByteRecord) -> String {
     let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
-    fields.join(",")
+    fields.join(",").replace('\0', "\u{fffd}")
 }
 
 /// One row, its fields bound by the index they have in [`FileKind::columns`].
@@ -392,8 +396,12 @@ impl<'a> Row<'a> {
 
     /// Text, empty where absent.
     pub fn text(&self, column: usize) -> Field<&'a str> {
-        std::str::from_utf8(self.bytes(column).unwrap_or_default())
-            .map_err(|_| self.defect(DefectCode::BadEncoding, column, "the field is not UTF-8"))
+        let text = std::str::from_utf8(self.bytes(column).unwrap_or_default())
+            .map_err(|_| self.defect(DefectCode::BadEncoding, column, "the field is not UTF-8"))?;
+        if text.contains('\0') {
+            return Err(self.defect(DefectCode::BadEncoding, column, "the field has a NUL byte"));
+        }
+        Ok(text)
     }
 
     /// A reference, as matching compares it: without the white space, zero-width and control characters
@@ -538,13 +546,16 @@ pub fn plain_reference(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+/// Digits of a number: amounts below ten trillion yuan, whose sums cannot leave 64 bits.
+const AMOUNT_DIGITS_MAX: usize = 15;
+
 /// Plain digits with an optional sign; no spaces, no separators, no exponent.
 fn parse_integer(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, bytes),
     };
-    if digits.is_empty() || digits.len() > 18 {
+    if digits.is_empty() || digits.len() > AMOUNT_DIGITS_MAX {
         return None;
     }
     let mut value = 0_i64;
