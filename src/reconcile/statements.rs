@@ -85,7 +85,9 @@ pub fn prove(
             .missing
             .iter()
             .any(|m| *m > pair[0].day && *m < pair[1].day);
-        if !gap && pair[1].opening != pair[0].closing {
+        // A day that is broken within itself is named once.
+        let named = result.broken.iter().any(|b| b.day == pair[1].day);
+        if !gap && !named && pair[1].opening != pair[0].closing {
             let difference = pair[1].opening - pair[0].closing;
             result.broken.push(BrokenDay {
                 day: pair[1].day,
