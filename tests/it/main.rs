@@ -5,6 +5,7 @@ mod bundle;
 mod harness;
 mod interrupted;
 mod outputs;
+mod properties;
 mod quarantine;
 mod revisions;
 mod small;
