@@ -21,7 +21,7 @@ type Revision = (
     i64,
 );
 
-const REVISIONS: [Revision; 9] = [
+const REVISIONS: [Revision; 10] = [
     ("payments", "P1", &[("amount_fen", "90000")], 160_000),
     ("payments", "P1", &[("order_id", "O2")], 200_000),
     ("payments", "P2", &[("paid_on", "2026-01-09")], 70_000),
@@ -36,6 +36,8 @@ const REVISIONS: [Revision; 9] = [
         140_000,
     ),
     ("orders", "O1", &[("lessons", "30")], 190_000),
+    // An order that is not made yet earns nothing; its older version must not show through.
+    ("orders", "O1", &[("ordered_on", "2026-02-01")], 200_000),
 ];
 
 /// The books of the newest run that knew no more than a minute.
