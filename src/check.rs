@@ -47,6 +47,7 @@ pub async fn check(db: &Db) -> Result<Vec<Broken>, DbError> {
     let mut check = Check { broken: Vec::new() };
     let mut tx = db.begin_read().await?;
     postings(&mut tx, &mut check).await?;
+    erased(&mut tx, &mut check).await?;
     imports(&mut tx, &mut check).await?;
     districts(&mut tx, &mut check).await?;
     append_only(&mut tx, &mut check).await?;
@@ -243,6 +244,37 @@ async fn compare(tx: &mut Tx, folds: &[Fold], check: &mut Check) -> Result<(), D
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Totals whose postings are gone: a fold over the postings alone would never visit them.
+async fn erased(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
+    for (invariant, sql) in [
+        (
+            "head",
+            "SELECT h.inst_id FROM institution_head h WHERE h.seq > 0 AND NOT EXISTS \
+             (SELECT 1 FROM posting p WHERE p.inst_id = h.inst_id)",
+        ),
+        (
+            "balance",
+            "SELECT DISTINCT b.inst_id FROM ledger_balance b WHERE NOT EXISTS \
+             (SELECT 1 FROM posting p WHERE p.inst_id = b.inst_id)",
+        ),
+        (
+            "contract",
+            "SELECT DISTINCT s.inst_id FROM contract_state s WHERE NOT EXISTS \
+             (SELECT 1 FROM posting p WHERE p.inst_id = s.inst_id)",
+        ),
+    ] {
+        bulk::each(tx, sql, &[], |(inst_id,): (i64,)| {
+            check.say(
+                invariant,
+                format!("institution {inst_id} has totals and no postings"),
+            );
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

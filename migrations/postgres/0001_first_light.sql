@@ -419,9 +419,11 @@ BEGIN
     GRANT SELECT, INSERT ON
       raw_file, district, licence, institution, institution_directory, account, account_directory, contract, contract_directory, settlement, account_freeze, statement_day, posting, posting_note, policy_version
       TO jintuo_runtime;
-    GRANT SELECT, INSERT, UPDATE, DELETE ON
+    -- Results and totals change, but only a row that waited is ever removed.
+    GRANT SELECT, INSERT, UPDATE ON
       import, source_file, quarantine, waiting_row, institution_head, contract_state, ledger_balance, run, position, finding, match_line, match_item, district_coverage
       TO jintuo_runtime;
+    GRANT DELETE ON waiting_row TO jintuo_runtime;
     GRANT SELECT, UPDATE ON job_lock TO jintuo_runtime;
     GRANT SELECT ON _sqlx_migrations TO jintuo_runtime;
   END IF;

@@ -250,10 +250,10 @@ pub async fn wait(tx: &mut Tx, rows: &[Waiting]) -> Result<()> {
     .map(|_| ())
 }
 
-/// Rows of a kind that wait from earlier imports: digest and cells.
-pub async fn waiting(tx: &mut Tx, kind: &'static str) -> Result<Vec<(Vec<u8>, String)>> {
+/// Rows of a kind that wait from earlier imports, as sent: digest, cells, file.
+pub async fn waiting(tx: &mut Tx, kind: &'static str) -> Result<Vec<(Vec<u8>, String, i64)>> {
     on!(tx, c => sqlx::query_as(
-            "SELECT record_digest, record FROM waiting_row WHERE kind = $1 ORDER BY source_no, line")
+            "SELECT record_digest, record, source_no FROM waiting_row WHERE kind = $1 ORDER BY source_no, line")
             .bind(kind).fetch_all(c).await)
     .map_err(DbError::sql("reading rows that wait"))
 }
@@ -272,6 +272,8 @@ pub struct StatementDay {
     pub inst_id: i64,
     pub account_no: i64,
     pub day: i64,
+    /// The file that first brought it: of several rows of one day the one sent last stands.
+    pub sent_no: i64,
     pub opening_fen: i64,
     pub closing_fen: i64,
     pub source_no: i64,

@@ -43,10 +43,9 @@ impl Input {
         self.size
     }
 
-    /// Parents first, statement files last.
-    pub(super) fn rank(&self) -> (usize, String) {
-        let rank = self.kind.map_or(FileKind::ALL.len(), |k| k as usize);
-        (rank, self.name.clone())
+    /// Parents first, statement files last; files of one kind stay in the order they were named in.
+    pub(super) fn rank(&self) -> usize {
+        self.kind.map_or(FileKind::ALL.len(), |k| k as usize)
     }
 
     /// Calls `read` with the file's bytes.
@@ -125,7 +124,19 @@ fn folder(path: &Path, files: &mut Vec<Input>, ignored: &mut Vec<String>) -> io:
     for entry in entries {
         let name = super::file_name(&entry);
         // Follows links to files; a folder, linked or not, is not entered.
-        let metadata = std::fs::metadata(&entry)?;
+        let Ok(metadata) = std::fs::metadata(&entry) else {
+            match FileKind::from_file_name(&name) {
+                // Opened with the others, so that it is quarantined by name.
+                Some(kind) => files.push(Input {
+                    kind: Some(kind),
+                    place: Place::File(entry),
+                    name,
+                    size: 0,
+                }),
+                None => ignored.push(format!("{name}, which leads nowhere")),
+            }
+            continue;
+        };
         match FileKind::from_file_name(&name) {
             Some(kind) if metadata.is_file() => files.push(Input {
                 kind: Some(kind),

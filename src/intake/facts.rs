@@ -205,6 +205,7 @@ impl Session<'_> {
             inst_id: account.inst_id.0,
             account_no: account.account_no.0,
             day: i64::from(day.epoch()),
+            sent_no: self.sent_no(source_no),
             opening_fen,
             closing_fen,
             source_no,
@@ -258,7 +259,10 @@ impl Session<'_> {
 
     /// A draft of a kind with nothing but its id, day and file.
     pub(super) fn draft(&mut self, kind: Kind, day: Day, source_id: &str, source_no: i64) -> Draft {
-        Draft::new(kind, day, self.batch.keep(source_id), source_no)
+        Draft {
+            sent_no: self.sent_no(source_no),
+            ..Draft::new(kind, day, self.batch.keep(source_id), source_no)
+        }
     }
 
     /// Collects a draft under its order, now or with the next look-up.

@@ -709,7 +709,7 @@ async fn post_with(
     batch: &Batch,
 ) -> Result<(), ImportError> {
     if !batch.is_empty() {
-        let order = ledger::sorted(batch);
+        let order = ledger::sorted(batch, &session.contracts);
         // Counted with the records' own rows.
         let mut posted = HashMap::new();
         ledger::post(tx, batch, &order, &mut session.contracts, &mut posted).await?;

@@ -13,7 +13,7 @@ use crate::base::{Defect, DefectCode, InstId};
 use crate::feed::store::{self, FileResult, Quarantined, StatementDay, Waiting};
 use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
-use crate::store::Db;
+use crate::store::{Db, DbError};
 use crate::wire::interchange::{FileKind, Reader, Row};
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
@@ -66,6 +66,12 @@ pub(super) struct Session<'a> {
     waiting: Vec<Waiting>,
     pub(super) last_inst_id: i64,
     pub(super) last_account_no: HashMap<InstId, i64>,
+    /// Files that first brought the rows being retried, in their order; empty while reading a file.
+    sent: std::collections::VecDeque<i64>,
+    sent_now: Option<i64>,
+    /// Facts that wait, by kind and id: accepting a later row of the id ends the wait.
+    waiting_ids: HashMap<(FileKind, String), Vec<Vec<u8>>>,
+    superseded: HashSet<Vec<u8>>,
     /// Digests of rows that waited since the list was last cleared.
     waits_again: HashSet<Vec<u8>>,
     import_no: i64,
@@ -87,6 +93,13 @@ impl<'a> Session<'a> {
         let first_load = ledger::store::is_empty(&mut tx).await?;
         let first_days = store::has_no_statement_days(&mut tx).await?;
         let last_inst_id = registry::store::last_inst_id(&mut tx).await?;
+        let mut waiting_ids: HashMap<(FileKind, String), Vec<Vec<u8>>> = HashMap::new();
+        for kind in FileKind::ALL.into_iter().filter(|k| k.is_fact()) {
+            for (digest, record, _) in store::waiting(&mut tx, kind.stem()).await? {
+                let id = cells(&record)?.into_iter().next().unwrap_or_default().1;
+                waiting_ids.entry((kind, id)).or_default().push(digest);
+            }
+        }
         tx.commit().await?;
         let mut last_account_no = HashMap::new();
         for account in registry.accounts.iter() {
@@ -118,6 +131,10 @@ impl<'a> Session<'a> {
             files: Vec::new(),
             quarantined: Vec::new(),
             waiting: Vec::new(),
+            sent: std::collections::VecDeque::new(),
+            sent_now: None,
+            waiting_ids,
+            superseded: HashSet::new(),
             waits_again: HashSet::new(),
             last_inst_id,
             last_account_no,
@@ -220,8 +237,8 @@ impl<'a> Session<'a> {
         };
         csv.write_record(&names).map_err(broken)?;
         let digests: Vec<Vec<u8>> = rows.iter().map(|r| r.0.clone()).collect();
-        for (_, record) in &rows {
-            let cells: Vec<(String, String)> = serde_json::from_str(record).unwrap_or_default();
+        for (_, record, _) in &rows {
+            let cells = cells(record)?;
             let cell = |name: &str| {
                 cells
                     .iter()
@@ -235,6 +252,7 @@ impl<'a> Session<'a> {
             .into_inner()
             .map_err(|e| broken(e.into_error().into()))?;
         self.waits_again.clear();
+        self.sent = rows.iter().map(|r| r.2).collect();
         self.rows(
             kind,
             source_no,
@@ -242,6 +260,7 @@ impl<'a> Session<'a> {
             Hashed::new(Box::new(io::Cursor::new(bytes))),
         )
         .await?;
+        self.sent_now = None;
         self.flush().await?;
         let again = std::mem::take(&mut self.waits_again);
         let found: Vec<Vec<u8>> = digests.into_iter().filter(|d| !again.contains(d)).collect();
@@ -277,6 +296,7 @@ impl<'a> Session<'a> {
         let mut bytes_seen = 0;
         while let Some(row) = reader.next_row() {
             since_progress += 1;
+            self.sent_now = self.sent.pop_front();
             match row {
                 Ok(row) => self.row(kind, source_no, name, &row, &mut collected),
                 Err(defect) if defect.code == DefectCode::Unreadable => {
@@ -338,17 +358,37 @@ impl<'a> Session<'a> {
             _ => self.fact(kind, source_no, row),
         };
         match taken {
-            Ok(Taken::Yes) => {}
+            Ok(Taken::Yes) => self.end_older_wait(kind, row),
             Ok(Taken::Waits(parent)) => {
-                self.wait(Waiting::new(
-                    source_no,
-                    row.line,
-                    kind.stem(),
-                    &parent,
-                    &row.to_pairs(),
-                ));
+                self.end_older_wait(kind, row);
+                let waits =
+                    Waiting::new(source_no, row.line, kind.stem(), &parent, &row.to_pairs());
+                if kind.is_fact()
+                    && let Ok(id) = row.id(0)
+                {
+                    let digests = self.waiting_ids.entry((kind, id.to_owned()));
+                    digests.or_default().push(waits.digest.clone());
+                }
+                self.wait(waits);
             }
             Err(defect) => self.quarantine(source_no, defect.file(name), row.raw_record()),
+        }
+    }
+
+    /// The file that first brought the row being read.
+    pub(super) fn sent_no(&self, source_no: i64) -> i64 {
+        self.sent_now.unwrap_or(source_no)
+    }
+
+    /// An older row of the same fact that still waits has been outdone by the one just read.
+    fn end_older_wait(&mut self, kind: FileKind, row: &Row<'_>) {
+        if self.waiting_ids.is_empty() || self.sent_now.is_some() || !kind.is_fact() {
+            return;
+        }
+        if let Ok(id) = row.id(0)
+            && let Some(digests) = self.waiting_ids.remove(&(kind, id.to_owned()))
+        {
+            self.superseded.extend(digests);
         }
     }
 
@@ -356,6 +396,8 @@ impl<'a> Session<'a> {
     pub(super) fn wait(&mut self, row: Waiting) {
         self.count(row.source_no).waiting += 1;
         self.waits_again.insert(row.digest.clone());
+        // Sent again as it was: it goes on waiting.
+        self.superseded.remove(&row.digest);
         self.waiting.push(row);
     }
 
@@ -389,7 +431,7 @@ impl<'a> Session<'a> {
     pub(super) async fn flush(&mut self) -> Result<(), ImportError> {
         self.flush_kept().await?;
         self.flush_days().await?;
-        let order = ledger::sorted(&self.batch);
+        let order = ledger::sorted(&self.batch, &self.contracts);
         let mut from = 0;
         while from < order.len() {
             let to = self.transaction_end(&order, from);
@@ -495,6 +537,8 @@ impl<'a> Session<'a> {
     pub(super) async fn complete(mut self) -> Result<Summary, ImportError> {
         self.flush().await?;
         let mut tx = self.db.begin_write().await?;
+        let outdone: Vec<Vec<u8>> = self.superseded.drain().collect();
+        store::stop_waiting(&mut tx, &outdone).await?;
         for file in &mut self.files {
             let counts = self
                 .counts
@@ -532,6 +576,15 @@ impl<'a> Session<'a> {
         self.progress.done();
         Ok(self.summary)
     }
+}
+
+/// The cells of a row that waits.
+fn cells(record: &str) -> Result<Vec<(String, String)>, ImportError> {
+    serde_json::from_str(record).map_err(|e| {
+        ImportError::Db(DbError::Inconsistent(format!(
+            "waiting_row has the record {record:?}: {e}"
+        )))
+    })
 }
 
 /// Hashes bytes while they are read.

@@ -200,6 +200,7 @@ fn add(
             inst_id: account.inst_id.0,
             account_no: account.account_no.0,
             day: i64::from(day.epoch()),
+            sent_no: source_no,
             opening_fen: opening.fen(),
             closing_fen: closing.fen(),
             source_no,
@@ -305,6 +306,7 @@ fn line(
             batch.keep(&plain_reference(reference))
         },
         source_no,
+        sent_no: source_no,
         note: batch.keep(&note),
     };
     batch.drafts.push(draft);
@@ -339,7 +341,7 @@ async fn post(
     session.days_stored_to = Some(i64::MAX);
     let days = session.new_days(&mut tx, plan.days).await?;
     store::append_statement_days(&mut tx, &days).await?;
-    let order = ledger::sorted(&plan.batch);
+    let order = ledger::sorted(&plan.batch, &session.contracts);
     let mut posted: HashMap<i64, Posted> = HashMap::new();
     ledger::post(
         &mut tx,

@@ -247,6 +247,9 @@ pub struct Draft {
     pub source_id: Span,
     pub reference: Span,
     pub source_no: i64,
+    /// The file that first brought it: a row that waited is learned from a later file than it was sent
+    /// in, and of two rows of one id the one sent later stands.
+    pub sent_no: i64,
     /// What else it says: see [`note`].
     pub note: Span,
 }
@@ -268,6 +271,7 @@ impl Draft {
             source_id,
             reference: Span::default(),
             source_no,
+            sent_no: source_no,
             note: Span::default(),
         }
     }

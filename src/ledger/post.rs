@@ -46,6 +46,13 @@ impl Contracts {
         &self.slots[number as usize]
     }
 
+    /// The number a contract has in its institution, 0 for none.
+    pub fn number_of(&self, contract: u32) -> i64 {
+        self.slots
+            .get(contract as usize)
+            .map_or(0, |s| s.contract_no)
+    }
+
     pub fn len(&self) -> usize {
         self.slots.len()
     }
@@ -165,7 +172,10 @@ pub async fn post(
 }
 
 /// Sorts a batch's drafts the way [`post`] wants them.
-pub fn sorted(batch: &Batch) -> Vec<u32> {
+///
+/// Of several rows of one id the one sent last stands; within one file, whose rows have no order, the one
+/// with the greatest content.
+pub fn sorted(batch: &Batch, contracts: &Contracts) -> Vec<u32> {
     // Numbers first: whole institutions and kinds fall together without touching any text.
     let key = |d: &Draft| (d.inst_id, d.kind);
     let mut order: Vec<((InstId, Kind), u32)> = batch.drafts.iter().map(key).zip(0..).collect();
@@ -174,20 +184,21 @@ pub fn sorted(batch: &Batch) -> Vec<u32> {
         group.sort_unstable_by(|(_, a), (_, b)| {
             let (x, y) = (&batch.drafts[*a as usize], &batch.drafts[*b as usize]);
             (batch.text(x.source_id).cmp(batch.text(y.source_id)))
-                .then_with(|| content(batch, x).cmp(&content(batch, y)))
+                .then_with(|| x.sent_no.cmp(&y.sent_no))
+                .then_with(|| content(batch, contracts, x).cmp(&content(batch, contracts, y)))
         });
     }
     order.into_iter().map(|(_, i)| i).collect()
 }
 
-type Content<'a> = (Day, Money, i64, u32, i64, u8, u8, &'a str, &'a str);
+type Content<'a> = (Day, Money, i64, i64, i64, u8, u8, &'a str, &'a str);
 
-fn content<'a>(batch: &'a Batch, d: &Draft) -> Content<'a> {
+fn content<'a>(batch: &'a Batch, contracts: &Contracts, d: &Draft) -> Content<'a> {
     (
         d.day,
         d.amount,
         d.quantity,
-        d.contract,
+        contracts.number_of(d.contract),
         d.account_no,
         d.channel,
         d.state,

@@ -47,7 +47,8 @@ struct RunRow {
     completed_at: Instant,
 }
 
-/// The newest completed run that is wanted.
+/// The completed run of the newest day that is wanted: one over all districts before one of a district,
+/// then the one that knew most, then the newest.
 pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
     // Open ends instead of optional clauses keep this one statement.
     let first = wanted.as_of.unwrap_or(Day::MIN).date();
@@ -62,8 +63,8 @@ pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
              WHERE r.completed_at IS NOT NULL AND r.as_of >= $1 AND r.as_of <= $2 \
                AND r.known_at <= $3 AND ($4 = '' OR p.name = $4) \
                AND ($5 = 0 OR r.district_id IS NULL) \
-             ORDER BY r.as_of DESC, CASE WHEN $5 = 0 THEN 0 ELSE r.source_cut END DESC, \
-                      r.run_id DESC LIMIT 1")
+             ORDER BY r.as_of DESC, CASE WHEN r.district_id IS NULL THEN 0 ELSE 1 END, \
+                      r.source_cut DESC, r.run_id DESC LIMIT 1")
             .bind(first).bind(last).bind(known_at).bind(policy).bind(whole)
             .fetch_optional(c).await)
     .map_err(DbError::sql("finding a run"))?;

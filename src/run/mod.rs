@@ -88,6 +88,8 @@ pub enum RunError {
     NoPolicy(String),
     #[error("no district is called {0:?}; see districts.csv")]
     NoDistrict(String),
+    #[error("{0} is in the future: nobody knows yet what will be known then")]
+    Future(Instant),
     #[error("nothing is known at {0}; import something first")]
     Nothing(Instant),
 }
@@ -112,6 +114,9 @@ pub async fn day(
     let _lock = db.lock(Job::Run).await?;
     let mut tx = db.begin_write().await?;
     let known_at = options.known_at.unwrap_or_else(|| tx.now());
+    if known_at > tx.now() {
+        return Err(RunError::Future(known_at));
+    }
     let policy = policy::named(&mut tx, &options.policy)
         .await?
         .ok_or_else(|| RunError::NoPolicy(options.policy.clone()))?;

@@ -74,6 +74,18 @@ impl FileKind {
         FileKind::from_stem(name.strip_suffix(".csv")?)
     }
 
+    /// A file of facts, each with an id of its own in the first column.
+    pub const fn is_fact(self) -> bool {
+        matches!(
+            self,
+            FileKind::Payments
+                | FileKind::Lessons
+                | FileKind::Refunds
+                | FileKind::Releases
+                | FileKind::BankEntries
+        )
+    }
+
     /// Column names; those that may be absent end in `?`.
     pub const fn columns(self) -> &'static [&'static str] {
         match self {

@@ -1,5 +1,6 @@
 //! The one integration binary: boundaries tested from outside, with data.
 
+mod arrival;
 mod books;
 mod bundle;
 mod harness;
