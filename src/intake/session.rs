@@ -18,6 +18,8 @@ use crate::wire::interchange::{FileKind, Reader, Row};
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
 const TRANSACTION_ROWS: usize = 100_000;
+/// Text of ids, references and notes collected before it is posted.
+const BATCH_TEXT_BYTES: usize = 512 << 20;
 /// Contracts kept in memory; beyond it they are read again when needed.
 const CONTRACTS_MAX: usize = 12_000_000;
 /// Rows between two reports of progress.
@@ -316,7 +318,10 @@ impl<'a> Session<'a> {
             if collected.len() >= records::CONTRACT_ROWS {
                 collected.store(self, source_no, name).await?;
             }
-            if self.batch.len() + self.days.len() >= self.options.batch_rows {
+            let kept = self.waiting.len() + self.quarantined.len();
+            if self.batch.len() + self.days.len() + kept >= self.options.batch_rows
+                || self.batch.text_bytes() >= BATCH_TEXT_BYTES
+            {
                 self.resolve(name).await?;
                 self.flush().await?;
             }

@@ -306,6 +306,11 @@ impl Batch {
         self.drafts.is_empty()
     }
 
+    /// Bytes of text kept for the drafts.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Keeps a text for a draft.
     pub fn keep(&mut self, text: &str) -> Span {
         let from = u32::try_from(self.text.len()).expect("a batch is bounded far below 4 GiB");

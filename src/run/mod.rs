@@ -162,6 +162,9 @@ pub async fn day(
         progress.done(portion.len() as u64);
     }
     let mut tx = db.begin_write().await?;
+    let chain = (context.policy.policy_no, run_id);
+    let known = |inst_id: i64| scope.binary_search_by_key(&inst_id, |(id, _)| id.0).is_ok();
+    store::leave_out(&mut tx, chain, options.district.as_deref(), known).await?;
     store::append_districts(&mut tx, run_id, &totals.districts).await?;
     store::complete(&mut tx, run_id).await?;
     tx.commit().await?;

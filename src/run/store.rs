@@ -6,6 +6,7 @@ use super::Options;
 use crate::base::Instant;
 use crate::on;
 use crate::position::DistrictTotals;
+use crate::reconcile::store::OPEN;
 use crate::store::bulk::{self, Column};
 use crate::store::{DbError, Result, Tx};
 
@@ -27,6 +28,35 @@ pub(super) async fn open(
             .bind(source_cut).bind(&options.district).bind(now).execute(c).await.map(|_| ()))
     .map_err(DbError::sql("opening the run"))?;
     Ok(run_id)
+}
+
+/// Ends what earlier runs of the policy say of institutions this run would cover and does not know, or
+/// that have left its district: a run's results are of its own scope only.
+pub(super) async fn leave_out(
+    tx: &mut Tx,
+    (policy_no, run_id): (i64, i64),
+    district: Option<&str>,
+    in_scope: impl Fn(i64) -> bool,
+) -> Result<()> {
+    let open: Vec<(i64, String)> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, district_id FROM position WHERE policy_no = $1 AND to_run = $2 \
+             ORDER BY inst_id")
+            .bind(policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading what earlier runs cover"))?;
+    let gone: Vec<i64> = open
+        .into_iter()
+        .filter(|(_, d)| district.is_none_or(|id| id == d))
+        .map(|(inst_id, _)| inst_id)
+        .filter(|inst_id| !in_scope(*inst_id))
+        .collect();
+    for table in ["position", "finding", "match_line", "match_item"] {
+        let keys = vec![
+            ("inst_id", Column::Int(gone.clone())),
+            ("policy_no", Column::Int(vec![policy_no; gone.len()])),
+        ];
+        bulk::end_open_at(tx, table, run_id, OPEN, keys).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn complete(tx: &mut Tx, run_id: i64) -> Result<()> {

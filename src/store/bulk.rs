@@ -274,6 +274,25 @@ pub async fn end_at(
     }
 }
 
+/// Ends at a run every row that stands open for these keys; there may be none.
+pub async fn end_open_at(
+    tx: &mut Tx,
+    table: &'static str,
+    run_id: i64,
+    open: i64,
+    mut keys: Columns<'_>,
+) -> Result<u64> {
+    let total = keys.first().map_or(0, |(_, c)| c.len());
+    keys.push(("to_run", Column::Int(vec![open; total])));
+    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+    let body = format!(
+        "UPDATE {table} SET to_run = wanted.ending_run FROM wanted WHERE {}",
+        equal(table, &names)
+    );
+    keys.push(("ending_run", Column::Int(vec![run_id; total])));
+    change(tx, keys, &body).await
+}
+
 fn equal(table: &str, names: &[&str]) -> String {
     let same: Vec<String> = names
         .iter()
