@@ -394,10 +394,12 @@ CREATE TABLE district_coverage (
   PRIMARY KEY (run_id, district_id)
 );
 
+-- `fence` moves on with every holder. 'visible' orders what becomes visible.
 CREATE TABLE job_lock (
-  job TEXT COLLATE "C" PRIMARY KEY
+  job TEXT COLLATE "C" PRIMARY KEY,
+  fence BIGINT NOT NULL DEFAULT 0
 );
-INSERT INTO job_lock (job) VALUES ('import'), ('run');
+INSERT INTO job_lock (job) VALUES ('import'), ('run'), ('visible');
 
 -- Append-only by grant: the service works as jintuo_runtime, which may add rows to these tables but
 -- never change or remove one. Where the migrating login may not create roles, the service works with

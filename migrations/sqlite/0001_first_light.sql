@@ -394,10 +394,12 @@ CREATE TABLE district_coverage (
   PRIMARY KEY (run_id, district_id)
 ) WITHOUT ROWID, STRICT;
 
+-- `fence` moves on with every holder. 'visible' orders what becomes visible.
 CREATE TABLE job_lock (
-  job TEXT PRIMARY KEY
+  job TEXT PRIMARY KEY,
+  fence INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
-INSERT INTO job_lock (job) VALUES ('import'), ('run');
+INSERT INTO job_lock (job) VALUES ('import'), ('run'), ('visible');
 
 -- Append-only: a row of these tables is never changed or removed.
 CREATE TRIGGER raw_file_no_update BEFORE UPDATE ON raw_file BEGIN SELECT RAISE(ABORT, 'raw_file is append-only'); END;

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use super::Finding;
-use crate::base::{Day, FlagCode, Severity};
-use crate::ledger::store::day as epoch_day;
+use crate::base::{FlagCode, Severity};
 use crate::on;
-use crate::policy::{CHINA, Policy};
 use crate::reconcile::store::OPEN;
 use crate::store::bulk::{self, Column};
 use crate::store::{DbError, Result, Tx};
@@ -32,15 +30,13 @@ fn date_day(finding: &Finding) -> i64 {
     finding.date.map_or(0, |d| i64::from(d.epoch()))
 }
 
-/// Stores what changed in the findings of institutions `first..=last` since the run before. A state
-/// keeps the day it was first found, and its deadline runs from there.
+/// Stores what changed in the findings of institutions `first..=last` since the run before.
 pub async fn store(
     tx: &mut Tx,
     (first, last): (i64, i64),
     (policy_no, run_id): (i64, i64),
-    policy: &Policy,
-    findings: Vec<(i64, Finding)>,
-) -> Result<Vec<(i64, Finding)>> {
+    findings: &[(i64, Finding)],
+) -> Result<()> {
     let open: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, code, subject, date_day, from_run, amount_fen, n, severity, first_day, \
                     due_day, evidence \
@@ -51,29 +47,17 @@ pub async fn store(
         .into_iter()
         .map(|r| ((r.inst_id, r.code, r.subject.clone(), r.date_day), r))
         .collect();
-    let mut all = Vec::with_capacity(findings.len());
-    let mut new: Vec<(i64, Finding)> = Vec::new();
+    let mut new: Vec<&(i64, Finding)> = Vec::new();
     let mut ended: Vec<Row> = Vec::new();
-    for (inst_id, mut finding) in findings {
-        let key = (
-            inst_id,
-            finding.code.number(),
-            finding.subject.clone(),
-            date_day(&finding),
-        );
-        let before = known.remove(&key);
-        if let (Some(row), None) = (&before, finding.date) {
-            keep_first_day(&mut finding, epoch_day(row.first_day, "finding")?, policy);
+    for found in findings {
+        let (inst_id, finding) = found;
+        let code = finding.code.number();
+        match known.remove(&(*inst_id, code, finding.subject.clone(), date_day(finding))) {
+            Some(row) if says_the_same(&row, finding) => continue,
+            Some(row) => ended.push(row),
+            None => {}
         }
-        match before {
-            Some(row) if says_the_same(&row, &finding) => {}
-            Some(row) => {
-                ended.push(row);
-                new.push((inst_id, finding.clone()));
-            }
-            None => new.push((inst_id, finding.clone())),
-        }
-        all.push((inst_id, finding));
+        new.push(found);
     }
     ended.extend(known.into_values());
     let keys = vec![
@@ -97,21 +81,7 @@ pub async fn store(
         ),
     ];
     bulk::end_at(tx, "finding", run_id, keys).await?;
-    append(tx, policy_no, run_id, &new).await?;
-    Ok(all)
-}
-
-fn keep_first_day(finding: &mut Finding, first: Day, policy: &Policy) {
-    if first >= finding.first_day {
-        return;
-    }
-    finding.first_day = first;
-    let rule = policy.flag(finding.code);
-    if let Some(days) = rule.and_then(|r| r.cure_days) {
-        let due = CHINA.add_working_days(first, days);
-        finding.due_on = Some(due.day);
-        finding.due_is_provisional = due.provisional;
-    }
+    append(tx, policy_no, run_id, &new).await
 }
 
 fn says_the_same(row: &Row, finding: &Finding) -> bool {
@@ -123,7 +93,7 @@ fn says_the_same(row: &Row, finding: &Finding) -> bool {
         && row.evidence == finding.evidence.to_json()
 }
 
-async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)]) -> Result<()> {
+async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[&(i64, Finding)]) -> Result<()> {
     let evidence: Vec<String> = rows.iter().map(|(_, r)| r.evidence.to_json()).collect();
     let ints = |f: fn(&Finding) -> i64| Column::Int(rows.iter().map(|(_, r)| f(r)).collect());
     bulk::append(

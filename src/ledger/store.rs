@@ -1,6 +1,6 @@
 //! SQL of the ledger. The only writer of `posting` and its running totals.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Kind;
 use super::chain::{Chain, GENESIS};
@@ -385,24 +385,22 @@ pub async fn total(tx: &mut Tx, inst_id: i64, kind: Kind) -> Result<Money> {
     Ok(Money::from_fen(fen))
 }
 
-/// Signed amounts of an account's lines of one day, smallest first; corrections taken away.
-pub async fn lines_of_day(
+/// Lines of an account that stand, on the days `first..=last`: day and signed amount in fen.
+pub async fn lines(
     tx: &mut Tx,
-    (inst_id, account_no, day): (i64, i64, i64),
-) -> Result<Vec<i64>> {
-    let rows: Vec<(i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
-            "SELECT seq, quantity, amount_fen, reverses FROM posting \
-             WHERE inst_id = $1 AND account_no = $2 AND business_day = $3 AND kind = 5")
-            .bind(inst_id).bind(account_no).bind(day).fetch_all(c).await)
+    (inst_id, account_no): (i64, i64),
+    (first, last): (i64, i64),
+) -> Result<Vec<(i64, i64)>> {
+    let rows: Vec<(i64, i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
+            "SELECT seq, business_day, quantity, amount_fen, reverses FROM posting \
+             WHERE inst_id = $1 AND account_no = $2 AND business_day BETWEEN $3 AND $4 AND kind = 5")
+            .bind(inst_id).bind(account_no).bind(first).bind(last).fetch_all(c).await)
     .map_err(DbError::sql("reading an account's lines"))?;
-    let reversed: Vec<i64> = rows.iter().filter_map(|r| r.3).collect();
-    let mut amounts: Vec<i64> = rows
-        .iter()
-        .filter(|r| r.3.is_none() && !reversed.contains(&r.0))
-        .map(|r| r.1 * r.2)
-        .collect();
-    amounts.sort_unstable();
-    Ok(amounts)
+    let reversed: HashSet<i64> = rows.iter().filter_map(|r| r.4).collect();
+    let stands = |r: &&(i64, i64, i64, i64, Option<i64>)| r.4.is_none() && !reversed.contains(&r.0);
+    Ok((rows.iter().filter(stands))
+        .map(|r| (r.1, r.2 * r.3))
+        .collect())
 }
 
 /// Running balances by (inst_id, ledger account): debit and credit in fen.

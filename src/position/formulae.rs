@@ -7,10 +7,10 @@ use crate::base::{Day, Money};
 use crate::ledger::REFUND_SETTLED;
 use crate::policy::{DepositBasis, GiftRule, Policy};
 use crate::reconcile::{
-    AccountDays, ContractTerms, CreditOutcome, ExpectedRange, Facts, Matching, PaymentOutcome,
-    prove,
+    AccountDays, ContractTerms, CreditOutcome, DebitOutcome, ExpectedRange, Facts, Matching,
+    PaymentOutcome, prove,
 };
-use crate::registry::{self, AccountKind, CustodyMode, Institution, Prepays};
+use crate::registry::{self, AccountKind, CustodyMode, Institution, Prepays, Terms};
 
 /// One account of an institution as of the day.
 #[derive(Clone, Debug)]
@@ -94,11 +94,12 @@ pub struct Position {
     pub premature: Money,
 }
 
-/// What [`measure`] found: the institution, its contracts with a finding, its accounts.
+/// What [`measure`] found: the institution, its contracts and deposits with a finding, its accounts.
 #[derive(Debug)]
 pub struct Measured {
     pub position: Position,
     pub contracts: Vec<ContractPosition>,
+    pub deposits_short: Vec<DepositShort>,
     pub accounts: Vec<Account>,
 }
 
@@ -135,7 +136,7 @@ pub fn measure(
         p.premature = p.released.less_floored(p.earned_confirmed);
     }
     let counts = |a: &&Account| policy.held.unfiled_accounts_count || a.filed;
-    p.unidentified = unidentified(facts, matching);
+    p.unidentified = unidentified(facts, matching, |_| true);
     p.fee_window = fee_window(matching, policy, day);
     let custody = || {
         accounts
@@ -150,21 +151,24 @@ pub fn measure(
     );
     let mut excluded = total(custody(), |a| a.frozen);
     if !policy.held.unidentified_counts {
-        excluded = excluded.saturating_add(p.unidentified);
+        let counted = |no: i64| custody().any(|a| a.account_no == no);
+        excluded = excluded.saturating_add(unidentified(facts, matching, counted));
     }
-    // What is excluded was in the account, so it never makes a balance negative; an overdraft stays one.
-    let balance = total(custody(), |a| a.closing);
-    let custody_held = balance
-        .checked_sub(excluded.min(balance.less_floored(Money::ZERO)))
-        .unwrap_or(balance);
+    let custody_held = held_of(total(custody(), |a| a.closing), excluded);
     p.deposit_held = total(deposits(), |a| a.closing.less_floored(a.frozen));
     let mode = institution
         .custody_mode
         .unwrap_or_else(|| inferred_mode(&accounts));
     p.mode = Some(mode);
     if matches!(mode, CustodyMode::Deposit | CustodyMode::Hybrid) {
-        p.deposit_required = deposit_required(facts, policy, day, deposits());
+        let c3 = charging_cycle(facts, policy.deposit.cycle_months, day);
+        p.deposit_required = deposit_required(total(deposits(), |a| a.min_deposit), c3, policy);
     }
+    let proven = |a: &Account| (a.days.latest.is_some()).then(|| a.closing.less_floored(a.frozen));
+    let stated: Vec<Deposit> = deposits()
+        .map(|a| (a.account_no, a.min_deposit, proven(a)))
+        .collect();
+    let deposits_short = deposits_short(&stated, p.deposit_required);
     (p.required, p.held) = match mode {
         CustodyMode::Bank | CustodyMode::Hybrid | CustodyMode::None => {
             (p.unearned_confirmed, custody_held)
@@ -185,20 +189,44 @@ pub fn measure(
     Measured {
         position: p,
         contracts,
+        deposits_short,
         accounts,
+    }
+}
+
+/// A balance less what does not count. What is excluded was in the account, so it never makes a balance
+/// negative; an overdraft stays one.
+pub(super) fn held_of(balance: Money, excluded: Money) -> Money {
+    balance
+        .checked_sub(excluded.min(balance.less_floored(Money::ZERO)))
+        .unwrap_or(balance)
+}
+
+/// What is missing after money on its way has explained what it can.
+pub(super) fn uncovered_of(
+    required: Money,
+    held: Money,
+    on_its_way: Money,
+    policy: &Policy,
+) -> Money {
+    let gap = required.less_floored(held);
+    if policy.explained.in_transit {
+        gap.less_floored(gap.min(on_its_way))
+    } else {
+        gap
     }
 }
 
 /// Gap, explanation, status (`domain.md` §6.5); nothing here is netted against another institution.
 fn cover(p: &mut Position, accounts: &[Account], policy: &Policy) {
     let gap = p.required.less_floored(p.held);
-    let explanation = if policy.explained.in_transit && p.mode != Some(CustodyMode::Deposit) {
-        p.in_transit.saturating_add(p.fee_window)
-    } else {
+    let on_its_way = if p.mode == Some(CustodyMode::Deposit) {
         Money::ZERO
+    } else {
+        p.in_transit.saturating_add(p.fee_window)
     };
-    p.explained = gap.min(explanation);
-    p.uncovered = gap.less_floored(p.explained);
+    p.uncovered = uncovered_of(p.required, p.held, on_its_way, policy);
+    p.explained = gap.less_floored(p.uncovered);
     let owing: Vec<&Account> = accounts
         .iter()
         .filter(|a| a.kind.owes_statements())
@@ -252,15 +280,6 @@ fn account(
         AccountDays::default()
     };
     let closing = Money::from_fen(days.latest.map_or(0, |(_, closing)| closing));
-    let epoch = i64::from(day.epoch());
-    let mut frozen = Money::ZERO;
-    for f in facts.freezes.iter().filter(|f| f.account_no == account_no) {
-        let in_force = f.from_day.is_none_or(|d| d <= epoch) && f.to_day.is_none_or(|d| d >= epoch);
-        // A regulator's hold protects the money; a third party's takes it away.
-        if in_force && f.kind != "regulator" {
-            frozen = frozen.saturating_add(f.amount_fen.map_or(closing, Money::from_fen));
-        }
-    }
     let moved = |l: &crate::reconcile::Line| l.account_no == account_no;
     Account {
         account_no,
@@ -273,7 +292,7 @@ fn account(
             || facts.payments.iter().any(|p| p.account_no == account_no),
         min_deposit: a.min_deposit,
         closing,
-        frozen: frozen.min(Money::from_fen(closing.fen().max(0))),
+        frozen: frozen_on(facts, account_no, closing, day),
         days,
     }
 }
@@ -288,19 +307,77 @@ fn inferred_mode(accounts: &[Account]) -> CustodyMode {
     }
 }
 
-/// Credits that match no order: they may be hidden liabilities.
-fn unidentified(facts: &Facts, matching: &Matching) -> Money {
+/// What third parties have frozen of an account on a day, at most its balance.
+pub(super) fn frozen_on(facts: &Facts, account_no: i64, closing: Money, day: Day) -> Money {
+    let epoch = i64::from(day.epoch());
+    let mut frozen = Money::ZERO;
+    for f in facts.freezes.iter().filter(|f| f.account_no == account_no) {
+        let in_force = f.from_day.is_none_or(|d| d <= epoch) && f.to_day.is_none_or(|d| d >= epoch);
+        // A regulator's hold protects the money; a third party's takes it away.
+        if in_force && f.kind != "regulator" {
+            frozen = frozen.saturating_add(f.amount_fen.map_or(closing, Money::from_fen));
+        }
+    }
+    frozen.min(Money::from_fen(closing.fen().max(0)))
+}
+
+/// Credits that match no order and are still there: they may be hidden liabilities (`domain.md` §6.3).
+fn unidentified(facts: &Facts, matching: &Matching, counts: impl Fn(i64) -> bool) -> Money {
+    let back = returned_on(facts, matching);
     facts
         .credits
         .iter()
         .zip(&matching.credits)
-        .filter(|(_, o)| {
-            matches!(
-                o,
-                CreditOutcome::Unmatched | CreditOutcome::Duplicate { .. }
-            )
-        })
-        .fold(Money::ZERO, |sum, (l, _)| sum.saturating_add(l.amount))
+        .enumerate()
+        .filter(|(i, (l, o))| is_unidentified(o) && counts(l.account_no) && !back.contains_key(i))
+        .fold(Money::ZERO, |sum, (_, (l, _))| sum.saturating_add(l.amount))
+}
+
+fn is_unidentified(outcome: &CreditOutcome) -> bool {
+    matches!(
+        outcome,
+        CreditOutcome::Unmatched | CreditOutcome::Duplicate { .. }
+    )
+}
+
+/// The day each unidentified credit, by its place, was sent back: by a debit that nothing else explains,
+/// of the same account, amount and reference (the credit's own reference or its id). One debit returns
+/// one credit.
+pub(super) fn returned_on(facts: &Facts, matching: &Matching) -> HashMap<usize, Day> {
+    let mut back = HashMap::new();
+    let unexplained: Vec<usize> = (0..facts.debits.len())
+        .filter(|i| matching.debits[*i] == DebitOutcome::Unauthorised)
+        .collect();
+    if unexplained.is_empty() {
+        return back;
+    }
+    let mut credits: HashMap<(i64, i64, &str), Vec<usize>> = HashMap::new();
+    for (i, (l, outcome)) in facts.credits.iter().zip(&matching.credits).enumerate() {
+        if is_unidentified(outcome) {
+            for name in [facts.text(l.reference), facts.text(l.id)] {
+                let key = (l.account_no, l.amount.fen(), name);
+                if !name.is_empty() {
+                    credits.entry(key).or_default().push(i);
+                }
+            }
+        }
+    }
+    for places in credits.values_mut() {
+        places.sort_unstable_by_key(|i| (facts.credits[*i].day, facts.text(facts.credits[*i].id)));
+    }
+    let mut debits = unexplained;
+    debits.sort_unstable_by_key(|i| (facts.debits[*i].day, facts.text(facts.debits[*i].id)));
+    for i in debits {
+        let d = &facts.debits[i];
+        let key = (d.account_no, d.amount.fen(), facts.text(d.reference));
+        let credit = credits.get(&key).and_then(|places| {
+            (places.iter()).find(|c| facts.credits[**c].day <= d.day && !back.contains_key(*c))
+        });
+        if let Some(credit) = credit {
+            back.insert(*credit, d.day);
+        }
+    }
+    back
 }
 
 /// Channel fees deducted at the source and still inside their refill window.
@@ -326,26 +403,17 @@ fn custody_releases(facts: &Facts, accounts: &[Account]) -> Money {
 }
 
 /// REQ_dep (`domain.md` §6.4): the minimum stated with the accounts, the policy's floor, and all
-/// students' fees of one charging cycle, whichever is largest.
-fn deposit_required<'a>(
-    facts: &Facts,
-    policy: &Policy,
-    day: Day,
-    deposits: impl Iterator<Item = &'a Account>,
-) -> Money {
-    let stated = total(deposits, |a| a.min_deposit);
+/// students' fees of one charging cycle (C3), whichever is largest.
+pub(super) fn deposit_required(stated: Money, c3: Money, policy: &Policy) -> Money {
     match policy.deposit.basis {
         DepositBasis::Minimum => stated,
-        DepositBasis::ChargingCycle => {
-            let c3 = charging_cycle(facts, policy.deposit.cycle_months, day);
-            stated
-                .max(Money::from_fen(policy.deposit.floor_fen))
-                .max(c3.share_ceiled(policy.deposit.kappa_bp, 10_000))
-        }
+        DepositBasis::ChargingCycle => stated
+            .max(Money::from_fen(policy.deposit.floor_fen))
+            .max(c3.share_ceiled(policy.deposit.kappa_bp, 10_000)),
     }
 }
 
-/// C3: fees of one charging cycle over contracts that still run; one without dates counts in full.
+/// C3: fees of one charging cycle over contracts that still run.
 fn charging_cycle(facts: &Facts, months: u32, day: Day) -> Money {
     let delivered: HashMap<i64, i64> = facts
         .lessons
@@ -361,15 +429,59 @@ fn charging_cycle(facts: &Facts, months: u32, day: Day) -> Money {
         .iter()
         .filter(runs)
         .fold(Money::ZERO, |sum, c| {
-            let share = match (c.starts_on, c.ends_on) {
-                (Some(start), Some(end)) if end > start.plus_months(months) => {
-                    let cycle = i64::from(start.plus_months(months).since(start));
-                    c.amount.share_ceiled(cycle, i64::from(end.since(start)))
-                }
-                _ => c.amount,
-            };
-            sum.saturating_add(share)
+            sum.saturating_add(cycle_share(c, months))
         })
+}
+
+/// A contract's fees of one charging cycle; one without dates counts in full.
+pub(super) fn cycle_share(c: &ContractTerms, months: u32) -> Money {
+    match (c.starts_on, c.ends_on) {
+        (Some(start), Some(end)) if end > start.plus_months(months) => {
+            let cycle = i64::from(start.plus_months(months).since(start));
+            c.amount.share_ceiled(cycle, i64::from(end.since(start)))
+        }
+        _ => c.amount,
+    }
+}
+
+/// A risk deposit that is below what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DepositShort {
+    pub account_no: i64,
+    pub required: Money,
+    pub held: Money,
+}
+
+/// One deposit account: number, minimum stated with it, and what is held, `None` where no statement
+/// proves it.
+pub(super) type Deposit = (i64, Money, Option<Money>);
+
+/// Deposits below the requirement. Measured against its account's own minimum, each account stands for
+/// itself; against a charging cycle, the institution's deposits stand together, under the first of them.
+pub(super) fn deposits_short(deposits: &[Deposit], required: Money) -> Vec<DepositShort> {
+    let add = |sum: Money, m: Money| sum.saturating_add(m);
+    let stated = deposits.iter().map(|d| d.1).fold(Money::ZERO, add);
+    let all = deposits.iter().filter_map(|d| d.2).fold(Money::ZERO, add);
+    let candidates: Vec<DepositShort> = if required > stated {
+        let together = |d: &Deposit| DepositShort {
+            account_no: d.0,
+            required,
+            held: all,
+        };
+        deposits.first().map(together).into_iter().collect()
+    } else {
+        let alone = |d: &Deposit| {
+            Some(DepositShort {
+                account_no: d.0,
+                required: d.1,
+                held: d.2?,
+            })
+        };
+        deposits.iter().filter_map(alone).collect()
+    };
+    (candidates.into_iter())
+        .filter(|d| d.required > d.held)
+        .collect()
 }
 
 /// Every contract with money or lessons, in order of contract_no.
@@ -426,10 +538,7 @@ fn contract_positions(
         let Some(contract) = facts.contract(lessons.contract_no) else {
             continue;
         };
-        let value = |count: i64| match policy.lessons.gift {
-            GiftRule::Pooled => contract.terms.value_of(count),
-            GiftRule::GiftZero => contract.terms.value_of_paid(count),
-        };
+        let value = |count: i64| earned(policy, &contract.terms, count);
         slot(&mut by_no, lessons.contract_no).earned_confirmed = value(lessons.confirmed);
         delivered.insert(lessons.contract_no, value(lessons.delivered));
     }
@@ -448,7 +557,16 @@ fn contract_positions(
     contracts
 }
 
-fn finish(c: &mut ContractPosition, earned_delivered: Money, contract_level: bool) {
+/// E of so many lessons (`domain.md` §6.1).
+pub(super) fn earned(policy: &Policy, terms: &Terms, lessons: i64) -> Money {
+    match policy.lessons.gift {
+        GiftRule::Pooled => terms.value_of(lessons),
+        GiftRule::GiftZero => terms.value_of_paid(lessons),
+    }
+}
+
+/// Works a contract's other numbers out from its sums and the value of its delivered lessons.
+pub(super) fn finish(c: &mut ContractPosition, earned_delivered: Money, contract_level: bool) {
     let owed = |earned: Money| c.paid.less_floored(c.refunded.saturating_add(earned));
     c.unearned_confirmed = owed(c.earned_confirmed);
     c.unearned_delivered = owed(earned_delivered);
@@ -467,334 +585,4 @@ fn finish(c: &mut ContractPosition, earned_delivered: Money, contract_level: boo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::{AccountNo, InstId};
-    use crate::feed::store::Freeze;
-    use crate::policy::Channel;
-    use crate::position::DistrictTotals;
-    use crate::reconcile::{LessonSums, Line, Payment, StatedDay, match_lines};
-    use crate::registry::Terms;
-
-    const INST: &str = "I1";
-
-    fn day(text: &str) -> Day {
-        text.parse().unwrap()
-    }
-
-    fn fen(fen: i64) -> Money {
-        Money::from_fen(fen)
-    }
-
-    fn policy() -> Policy {
-        Policy::built_in("default").unwrap()
-    }
-
-    fn institution() -> Institution {
-        Institution {
-            institution_id: INST.into(),
-            district_id: "D".into(),
-            name: "示例".into(),
-            uscc: None,
-            licence_kind: None,
-            licence_no: None,
-            licence_from: None,
-            licence_to: None,
-            department: None,
-            category: None,
-            subject: None,
-            prepays: Prepays::Yes,
-            status: "active".into(),
-            platform_since: None,
-            opened_on: None,
-            custody_mode: None,
-        }
-    }
-
-    fn registered(kind: AccountKind, no: i64, min: i64) -> registry::Account {
-        registry::Account {
-            inst_id: InstId(1),
-            account_no: AccountNo(no),
-            account_id: format!("A{no}"),
-            kind,
-            min_deposit: fen(min),
-            bank_code: None,
-            branch_district_id: None,
-            agreement_no: None,
-            agreement_from: None,
-            agreement_to: None,
-            filed_on: Some(day("2026-01-05")),
-            status: None,
-        }
-    }
-
-    /// One contract of 4,999.99 for 48 lessons and 12 gifts, paid into account 1.
-    fn world(balance: i64) -> Facts {
-        let mut facts = Facts::default();
-        facts.contracts.push(ContractTerms {
-            contract_no: 1,
-            terms: Terms {
-                lesson_amount: fen(499_999),
-                lessons: 48,
-                gift_lessons: 12,
-            },
-            amount: fen(499_999),
-            starts_on: None,
-            ends_on: None,
-        });
-        stated(&mut facts, 1, "2026-06-01", balance);
-        facts
-    }
-
-    fn stated(facts: &mut Facts, account_no: i64, on: &str, closing: i64) {
-        let moved: i64 = facts
-            .credits
-            .iter()
-            .filter(|l| l.account_no == account_no && l.day == day(on))
-            .map(|l| l.amount.fen())
-            .sum();
-        facts
-            .days
-            .retain(|d| (d.account_no, d.day) != (account_no, day(on)));
-        facts.days.push(StatedDay {
-            account_no,
-            day: day(on),
-            opening: closing - moved,
-            closing,
-        });
-        facts.days.sort_by_key(|d| (d.account_no, d.day));
-    }
-
-    fn pay(facts: &mut Facts, id: &str, on: &str, amount: i64) {
-        let (id, reference) = (facts.keep(id), facts.keep(id));
-        facts.payments.push(Payment {
-            seq: i64::try_from(facts.payments.len()).unwrap(),
-            day: day(on),
-            contract_no: 1,
-            account_no: 1,
-            amount: fen(amount),
-            channel: Channel::Transfer.number(),
-            id,
-            reference,
-        });
-    }
-
-    fn credit(facts: &mut Facts, reference: &str, on: &str, amount: i64) {
-        let (id, reference) = (facts.keep(reference), facts.keep(reference));
-        facts.credits.push(Line {
-            seq: 100,
-            day: day(on),
-            account_no: 1,
-            amount: fen(amount),
-            channel: 0,
-            code: 1,
-            id,
-            reference,
-        });
-    }
-
-    fn run(facts: &Facts, accounts: &[registry::Account], policy: &Policy, on: &str) -> Measured {
-        let refs: Vec<&registry::Account> = accounts.iter().collect();
-        let kind = |no: i64| accounts.iter().find(|a| a.account_no.0 == no).unwrap().kind;
-        let matching = match_lines(facts, policy, day(on), kind);
-        measure(
-            &institution(),
-            &refs,
-            facts,
-            &matching,
-            (policy, None, day(on)),
-        )
-    }
-
-    fn custody() -> Vec<registry::Account> {
-        vec![registered(AccountKind::Custody, 1, 0)]
-    }
-
-    #[test]
-    fn vectors_of_domain_6_1_by_gift_rule() {
-        let mut facts = world(0);
-        pay(&mut facts, "P1", "2026-06-01", 499_999);
-        facts.lessons.push(LessonSums {
-            contract_no: 1,
-            confirmed: 17,
-            delivered: 20,
-        });
-        let p = run(&facts, &custody(), &policy(), "2026-06-01").position;
-        assert_eq!(p.unearned_confirmed, fen(358_333));
-        assert_eq!(p.unearned_delivered, fen(499_999 - 166_666));
-        assert_eq!(
-            p.required, p.unearned_confirmed,
-            "custody is tested on confirmed lessons"
-        );
-        let mut zero = policy();
-        zero.lessons.gift = GiftRule::GiftZero;
-        let p = run(&facts, &custody(), &zero, "2026-06-01").position;
-        assert_eq!(p.unearned_confirmed, fen(322_917));
-    }
-
-    #[test]
-    fn a_contract_taught_beyond_its_payment_is_no_negative_liability() {
-        let mut facts = world(0);
-        pay(&mut facts, "P1", "2026-06-01", 1_000);
-        facts.lessons.push(LessonSums {
-            contract_no: 1,
-            confirmed: 60,
-            delivered: 60,
-        });
-        let p = run(&facts, &custody(), &policy(), "2026-06-01").position;
-        assert_eq!(
-            (p.required, p.status),
-            (Money::ZERO, Some(Status::NotApplicable))
-        );
-    }
-
-    #[test]
-    fn status_is_the_first_that_applies() {
-        let status = |balance: i64, paid: &str, credited: Option<&str>, on: &str| {
-            let mut facts = world(0);
-            facts.days.clear();
-            pay(&mut facts, "P1", paid, 10_000);
-            if let Some(credited) = credited {
-                credit(&mut facts, "P1", credited, 10_000);
-            }
-            stated(&mut facts, 1, "2026-06-01", balance);
-            let m = run(&facts, &custody(), &policy(), on);
-            (m.position.status.unwrap(), m.position.uncovered.fen())
-        };
-        let on = "2026-06-01";
-        assert_eq!(status(10_000, on, Some(on), on), (Status::Covered, 0));
-        assert_eq!(status(9_999, on, Some(on), on), (Status::Short, 1));
-        // Captured today, not credited, inside its window: explained.
-        assert_eq!(status(0, on, None, on), (Status::Timing, 0));
-        // Three working days later the window is over, and no later statement proves anything.
-        assert_eq!(status(0, "2026-05-27", None, on), (Status::Short, 10_000));
-        assert_eq!(status(0, on, None, "2026-06-02"), (Status::Unknown, 0));
-        assert_eq!(
-            status(10_000, on, Some(on), "2026-06-02"),
-            (Status::Unknown, 0)
-        );
-    }
-
-    #[test]
-    fn unknown_counts_as_zero_in_effective_coverage_only() {
-        let mut facts = world(10_000);
-        pay(&mut facts, "P1", "2026-06-01", 10_000);
-        credit(&mut facts, "P1", "2026-06-01", 10_000);
-        stated(&mut facts, 1, "2026-06-01", 10_000);
-        let p = run(&facts, &custody(), &policy(), "2026-06-02").position;
-        assert_eq!((p.held, p.covered), (fen(10_000), Money::ZERO));
-        let mut plain = policy();
-        plain.coverage.unknown_counts_as_zero = false;
-        let p = run(&facts, &custody(), &plain, "2026-06-02").position;
-        assert_eq!((p.status, p.covered), (Some(Status::Unknown), fen(10_000)));
-    }
-
-    #[test]
-    fn unidentified_and_frozen_money_is_not_held_but_never_makes_a_balance_negative() {
-        let mut facts = world(0);
-        pay(&mut facts, "P1", "2026-06-01", 10_000);
-        credit(&mut facts, "P1", "2026-06-01", 10_000);
-        credit(&mut facts, "STRANGE", "2026-06-01", 3_000);
-        stated(&mut facts, 1, "2026-06-01", 12_000);
-        let held = |facts: &Facts| {
-            run(facts, &custody(), &policy(), "2026-06-01")
-                .position
-                .held
-        };
-        assert_eq!(held(&facts), fen(9_000));
-        let mut freeze = Freeze {
-            inst_id: 1,
-            account_no: 1,
-            document_no: "F".into(),
-            kind: "court".into(),
-            amount_fen: Some(4_000),
-            from_day: None,
-            to_day: None,
-        };
-        facts.freezes = vec![freeze.clone()];
-        assert_eq!(held(&facts), fen(5_000));
-        freeze.amount_fen = None;
-        facts.freezes = vec![freeze.clone()];
-        assert_eq!(held(&facts), Money::ZERO);
-        freeze.kind = "regulator".into();
-        facts.freezes = vec![freeze.clone()];
-        assert_eq!(
-            held(&facts),
-            fen(9_000),
-            "a regulator's hold protects the money"
-        );
-        freeze.kind = "police".into();
-        freeze.to_day = Some(i64::from(day("2026-05-31").epoch()));
-        facts.freezes = vec![freeze];
-        assert_eq!(held(&facts), fen(9_000), "a freeze that has ended");
-    }
-
-    #[test]
-    fn an_overdraft_stays_one_and_an_unfiled_account_holds_nothing() {
-        let mut facts = world(-500);
-        pay(&mut facts, "P1", "2026-05-01", 10_000);
-        let p = run(&facts, &custody(), &policy(), "2026-06-01").position;
-        assert_eq!((p.held, p.uncovered), (fen(-500), fen(10_500)));
-        let mut unfiled = custody();
-        unfiled[0].filed_on = None;
-        stated(&mut facts, 1, "2026-06-01", 99_999);
-        let p = run(&facts, &unfiled, &policy(), "2026-06-01").position;
-        assert_eq!(
-            (p.held, p.uncovered, p.under_custody),
-            (Money::ZERO, fen(10_000), false)
-        );
-    }
-
-    #[test]
-    fn a_contracts_own_cash_is_tested_behind_a_covered_account() {
-        let mut facts = world(0);
-        pay(&mut facts, "P1", "2026-05-01", 10_000); // never credited
-        stated(&mut facts, 1, "2026-06-01", 50_000); // other people's money
-        let m = run(&facts, &custody(), &policy(), "2026-06-01");
-        assert_eq!(m.position.status, Some(Status::Covered));
-        assert_eq!(m.contracts[0].short, fen(10_000));
-    }
-
-    #[test]
-    fn a_deposit_is_measured_against_one_charging_cycle() {
-        let mut facts = world(0);
-        facts.contracts[0].starts_on = Some(day("2026-03-01"));
-        facts.contracts[0].ends_on = Some(day("2027-02-28"));
-        stated(&mut facts, 1, "2026-06-01", 100_000);
-        let accounts = vec![registered(AccountKind::Deposit, 1, 20_000)];
-        let p = run(&facts, &accounts, &policy(), "2026-06-01").position;
-        // 499,999 × 92 days of 364, rounded up.
-        assert_eq!((p.required, p.held), (fen(126_374), fen(100_000)));
-        assert_eq!(p.status, Some(Status::Short));
-        facts.contracts[0].ends_on = None;
-        let p = run(&facts, &accounts, &policy(), "2026-06-01").position;
-        assert_eq!(
-            p.required,
-            fen(499_999),
-            "a contract without dates counts in full"
-        );
-        let mut stated_minimum = policy();
-        stated_minimum.deposit.basis = DepositBasis::Minimum;
-        let p = run(&facts, &accounts, &stated_minimum, "2026-06-01").position;
-        assert_eq!((p.required, p.status), (fen(20_000), Some(Status::Covered)));
-    }
-
-    #[test]
-    fn vector_of_domain_6_6_is_not_netted() {
-        let district = |required: i64, held: i64| DistrictTotals {
-            required: fen(required),
-            held: fen(held),
-            covered: fen(held.min(required)),
-            uncovered: fen((required - held).max(0)),
-            ..DistrictTotals::default()
-        };
-        let parts = [
-            district(100_000, 70_000),
-            district(40_000, 90_000),
-            district(10_000, 0),
-        ];
-        let sum = DistrictTotals::sum(&parts);
-        assert_eq!(sum.amount_coverage().unwrap().to_percent(), "73.33");
-        assert_eq!(sum.uncovered, fen(40_000));
-    }
-}
+mod tests;
