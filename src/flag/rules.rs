@@ -12,6 +12,8 @@ use crate::registry::{CustodyMode, Institution};
 pub struct Finding {
     pub code: FlagCode,
     pub subject: String,
+    /// The account of a bank line, whose id is its bank's; 0 for other subjects.
+    pub account_no: i64,
     /// The fact's own day; `None` for a state, which is dated by the day it is looked at.
     pub date: Option<Day>,
     pub amount: Money,
@@ -47,8 +49,9 @@ pub fn raise(
     raiser.institution(institution, &measured.position, &measured.accounts, since);
     raiser.contracts(measured, since, order_id);
     let mut findings = raiser.findings;
-    findings
-        .sort_unstable_by(|a, b| (a.code, &a.subject, a.date).cmp(&(b.code, &b.subject, b.date)));
+    findings.sort_unstable_by(|a, b| {
+        (a.code, &a.subject, a.account_no, a.date).cmp(&(b.code, &b.subject, b.account_no, b.date))
+    });
     findings
 }
 
@@ -62,6 +65,7 @@ struct Raiser<'a> {
 struct Draft {
     code: FlagCode,
     subject: String,
+    account_no: i64,
     date: Option<Day>,
     amount: i64,
     n: i64,
@@ -90,6 +94,7 @@ impl Raiser<'_> {
         self.findings.push(Finding {
             code: draft.code,
             subject: draft.subject,
+            account_no: draft.account_no,
             date: draft.date,
             amount: Money::from_fen(draft.amount),
             n: draft.n,
@@ -193,6 +198,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code,
                 subject,
+                account_no: 0,
                 date: Some(p.day),
                 amount,
                 n,
@@ -223,6 +229,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code,
                 subject: facts.text(l.id).to_owned(),
+                account_no: l.account_no,
                 date: Some(l.day),
                 amount: l.amount.fen(),
                 n: 0,
@@ -240,6 +247,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code: FlagCode::UnauthorisedDebit,
                 subject: facts.text(l.id).to_owned(),
+                account_no: l.account_no,
                 date: Some(l.day),
                 amount: l.amount.fen(),
                 n: 0,
@@ -258,6 +266,7 @@ impl Raiser<'_> {
                 self.push(Draft {
                     code: FlagCode::FeedMissing,
                     subject: a.account_id.clone(),
+                    account_no: 0,
                     date: Some(*day),
                     amount: 0,
                     n: 0,
@@ -269,6 +278,7 @@ impl Raiser<'_> {
                 self.push(Draft {
                     code: FlagCode::FeedBroken,
                     subject: a.account_id.clone(),
+                    account_no: 0,
                     date: Some(broken.day),
                     amount: broken.difference,
                     n: 0,
@@ -297,6 +307,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code: FlagCode::DepositBelowMin,
                 subject: a.account_id.clone(),
+                account_no: 0,
                 date: None,
                 amount: short.required.less_floored(short.held).fen(),
                 n: 0,
@@ -316,6 +327,7 @@ impl Raiser<'_> {
                 self.push(Draft {
                     code: FlagCode::UnfiledAccount,
                     subject: a.account_id.clone(),
+                    account_no: 0,
                     date: None,
                     amount: a.closing.fen(),
                     n: 0,
@@ -341,6 +353,7 @@ impl Raiser<'_> {
         let state = |code, amount: Money, first_day: Option<Day>, evidence| Draft {
             code,
             subject: institution.institution_id.clone(),
+            account_no: 0,
             date: None,
             amount: amount.fen(),
             n: 0,
@@ -424,6 +437,7 @@ impl Raiser<'_> {
             let state = |code, amount: Money, first_day: Option<Day>, evidence| Draft {
                 code,
                 subject: order_id(c.contract_no),
+                account_no: 0,
                 date: None,
                 amount: amount.fen(),
                 n: 0,

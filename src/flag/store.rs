@@ -9,13 +9,14 @@ use crate::reconcile::store::OPEN;
 use crate::store::bulk::{self, Column};
 use crate::store::{DbError, Result, Tx};
 
-type Key = (i64, i64, String, i64);
+type Key = (i64, i64, String, i64, i64);
 
 #[derive(sqlx::FromRow)]
 struct Row {
     inst_id: i64,
     code: i64,
     subject: String,
+    account_no: i64,
     date_day: i64,
     from_run: i64,
     amount_fen: i64,
@@ -38,21 +39,33 @@ pub async fn store(
     findings: &[(i64, Finding)],
 ) -> Result<()> {
     let open: Vec<Row> = on!(tx, c => sqlx::query_as(
-            "SELECT inst_id, code, subject, date_day, from_run, amount_fen, n, severity, first_day, \
+            "SELECT inst_id, code, subject, account_no, date_day, from_run, amount_fen, n, severity, first_day, \
                     due_day, evidence \
              FROM finding WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
             .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
     let mut known: HashMap<Key, Row> = open
         .into_iter()
-        .map(|r| ((r.inst_id, r.code, r.subject.clone(), r.date_day), r))
+        .map(|r| {
+            (
+                (
+                    r.inst_id,
+                    r.code,
+                    r.subject.clone(),
+                    r.account_no,
+                    r.date_day,
+                ),
+                r,
+            )
+        })
         .collect();
     let mut new: Vec<&(i64, Finding)> = Vec::new();
     let mut ended: Vec<Row> = Vec::new();
     for found in findings {
         let (inst_id, finding) = found;
         let code = finding.code.number();
-        match known.remove(&(*inst_id, code, finding.subject.clone(), date_day(finding))) {
+        let (subject, account) = (finding.subject.clone(), finding.account_no);
+        match known.remove(&(*inst_id, code, subject, account, date_day(finding))) {
             Some(row) if says_the_same(&row, finding) => continue,
             Some(row) => ended.push(row),
             None => {}
@@ -70,6 +83,10 @@ pub async fn store(
         (
             "subject",
             Column::Text(ended.iter().map(|r| r.subject.as_str()).collect()),
+        ),
+        (
+            "account_no",
+            Column::Int(ended.iter().map(|r| r.account_no).collect()),
         ),
         (
             "date_day",
@@ -110,6 +127,7 @@ async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[&(i64, Finding
                 "subject",
                 Column::Text(rows.iter().map(|(_, r)| r.subject.as_str()).collect()),
             ),
+            ("account_no", ints(|r| r.account_no)),
             ("date_day", ints(date_day)),
             ("from_run", Column::Int(vec![run_id; rows.len()])),
             ("amount_fen", ints(|r| r.amount.fen())),

@@ -140,12 +140,25 @@ struct ExistingRow {
     note: Option<String>,
 }
 
-/// Current versions of facts by (inst_id, kind, source_id).
+/// What tells a fact apart: institution, kind, the sender's id, and for a bank line its account, since a
+/// bank numbers its lines per account (0 for other kinds).
+pub(super) type FactKey = (i64, i64, String, i64);
+
+/// The account's part in a [`FactKey`].
+pub(super) fn key_account(kind: i64, account_no: i64) -> i64 {
+    if kind == Kind::BankLine.number() {
+        account_no
+    } else {
+        0
+    }
+}
+
+/// Current versions of facts by (inst_id, kind, source_id), on whatever account.
 pub(super) async fn existing(
     tx: &mut Tx,
     keys: &[(i64, i64, &str)],
-) -> Result<HashMap<(i64, i64, String), Existing>> {
-    let mut found: HashMap<(i64, i64, String), Existing> = HashMap::new();
+) -> Result<HashMap<FactKey, Existing>> {
+    let mut found: HashMap<FactKey, Existing> = HashMap::new();
     if keys.is_empty() {
         return Ok(found);
     }
@@ -185,7 +198,8 @@ pub(super) async fn existing(
             debit: r.debit,
             credit: r.credit,
         };
-        let key = (r.inst_id, r.kind, r.source_id);
+        let account = key_account(r.kind, r.account_no);
+        let key = (r.inst_id, r.kind, r.source_id, account);
         if found
             .get(&key)
             .is_none_or(|known| known.revision < row.revision)

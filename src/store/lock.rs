@@ -125,6 +125,29 @@ impl Db {
     }
 }
 
+impl Db {
+    /// True while another process, or another task of this one, works at a job.
+    pub async fn is_locked(&self, job: Job) -> Result<bool> {
+        let taken = match &self.pools {
+            Pools::Sqlite { .. } => match &self.path {
+                Some(path) => lock_file(path, job).map(|_| ()),
+                None => Ok(()),
+            },
+            Pools::Postgres { pool } => {
+                let doing = "looking at a job's lock";
+                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE NOWAIT";
+                row(job, &mut t, sql).await.map(|_| ())
+            }
+        };
+        match taken {
+            Ok(()) => Ok(false),
+            Err(DbError::Busy(_)) => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+}
+
 /// Locks a job's row with the given statement.
 async fn row(
     job: Job,

@@ -261,6 +261,35 @@ fn unidentified_and_frozen_money_is_not_held_but_never_makes_a_balance_negative(
 }
 
 #[test]
+fn an_unidentified_credit_that_was_sent_back_takes_nothing_away() {
+    let mut facts = world(0);
+    pay(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "STRANGE", "2026-06-01", 3_000);
+    let held = |facts: &Facts| run(facts, &custody(), &policy(), "2026-06-01").position;
+    for (reference, expected) in [("OTHER", 7_000), ("STRANGE", 10_000)] {
+        let (id, named) = (facts.keep("D1"), facts.keep(reference));
+        facts.debits = vec![Line {
+            seq: 200,
+            day: day("2026-06-01"),
+            account_no: 1,
+            amount: fen(3_000),
+            channel: 0,
+            code: 3,
+            id,
+            reference: named,
+        }];
+        facts.days = vec![StatedDay {
+            account_no: 1,
+            day: day("2026-06-01"),
+            opening: 0,
+            closing: 10_000,
+        }];
+        assert_eq!(held(&facts).held, fen(expected), "sent back as {reference}");
+    }
+}
+
+#[test]
 fn an_overdraft_stays_one_and_an_unfiled_account_holds_nothing() {
     let mut facts = world(-500);
     pay(&mut facts, "P1", "2026-05-01", 10_000);
