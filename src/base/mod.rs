@@ -9,6 +9,6 @@ pub mod uscc;
 
 pub use clock::Clock;
 pub use code::{Defect, DefectCode, FlagCode, Place, Severity};
-pub use day::{AsOf, Day, Instant};
-pub use ids::{AccountNo, ContractNo, ImportNo, InstId, RunId};
+pub use day::{Day, Instant};
+pub use ids::{AccountNo, InstId};
 pub use money::{Money, MoneyError, Ratio};
