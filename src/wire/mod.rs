@@ -18,6 +18,7 @@ mod identity;
 mod inspect;
 mod mt940;
 mod mt_field;
+mod ofx;
 mod pages;
 mod profile;
 mod sniff;
@@ -58,15 +59,18 @@ pub enum Format {
     Mt940,
     /// A bank's own CSV export, read through a column-mapping profile.
     BankCsv,
+    /// OFX 1 (SGML) and OFX 2 (XML), statements of bank accounts and cards.
+    Ofx,
 }
 
 impl Format {
-    /// The family's name: `camt`, `mt940`, `bank-csv`.
+    /// The family's name: `camt`, `mt940`, `bank-csv`, `ofx`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Format::Camt => "camt",
             Format::Mt940 => "mt940",
             Format::BankCsv => "bank-csv",
+            Format::Ofx => "ofx",
         }
     }
 }
@@ -193,6 +197,8 @@ pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
         Format::BankCsv => {
             decode::read_text(reader).and_then(|text| bank_csv::read(&text, &mut limited))
         }
+        Format::Ofx => decode::read_bytes(reader, TEXT_MAX_BYTES, "TEXT_MAX_BYTES")
+            .and_then(|bytes| ofx::read(bytes, &mut limited)),
     };
     if let Err(defect) = result {
         sink(Item::Refused(defect));

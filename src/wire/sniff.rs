@@ -1,7 +1,7 @@
 //! Tells a statement format from the bytes; the file's name is never asked.
 
 use super::decode::decode_head;
-use super::{Format, bank_csv, camt, mt940};
+use super::{Format, bank_csv, camt, mt940, ofx};
 
 /// How much of a file is looked at.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -16,6 +16,9 @@ const MT_SEARCH_LINES: usize = 200;
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
     let head = decode_head(bytes, HEAD_BYTES);
     let text = head.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if ofx::recognises(text) {
+        return Some(Format::Ofx);
+    }
     if text.starts_with('<') {
         return is_camt(text).then_some(Format::Camt);
     }
@@ -70,9 +73,7 @@ mod tests {
             .0
             .into_owned();
         assert_eq!(sniff(&csv), Some(Format::BankCsv));
-        assert_eq!(
-            [sniff(b""), sniff(b"OFXHEADER:100\n"), sniff(b"PK\x03\x04")],
-            [None; 3]
-        );
+        assert_eq!([sniff(b""), sniff(b"PK\x03\x04")], [None; 2]);
+        assert_eq!(sniff(b"OFXHEADER:100\n"), Some(Format::Ofx));
     }
 }
