@@ -9,7 +9,7 @@
 //! from the parser's own success.
 
 mod amount;
-mod bank_csv;
+mod bank;
 mod camt;
 mod camt_statement;
 mod daily;
@@ -20,7 +20,6 @@ mod mt940;
 mod mt_field;
 mod ofx;
 mod pages;
-mod profile;
 mod sniff;
 mod verify;
 mod xml;
@@ -195,7 +194,7 @@ pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
             decode::read_text(reader).and_then(|text| mt940::read(&text, &mut limited))
         }
         Format::BankCsv => {
-            decode::read_text(reader).and_then(|text| bank_csv::read(&text, &mut limited))
+            decode::read_text(reader).and_then(|text| bank::read_csv(&text, &mut limited))
         }
         Format::Ofx => decode::read_bytes(reader, TEXT_MAX_BYTES, "TEXT_MAX_BYTES")
             .and_then(|bytes| ofx::read(bytes, &mut limited)),

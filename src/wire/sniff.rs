@@ -1,7 +1,7 @@
 //! Tells a statement format from the bytes; the file's name is never asked.
 
 use super::decode::decode_head;
-use super::{Format, bank_csv, camt, mt940, ofx};
+use super::{Format, bank, camt, mt940, ofx};
 
 /// How much of a file is looked at.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -25,7 +25,7 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
     if is_mt(text) {
         return Some(Format::Mt940);
     }
-    bank_csv::recognises(text).then_some(Format::BankCsv)
+    bank::recognises_csv(text).then_some(Format::BankCsv)
 }
 
 fn is_camt(text: &str) -> bool {

@@ -1,69 +1,50 @@
-//! A bank's own CSV export, read through a [`super::profile`].
+//! The rows of a bank's own export, whatever they came from, bound to columns through a
+//! [`super::profile`] and told apart by account and currency.
 //!
 //! The file is preamble, header, rows, footer. Preamble lines such as `账号,6217…` give account,
 //! currency and balances; footers are recognised by their words, never by position, and a total
-//! they declare is compared. Blank, `-`, `--` and `/` mean absent, not zero; `="0123"` is the text
-//! 0123.
+//! they declare is compared. Blank, `-`, `--` and `/` mean absent, not zero.
 //!
 //! Invariants: a row without a readable day or amount refuses the file; the running balance is used
 //! only where every row links to its neighbour, in ascending or descending order, and gives opening
 //! (first balance − first amount) and closing then; where it links in neither order the statement
 //! has no balances and says `OUT_OF_ORDER`. Rows keep the order of the file. A file of several
-//! accounts or currencies gives one statement each.
-//! Absent on purpose: guessing decimal commas (`1.234,56` is refused) and years.
+//! accounts or currencies gives one statement each. An account or reference that a spreadsheet has
+//! turned into a number of more than 15 digits is gone, and refuses the file.
+//! Absent on purpose: guessing decimal commas (`1.234,56` is refused) and years; a day without a
+//! year takes the one nearest to the month the bill names.
 
 use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 
-use super::amount::{cell, cell_day, some_text};
-use super::profile::{Binding, Column, Perspective, Profile, currency_code, detect, key, split};
-use super::xml::clip;
-use super::{Balance, Entry, EntryStatus, Item, Sink, Statement};
+use super::profile::{Binding, Column, Perspective, Profile, currency_code, key};
 use crate::base::{Day, Defect, DefectCode};
+use crate::wire::amount::{cell, cell_day, nearest_day, some_text};
+use crate::wire::xml::clip;
+use crate::wire::{Balance, DEFECTS_MAX, Entry, EntryStatus, Item, Sink, Statement};
 
 /// How many accounts one file may interleave.
 const ACCOUNTS_MAX: usize = 10_000;
+/// How many cells a row may have.
+pub(super) const COLUMNS_MAX: usize = 512;
+/// Columns whose text must be exact to the last digit.
+pub(super) const EXACT_COLUMNS: [Column; 3] = [
+    Column::Account,
+    Column::Reference,
+    Column::CustomerReference,
+];
 
-/// Whether the head of a text is such an export.
-pub(crate) fn recognises(head: &str) -> bool {
-    detect(head).is_some()
-}
-
-/// Reads one file.
-///
-/// # Errors
-/// The defect that refuses it.
-pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Result<(), Defect> {
-    let binding = detect(text).ok_or_else(|| {
-        let found = "no header line has a date and an amount column of a known profile";
-        Defect::new(DefectCode::MissingColumn, found)
-    })?;
-    let mut preamble = Preamble::default();
-    for line in text[..binding.header.start].lines() {
-        let cells: Vec<String> = split(line, binding.delimiter)
-            .iter()
-            .map(|c| unwrap_cell(c))
-            .collect();
-        preamble.take(&cells, binding.profile);
-    }
-    let rows = &text[binding.header.end..];
-    let mut file = File {
-        binding,
-        preamble,
-        groups: Vec::new(),
-        index: HashMap::new(),
-    };
-    let totals = file.rows(rows)?;
-    file.push_all(totals, sink);
-    Ok(())
-}
-
-struct File {
-    binding: Binding,
+/// A file while its rows are taken in.
+pub(super) struct Table {
+    /// The format's family, `bank-csv`, at the head of its name.
+    family: &'static str,
+    pub(super) binding: Binding,
     preamble: Preamble,
     groups: Vec<Group>,
     index: HashMap<(Option<String>, Option<String>), usize>,
+    totals: Option<Declared>,
+    remarks: Vec<Defect>,
 }
 
 /// The rows of one account and currency.
@@ -83,6 +64,8 @@ struct Preamble {
     closing: Option<Decimal>,
     from: Option<Day>,
     to: Option<Day>,
+    /// The first day of the month a bill is for.
+    month: Option<Day>,
 }
 
 /// What a footer says money in and money out add up to.
@@ -92,6 +75,9 @@ impl Preamble {
     /// Reads `key,value` and `key: value` pairs of one line.
     fn take(&mut self, cells: &[String], profile: &Profile) {
         for (at, text) in cells.iter().enumerate() {
+            if profile.days_of_month {
+                self.month = self.month.or_else(|| month_in(text));
+            }
             let split = text.split_once([':', '：']);
             let (name, value) = match split {
                 Some((name, value)) if !value.trim().is_empty() => (name, value.to_owned()),
@@ -120,59 +106,61 @@ impl Preamble {
                 self.from = cell_day(&value);
             } else if is(&profile.to_keys) {
                 self.to = cell_day(&value);
+            } else if is(&profile.range_keys)
+                && let Some((from, to)) = day_range(&value)
+            {
+                (self.from, self.to) = (Some(from), Some(to));
             }
         }
     }
 }
 
-impl File {
-    /// Reads all rows behind the header and gives the totals of the footer.
-    fn rows(&mut self, text: &str) -> Result<Option<Declared>, Defect> {
-        if ends_in_quotes(text, self.binding.delimiter) {
-            let found = "the file ends inside a quoted cell";
-            return Err(Defect::new(DefectCode::Truncated, found));
-        }
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(self.binding.delimiter)
-            .from_reader(text.as_bytes());
-        let mut record = csv::StringRecord::new();
-        let mut totals = None;
-        loop {
-            match reader.read_record(&mut record) {
-                Ok(true) => {}
-                Ok(false) => return Ok(totals),
-                Err(e) => {
-                    return Err(Defect::new(
-                        DefectCode::Malformed,
-                        format!("the CSV is broken: {e}"),
-                    ));
-                }
-            }
-            let line = self.binding.header_line + record.position().map_or(0, csv::Position::line);
-            self.check_quotes(&record, line)?;
-            let cells: Vec<String> = record.iter().map(unwrap_cell).collect();
-            match self.footer(&cells) {
-                Some(total) => totals = total.or(totals),
-                None => self.row(&cells, line)?,
-            }
+impl Table {
+    pub(super) fn new(family: &'static str, binding: Binding) -> Table {
+        Table {
+            family,
+            binding,
+            preamble: Preamble::default(),
+            groups: Vec::new(),
+            index: HashMap::new(),
+            totals: None,
+            remarks: Vec::new(),
         }
     }
 
-    /// A missing quotation mark makes one cell of many rows, which must not be lost in silence.
-    fn check_quotes(&self, record: &csv::StringRecord, line: u64) -> Result<(), Defect> {
-        let is_row = |text: &str| {
-            let cells = split(text, self.binding.delimiter);
-            self.one(&cells, Column::Date)
-                .is_some_and(|date| cell_day(&date).is_some())
-        };
-        let swallowed = |text: &str| text.contains('\n') && text.lines().skip(1).any(is_row);
-        if record.iter().any(swallowed) {
-            let found = "a quoted cell holds other rows: a quotation mark is missing";
-            return Err(Defect::new(DefectCode::Malformed, found).line(line));
+    /// Takes a row that stands before the header.
+    ///
+    /// # Errors `TOO_LARGE`.
+    pub(super) fn before(&mut self, cells: &[String], line: u64) -> Result<(), Defect> {
+        check_width(cells.len(), line)?;
+        self.preamble.take(cells, self.binding.profile);
+        Ok(())
+    }
+
+    /// Takes a row that stands behind the header: an entry, a footer, or nothing.
+    ///
+    /// # Errors
+    /// The defect that refuses the file.
+    pub(super) fn row(&mut self, cells: &[String], line: u64) -> Result<(), Defect> {
+        check_width(cells.len(), line)?;
+        match self.footer(cells) {
+            Some(totals) => self.totals = totals.or(self.totals),
+            None => self.entry(cells, line)?,
         }
         Ok(())
+    }
+
+    /// Adds a remark, shown with the first statement.
+    pub(super) fn remark(&mut self, defect: Defect) {
+        if self.remarks.len() < DEFECTS_MAX {
+            self.remarks.push(defect);
+        }
+    }
+
+    /// Whether cells look like a row of the table: a day stands where days stand.
+    pub(super) fn is_row(&self, cells: &[String]) -> bool {
+        self.one(cells, Column::Date)
+            .is_some_and(|date| self.day(&date).is_some())
     }
 
     /// Whether a row is blank or a footer, and the totals it declares.
@@ -180,11 +168,7 @@ impl File {
         if cells.iter().all(|text| present(text).is_none()) {
             return Some(None);
         }
-        if self
-            .one(cells, Column::Date)
-            .and_then(|text| cell_day(&text))
-            .is_some()
-        {
+        if self.is_row(cells) {
             return None;
         }
         let first = key(cells.iter().find_map(|text| present(text))?);
@@ -198,20 +182,33 @@ impl File {
         Some(declares.then_some(sums))
     }
 
-    fn row(&mut self, cells: &[String], line: u64) -> Result<(), Defect> {
+    /// The day of a cell; one without a year belongs to the month the bill names.
+    fn day(&self, text: &str) -> Option<Day> {
+        cell_day(text).or_else(|| {
+            let (month, day) = text.trim().split_once('/')?;
+            let short = |part: &str| matches!(part.len(), 1 | 2);
+            let fits = short(month) && short(day);
+            fits.then(|| nearest_day(&format!("{month:0>2}{day:0>2}"), self.preamble.month?))
+                .flatten()
+        })
+    }
+
+    fn entry(&mut self, cells: &[String], line: u64) -> Result<(), Defect> {
+        self.check_numbers(cells, line)?;
         let date = self.one(cells, Column::Date).unwrap_or_default();
-        let booked_on = cell_day(&date).ok_or_else(|| {
+        let booked_on = self.day(&date).ok_or_else(|| {
             let found = format!("{:?} is not a day with its year", clip(&date));
             self.defect(DefectCode::BadDate, found, line, Column::Date)
         })?;
-        let amount = self.amount(cells, line)?;
+        let (amount, priced_in) = self.amount(cells, line)?;
         let value_on = self
             .one(cells, Column::ValueDate)
-            .and_then(|text| cell_day(&text));
+            .and_then(|text| self.day(&text));
         let profile = self.binding.profile;
         let currency = self
             .one(cells, Column::Currency)
             .and_then(|text| currency_code(&text))
+            .or(priced_in)
             .or_else(|| self.preamble.currency.clone())
             .or_else(|| profile.default_currency.clone());
         let account = self
@@ -282,18 +279,43 @@ impl File {
         Ok(&mut self.groups[at])
     }
 
-    /// The signed amount of a row: two columns, or one signed, or one beside a mark.
-    fn amount(&self, cells: &[String], line: u64) -> Result<Decimal, Defect> {
+    /// An account or reference in exponent form has lost its last digits in a spreadsheet.
+    fn check_numbers(&self, cells: &[String], line: u64) -> Result<(), Defect> {
+        let exponent = |text: &str| {
+            let (digits, power) = text.split_once(['E', 'e'])?;
+            let power = power.strip_prefix('+')?;
+            let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            (!digits.is_empty() && number(digits) && !power.is_empty() && number(power))
+                .then_some(())
+        };
+        for column in EXACT_COLUMNS {
+            let Some(text) = self.one(cells, column) else {
+                continue;
+            };
+            if exponent(&text).is_some() {
+                let found = format!(
+                    "{:?} is a number with its last digits cut off; send the column as text",
+                    clip(&text)
+                );
+                return Err(self.defect(DefectCode::BadId, found, line, column));
+            }
+        }
+        Ok(())
+    }
+
+    /// The signed amount of a row, with the currency written before it: two columns, or one signed,
+    /// or one beside a mark.
+    fn amount(&self, cells: &[String], line: u64) -> Result<(Decimal, Option<String>), Defect> {
         let money_in = self.number(cells, Column::MoneyIn, line)?;
         let money_out = self.number(cells, Column::MoneyOut, line)?;
         let books = self.binding.profile.perspective == Perspective::Books;
         let turn = |amount: Decimal| if books { -amount } else { amount };
         match (money_in, money_out) {
-            (Some(income), None) => return Ok(turn(income)),
-            (None, Some(outgo)) => return Ok(turn(-outgo)),
+            (Some((income, currency)), None) => return Ok((turn(income), currency)),
+            (None, Some((outgo, currency))) => return Ok((turn(-outgo), currency)),
             // Banks fill the other column with 0.00; both filled is a net the row does not explain.
-            (Some(income), Some(outgo)) if income.is_zero() || outgo.is_zero() => {
-                return Ok(turn(income - outgo));
+            (Some((income, one)), Some((outgo, other))) if income.is_zero() || outgo.is_zero() => {
+                return Ok((turn(income - outgo), one.or(other)));
             }
             (Some(_), Some(_)) => {
                 let found = "money in and money out are both filled";
@@ -301,7 +323,7 @@ impl File {
             }
             (None, None) => {}
         }
-        let amount = self.number(cells, Column::Amount, line)?.ok_or_else(|| {
+        let (amount, currency) = self.number(cells, Column::Amount, line)?.ok_or_else(|| {
             self.defect(
                 DefectCode::MissingValue,
                 "the row has no amount",
@@ -310,19 +332,20 @@ impl File {
             )
         })?;
         let Some(mark) = self.one(cells, Column::Direction) else {
-            return Ok(amount);
+            return Ok((turn(amount), currency));
         };
         let word = key(&mark);
         let is = |marks: &[String]| marks.contains(&word);
         if is(&self.binding.profile.credit_marks) {
-            Ok(turn(amount))
+            Ok((turn(amount), currency))
         } else if is(&self.binding.profile.debit_marks) {
             // Some banks mark the direction and sign the amount as well.
-            Ok(turn(if amount > Decimal::ZERO {
+            let amount = if amount > Decimal::ZERO {
                 -amount
             } else {
                 amount
-            }))
+            };
+            Ok((turn(amount), currency))
         } else {
             let found = format!("{:?} is neither money in nor money out", clip(&mark));
             Err(self.defect(DefectCode::BadCode, found, line, Column::Direction))
@@ -334,11 +357,14 @@ impl File {
         cells: &[String],
         column: Column,
         line: u64,
-    ) -> Result<Option<Decimal>, Defect> {
+    ) -> Result<Option<(Decimal, Option<String>)>, Defect> {
         let Some(text) = self.one(cells, column) else {
             return Ok(None);
         };
-        cell(&text).map(Some).ok_or_else(|| {
+        let amount = cell(&text)
+            .map(|amount| (amount, None))
+            .or_else(|| priced(&text));
+        amount.map(Some).ok_or_else(|| {
             let found = format!("{:?} is not an amount", clip(&text));
             self.defect(DefectCode::BadAmount, found, line, column)
         })
@@ -362,8 +388,14 @@ impl File {
         Defect::new(code, found).line(line).column(name)
     }
 
-    fn push_all(self, totals: Option<Declared>, sink: &mut Sink<'_>) {
-        let format = format!("bank-csv:{}", self.binding.profile.name);
+    /// Gives the statements.
+    pub(super) fn finish(mut self, sink: &mut Sink<'_>) {
+        if let Some(found) = &self.binding.profile.remark {
+            self.remarks
+                .insert(0, Defect::new(DefectCode::BadCode, found));
+        }
+        let format = format!("{}:{}", self.family, self.binding.profile.name);
+        let (totals, mut remarks) = (self.totals, self.remarks);
         let Preamble {
             account,
             currency,
@@ -371,6 +403,7 @@ impl File {
             closing,
             from,
             to,
+            ..
         } = self.preamble;
         let stated = from.zip(to).filter(|(from, to)| from <= to);
         let mut groups = self.groups;
@@ -407,8 +440,9 @@ impl File {
                 head.closing = said(closing, head.period.map(|p| p.1)).or(head.closing);
             }
             sink(Item::Open(head.clone()));
-            remark
-                .into_iter()
+            remarks
+                .drain(..)
+                .chain(remark)
                 .for_each(|defect| sink(Item::Defect(defect)));
             if let Some(defect) = totals.filter(|_| alone).and_then(|t| group.check_totals(t)) {
                 sink(Item::Defect(defect));
@@ -488,30 +522,48 @@ impl Group {
     }
 }
 
-/// Whether a quoted cell is still open at the end of a text; a reader of CSV closes it in silence.
-fn ends_in_quotes(text: &str, delimiter: u8) -> bool {
-    let (mut quoted, mut at_start) = (false, true);
-    for byte in text.bytes() {
-        if quoted {
-            // A doubled mark closes and opens again, which leaves the state as it was.
-            quoted = byte != b'"';
-            at_start = !quoted;
-        } else {
-            quoted = byte == b'"' && at_start;
-            at_start = byte == delimiter || matches!(byte, b'\n' | b'\r');
-        }
-    }
-    quoted
+/// `CNY 123.18`, `CNY13.50`: an amount behind the code of its currency.
+fn priced(text: &str) -> Option<(Decimal, Option<String>)> {
+    let (code, rest) = text.trim().split_at_checked(3)?;
+    let named = code.bytes().all(|b| b.is_ascii_uppercase());
+    let currency = named.then(|| currency_code(code)).flatten()?;
+    Some((cell(rest)?, Some(currency)))
 }
 
-/// A cell without padding, byte order mark, and the `="…"` that keeps spreadsheets from counting.
-fn unwrap_cell(text: &str) -> String {
-    let text =
-        text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
-    let inner = text
-        .strip_prefix("=\"")
-        .and_then(|rest| rest.strip_suffix('"'));
-    inner.unwrap_or(text).trim().to_owned()
+/// `2024年01月` within a title: its first day.
+fn month_in(text: &str) -> Option<Day> {
+    let (before, behind) = text.split_once('年')?;
+    let year: String = before
+        .chars()
+        .rev()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let year: String = year.chars().rev().collect();
+    let (month, _) = behind.split_once('月')?;
+    cell_day(&format!("{year}-{month}-1"))
+}
+
+/// `20251201-20251231`, `2025-12-01至2025-12-31`: the first and the last day.
+fn day_range(text: &str) -> Option<(Day, Day)> {
+    let (from, to) = text.split_once(['至', '~']).or_else(|| {
+        let mut dashes = text.match_indices('-').map(|(at, _)| at);
+        let at = dashes.next()?;
+        dashes
+            .next()
+            .is_none()
+            .then(|| (&text[..at], &text[at + 1..]))
+    })?;
+    let (from, to) = (cell_day(from)?, cell_day(to)?);
+    (from <= to).then_some((from, to))
+}
+
+/// # Errors `TOO_LARGE`.
+pub(super) fn check_width(cells: usize, line: u64) -> Result<(), Defect> {
+    if cells <= COLUMNS_MAX {
+        return Ok(());
+    }
+    let found = format!("a row has more than {COLUMNS_MAX} cells (limit COLUMNS_MAX)");
+    Err(Defect::new(DefectCode::TooLarge, found).line(line))
 }
 
 /// The text, unless it is a filler for nothing: blank, `/`, or dashes of any number.
@@ -533,146 +585,4 @@ fn next_filled(cells: &[String]) -> String {
         .find_map(|text| present(text))
         .unwrap_or_default()
         .to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Format, parse};
-    use super::*;
-
-    fn one(text: &str) -> (Statement, Vec<DefectCode>) {
-        let (mut statements, defects) = parse(Format::BankCsv, text.as_bytes());
-        (
-            statements.remove(0),
-            defects.into_iter().map(|d| d.code).collect(),
-        )
-    }
-
-    fn ends(statement: &Statement) -> Option<(String, String)> {
-        let text = |b: &Option<Balance>| b.as_ref().map(|b| b.amount.to_string());
-        text(&statement.opening).zip(text(&statement.closing))
-    }
-
-    #[test]
-    fn running_balance_links_in_both_orders() {
-        let up = "账号,=\"0123456\"\n日期,收入,支出,余额,摘要\n\
-                  2026-01-02,\"1,000.00\",,1500.00,a\n2026-01-03,-,200,1300,b\n合计,1000,200\n";
-        let (statement, defects) = one(up);
-        assert_eq!(statement.account.as_deref(), Some("0123456"));
-        assert_eq!(ends(&statement), Some(("500.00".into(), "1300".into())));
-        assert_eq!(defects, []);
-        let down = "日期,金额,余额\n2026-01-03,-200,1300\n2026-01-02,1000,1500\n";
-        assert_eq!(ends(&one(down).0), Some(("500".into(), "1300".into())));
-        let neither = "日期,金额,余额\n2026-01-03,-200,1300\n2026-01-02,1000,1501\n";
-        assert_eq!(
-            (ends(&one(neither).0), one(neither).1),
-            (None, vec![DefectCode::OutOfOrder])
-        );
-    }
-
-    #[test]
-    fn accounts_of_one_file_are_told_apart() {
-        let text =
-            "日期,账号,金额,币种\n2026-01-02,1,5,人民币\n2026-01-02,2,6,CNY\n2026-01-03,1,7,CNY\n";
-        let (statements, _) = parse(Format::BankCsv, text.as_bytes());
-        let counts: Vec<_> = statements
-            .iter()
-            .map(|s| (s.account.as_deref().unwrap(), s.entries.len()))
-            .collect();
-        assert_eq!(counts, [("1", 2), ("2", 1)]);
-    }
-
-    #[test]
-    fn refuses_a_row_it_cannot_read() {
-        for (row, code) in [
-            ("2026-01-02,12..34", DefectCode::BadAmount),
-            ("2026-01-02,\"1.234,56\"", DefectCode::BadAmount),
-            ("2026-01-02,", DefectCode::MissingValue),
-            ("01/02,5", DefectCode::BadDate),
-        ] {
-            let text = format!("Date,Amount\n{row}\n");
-            let (statements, defects) = parse(Format::BankCsv, text.as_bytes());
-            assert_eq!(
-                (statements.len(), defects[0].code, defects[0].place.line),
-                (0, code, Some(2))
-            );
-        }
-    }
-
-    #[test]
-    fn a_missing_quotation_mark_is_never_silent() {
-        let refusal = |rows: &str| {
-            let text = format!("日期,金额,摘要\n{rows}");
-            parse(Format::BankCsv, text.as_bytes())
-                .1
-                .first()
-                .map(|d| d.code)
-        };
-        assert_eq!(
-            refusal("2026-01-02,5,\"学\n2026-01-03,6,b\n"),
-            Some(DefectCode::Truncated)
-        );
-        let swallowed = "2026-01-02,5,\"学\n2026-01-03,6,b\n2026-01-04,7,\"c\n";
-        assert_eq!(refusal(swallowed), Some(DefectCode::Malformed));
-        assert_eq!(
-            refusal("2026-01-02,5,\"学\n费 \"\"三\"\"\"\n2026-01-03,6,5\" b\n"),
-            None
-        );
-    }
-
-    #[test]
-    fn a_file_without_rows_proves_the_days_it_states() {
-        let text = "账号,6217\n币种,人民币\n起始日期,2026-06-26\n截止日期,2026-06-29\n期初余额,5.00\n\
-                    期末余额,5.00\n交易日期,收入,支出,余额,摘要,流水号\n";
-        let (statements, defects) = parse(Format::BankCsv, text.as_bytes());
-        assert!(defects.is_empty(), "{defects:?}");
-        let days = crate::wire::daily_balances(&statements[0]).unwrap();
-        assert_eq!(
-            days.len(),
-            4,
-            "every day of the period stands at 5.00: {days:?}"
-        );
-        assert!(
-            days.iter()
-                .all(|(_, opening, closing)| (opening.fen(), closing.fen()) == (500, 500))
-        );
-    }
-
-    #[test]
-    fn a_preamble_cell_of_several_pairs() {
-        let text = "账号：6217000 户名：某某 币种：美元\n日期,金额\n2026-01-02,5\n";
-        assert_eq!(one(text).0.account.as_deref(), Some("6217000"));
-    }
-
-    /// An institution's own books are the mirror image: 借 is money into the bank account.
-    #[test]
-    fn the_books_perspective_turns_every_sign() {
-        let profile = "name = 'b'\nperspective = 'books'\nfooters = []\ncredit_marks = ['贷']\n\
-                       debit_marks = ['借']\n[columns]\ndate = ['日期']\namount = ['金额']\n\
-                       direction = ['借贷']\nbalance = ['余额']\n";
-        let profile: &'static Profile = Box::leak(Box::new(Profile::parse(profile).unwrap()));
-        let header = ["日期", "借贷", "金额", "余额"].map(str::to_owned);
-        let binding = super::super::profile::bind_to(profile, &header, b',').unwrap();
-        let (groups, index) = (Vec::new(), HashMap::new());
-        let mut file = File {
-            binding,
-            preamble: Preamble::default(),
-            groups,
-            index,
-        };
-        file.rows("2026-01-02,借,5,15\n2026-01-03,贷,1,14\n")
-            .unwrap();
-        let mut head = Statement::default();
-        assert_eq!(file.groups[0].settle(&mut head), None);
-        assert_eq!(ends(&head), Some(("10".into(), "14".into())));
-    }
-
-    #[test]
-    fn declared_totals_and_balances_are_compared() {
-        let text = "期初余额：100\n期末余额：90\n日期,借贷,金额\n2026-01-02,借,5\n2026-01-02,贷,5\n合计,,1\n";
-        let (statement, _) = one(text);
-        assert_eq!(ends(&statement), Some(("100".into(), "90".into())));
-        let wrong = "日期,收入,支出\n2026-01-02,5,\n合计,6,0\n";
-        assert_eq!(one(wrong).1, [DefectCode::DeclaredTotals]);
-    }
 }
