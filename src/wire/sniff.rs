@@ -12,12 +12,22 @@ const MT_SEARCH_LINES: usize = 200;
 ///
 /// camt is an XML file that names a camt.052/.053/.054 namespace or message element (ISO 20022); MT
 /// is a text with a SWIFT block `{1:` or a field such as `:20:` at the head of a line; a bank CSV
-/// has a header line that fits a profile.
+/// has a header line that fits a profile; OFX has its header or an `<OFX>` root; a workbook is a zip
+/// that begins with a part of one, an OLE2 container, or an HTML table with such a header line.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
+    if bank::recognises_xlsx(bytes) {
+        return Some(Format::BankXlsx);
+    }
+    if bank::recognises_ole(bytes) {
+        return Some(Format::BankXls);
+    }
     let head = decode_head(bytes, HEAD_BYTES);
     let text = head.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     if ofx::recognises(text) {
         return Some(Format::Ofx);
+    }
+    if bank::recognises_html(text) {
+        return Some(Format::BankXls);
     }
     if text.starts_with('<') {
         return is_camt(text).then_some(Format::Camt);

@@ -15,12 +15,22 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 /// Profiles in the order they are tried.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 16] = [
     include_str!("profiles/icbc.toml"),
     include_str!("profiles/abc.toml"),
     include_str!("profiles/boc.toml"),
+    include_str!("profiles/boc_card.toml"),
+    include_str!("profiles/ccb.toml"),
+    include_str!("profiles/ccb_signed.toml"),
     include_str!("profiles/cmb.toml"),
+    include_str!("profiles/cmb_card.toml"),
     include_str!("profiles/bocom.toml"),
+    include_str!("profiles/bocom_card.toml"),
+    include_str!("profiles/spdb.toml"),
+    include_str!("profiles/citic.toml"),
+    include_str!("profiles/citic_card.toml"),
+    include_str!("profiles/cgb.toml"),
+    include_str!("profiles/cgb_card.toml"),
     include_str!("profiles/generic.toml"),
 ];
 
@@ -301,7 +311,27 @@ mod tests {
     #[test]
     fn every_embedded_profile_parses_and_can_be_met() {
         let names: Vec<&str> = PROFILES.iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["icbc", "abc", "boc", "cmb", "bocom", "generic"]);
+        assert_eq!(
+            names,
+            [
+                "icbc",
+                "abc",
+                "boc",
+                "boc_card",
+                "ccb",
+                "ccb_signed",
+                "cmb",
+                "cmb_card",
+                "bocom",
+                "bocom_card",
+                "spdb",
+                "citic",
+                "citic_card",
+                "cgb",
+                "cgb_card",
+                "generic"
+            ]
+        );
         for profile in PROFILES.iter() {
             assert!(
                 profile.columns.contains_key(&Column::Date),

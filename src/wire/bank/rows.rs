@@ -150,6 +150,11 @@ impl Table {
         Ok(())
     }
 
+    /// Whether the preamble has named the account.
+    pub(super) fn names_account(&self) -> bool {
+        self.preamble.account.is_some()
+    }
+
     /// Adds a remark, shown with the first statement.
     pub(super) fn remark(&mut self, defect: Defect) {
         if self.remarks.len() < DEFECTS_MAX {

@@ -19,6 +19,7 @@ use super::{Balance, Entry, EntryStatus, Item, Sink, Statement};
 use tags::{Tags, Token};
 use text::Dialect;
 
+pub(crate) use tags::resolve;
 pub(crate) use text::recognises;
 
 use crate::base::{Day, Defect, DefectCode};
