@@ -2,6 +2,8 @@
 //! same column-mapping profiles.
 
 mod csv;
+mod group;
+mod preamble;
 mod profile;
 mod rows;
 mod sheet;

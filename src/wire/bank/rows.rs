@@ -18,9 +18,11 @@ use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 
-use super::profile::{Binding, Column, Perspective, Profile, currency_code, key};
+use super::group::{Declared, Group};
+use super::preamble::Preamble;
+use super::profile::{Binding, Column, Perspective, currency_code, key};
 use crate::base::{Day, Defect, DefectCode};
-use crate::wire::amount::{cell, cell_day, nearest_day, some_text};
+use crate::wire::amount::{cell, cell_day, nearest_day};
 use crate::wire::xml::clip;
 use crate::wire::{Balance, DEFECTS_MAX, Entry, EntryStatus, Item, Sink, Statement};
 
@@ -45,74 +47,6 @@ pub(super) struct Table {
     index: HashMap<(Option<String>, Option<String>), usize>,
     totals: Option<Declared>,
     remarks: Vec<Defect>,
-}
-
-/// The rows of one account and currency.
-struct Group {
-    account: Option<String>,
-    currency: Option<String>,
-    entries: Vec<Entry>,
-    balances: Vec<Option<Decimal>>,
-    masked: Option<u64>,
-}
-
-#[derive(Default)]
-struct Preamble {
-    account: Option<String>,
-    currency: Option<String>,
-    opening: Option<Decimal>,
-    closing: Option<Decimal>,
-    from: Option<Day>,
-    to: Option<Day>,
-    /// The first day of the month a bill is for.
-    month: Option<Day>,
-}
-
-/// What a footer says money in and money out add up to.
-type Declared = (Option<Decimal>, Option<Decimal>);
-
-impl Preamble {
-    /// Reads `key,value` and `key: value` pairs of one line.
-    fn take(&mut self, cells: &[String], profile: &Profile) {
-        for (at, text) in cells.iter().enumerate() {
-            if profile.days_of_month {
-                self.month = self.month.or_else(|| month_in(text));
-            }
-            let split = text.split_once([':', '：']);
-            let (name, value) = match split {
-                Some((name, value)) if !value.trim().is_empty() => (name, value.to_owned()),
-                Some((name, _)) => (name, next_filled(&cells[at + 1..])),
-                None => (text.as_str(), next_filled(&cells[at + 1..])),
-            };
-            let name = key(name);
-            let is = |keys: &[String]| keys.contains(&name);
-            // `账号：6217… 户名：…`: the next pair of the cell is no part of the value.
-            let value = match value.trim().split_once(char::is_whitespace) {
-                Some((first, rest)) if rest.contains([':', '：']) => first.to_owned(),
-                _ => value,
-            };
-            let Some(value) = some_text(&value) else {
-                continue;
-            };
-            if is(&profile.account_keys) {
-                self.account = self.account.take().or(Some(value));
-            } else if is(&profile.currency_keys) {
-                self.currency = self.currency.take().or(currency_code(&value));
-            } else if is(&profile.opening_keys) {
-                self.opening = cell(&value);
-            } else if is(&profile.closing_keys) {
-                self.closing = cell(&value);
-            } else if is(&profile.from_keys) {
-                self.from = cell_day(&value);
-            } else if is(&profile.to_keys) {
-                self.to = cell_day(&value);
-            } else if is(&profile.range_keys)
-                && let Some((from, to)) = day_range(&value)
-            {
-                (self.from, self.to) = (Some(from), Some(to));
-            }
-        }
-    }
 }
 
 impl Table {
@@ -461,105 +395,12 @@ impl Table {
     }
 }
 
-impl Group {
-    /// Period as stated and from the rows, balances from the running balance where it links.
-    fn settle(&self, head: &mut Statement) -> Option<Defect> {
-        let stated = head.period.into_iter().flat_map(|(from, to)| [from, to]);
-        let days = self
-            .entries
-            .iter()
-            .filter_map(|entry| entry.booked_on)
-            .chain(stated);
-        head.period = days.clone().min().zip(days.max());
-        if let Some(line) = self.masked {
-            let found = "a running balance is not an amount; the running balance is not used";
-            return Some(
-                Defect::new(DefectCode::BadAmount, found)
-                    .line(line)
-                    .column("Balance"),
-            );
-        }
-        let balances: Option<Vec<Decimal>> = self.balances.iter().copied().collect();
-        let balances = balances.filter(|balances| !balances.is_empty())?;
-        let (first_day, last_day) = head.period?;
-        let amount = |at: usize| self.entries[at].amount;
-        let last = balances.len() - 1;
-        let links = |before: usize, after: usize| {
-            balances[before].checked_add(amount(after)) == Some(balances[after])
-        };
-        let (oldest, newest) = if (1..=last).all(|i| links(i - 1, i)) {
-            (0, last)
-        } else if (1..=last).all(|i| links(i, i - 1)) {
-            (last, 0)
-        } else {
-            let found =
-                "the running balances link neither downwards nor upwards; they are not used";
-            return Some(Defect::new(DefectCode::OutOfOrder, found).column("Balance"));
-        };
-        let balance = |amount, day| Balance {
-            amount,
-            day: Some(day),
-            kind: "running".to_owned(),
-        };
-        head.opening = Some(balance(balances[oldest] - amount(oldest), first_day));
-        head.closing = Some(balance(balances[newest], last_day));
-        None
-    }
-
-    fn check_totals(&self, (said_in, said_out): Declared) -> Option<Defect> {
-        let sum = |keep: fn(&Decimal) -> bool| {
-            self.entries
-                .iter()
-                .map(|e| e.amount)
-                .filter(keep)
-                .map(|a| a.abs())
-                .sum::<Decimal>()
-        };
-        let income = sum(|amount| *amount > Decimal::ZERO);
-        let outgo = sum(|amount| *amount < Decimal::ZERO);
-        let agrees =
-            said_in.is_none_or(|said| said == income) && said_out.is_none_or(|said| said == outgo);
-        (!agrees).then(|| {
-            let found =
-                format!("the footer's totals differ from the rows, {income} in and {outgo} out");
-            Defect::new(DefectCode::DeclaredTotals, found)
-        })
-    }
-}
-
 /// `CNY 123.18`, `CNY13.50`: an amount behind the code of its currency.
 fn priced(text: &str) -> Option<(Decimal, Option<String>)> {
     let (code, rest) = text.trim().split_at_checked(3)?;
     let named = code.bytes().all(|b| b.is_ascii_uppercase());
     let currency = named.then(|| currency_code(code)).flatten()?;
     Some((cell(rest)?, Some(currency)))
-}
-
-/// `2024年01月` within a title: its first day.
-fn month_in(text: &str) -> Option<Day> {
-    let (before, behind) = text.split_once('年')?;
-    let year: String = before
-        .chars()
-        .rev()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    let year: String = year.chars().rev().collect();
-    let (month, _) = behind.split_once('月')?;
-    cell_day(&format!("{year}-{month}-1"))
-}
-
-/// `20251201-20251231`, `2025-12-01至2025-12-31`: the first and the last day.
-fn day_range(text: &str) -> Option<(Day, Day)> {
-    let (from, to) = text.split_once(['至', '~']).or_else(|| {
-        let mut dashes = text.match_indices('-').map(|(at, _)| at);
-        let at = dashes.next()?;
-        dashes
-            .next()
-            .is_none()
-            .then(|| (&text[..at], &text[at + 1..]))
-    })?;
-    let (from, to) = (cell_day(from)?, cell_day(to)?);
-    (from <= to).then_some((from, to))
 }
 
 /// # Errors `TOO_LARGE`.
@@ -572,7 +413,7 @@ pub(super) fn check_width(cells: usize, line: u64) -> Result<(), Defect> {
 }
 
 /// The text, unless it is a filler for nothing: blank, `/`, or dashes of any number.
-fn present(text: &str) -> Option<&str> {
+pub(super) fn present(text: &str) -> Option<&str> {
     let text = text.trim();
     (!text.is_empty() && text != "/" && text.chars().any(|c| c != '-')).then_some(text)
 }
@@ -582,12 +423,4 @@ fn filled(cells: &[String], at: usize) -> Option<String> {
         .get(at)
         .and_then(|text| present(text))
         .map(str::to_owned)
-}
-
-fn next_filled(cells: &[String]) -> String {
-    cells
-        .iter()
-        .find_map(|text| present(text))
-        .unwrap_or_default()
-        .to_owned()
 }

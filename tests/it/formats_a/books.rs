@@ -18,10 +18,12 @@ pub(super) enum Write {
     Date(u32),
     /// A formula with the value stored beside it.
     Formula(&'static str, &'static str),
+    /// A formula that failed, `#REF!`.
+    Failed,
     Nothing,
 }
 
-use Write::{Date, Formula, Nothing, Number, Text};
+use Write::{Date, Failed, Formula, Nothing, Number, Text};
 
 type Rows<'r> = &'r [&'r [Write]];
 
@@ -72,6 +74,9 @@ pub(super) fn parts(sheets: &[(&str, bool, Rows<'_>)]) -> Vec<(String, String)> 
                     Formula(formula, value) => {
                         write!(xml, "<c r=\"{place}\"><f>{formula}</f><v>{value}</v></c>")
                             .expect("a string");
+                    }
+                    Failed => {
+                        write!(xml, "<c r=\"{place}\" t=\"e\"><v>#REF!</v></c>").expect("a string");
                     }
                     Nothing => {}
                 }
@@ -169,6 +174,7 @@ pub(super) fn biff(rows: Rows<'_>) -> Vec<u8> {
                     },
                 },
                 Date(days) => short(i32::try_from(*days).expect("it fits"), false),
+                Failed => record(0x0205, &[&place[..], &[0x17, 1]].concat()),
                 Nothing => Vec::new(),
             });
         }
@@ -335,6 +341,7 @@ fn an_html_table_called_xls_gives_the_same_statement() {
             let text = match cell {
                 Text(text) | Number(text) | Formula(_, text) => text,
                 Date(_) => "2026/06/05",
+                Failed => "#REF!",
                 Nothing => "&nbsp;",
             };
             write!(html, "<td style='mso-number-format:\"\\@\"'>{text}").expect("a string");
@@ -468,4 +475,48 @@ fn numbers_are_what_a_spreadsheet_shows() {
         inspect("f", &xlsx(rows))[0].defects[0].code,
         DefectCode::MissingColumn
     );
+}
+
+#[test]
+fn a_failed_formula_is_no_amount_and_no_harm_elsewhere() {
+    let header: &[Write] = &[Text("日期"), Text("金额"), Text("摘要")];
+    let good: &[Write] = &[Text("2026-06-04"), Number("5"), Failed];
+    let bad: &[Write] = &[Text("2026-06-04"), Failed, Text("a")];
+    for write in [xlsx as fn(Rows<'_>) -> Vec<u8>, xls] {
+        let found = inspect("f", &write(&[header, good])).remove(0);
+        assert_eq!(
+            (found.entries, found.credits.as_str()),
+            (1, "5"),
+            "{:?}",
+            found.defects
+        );
+        let found = inspect("f", &write(&[header, good, bad])).remove(0);
+        let defect = &found.defects[0];
+        assert_eq!(
+            (defect.code, defect.place.line),
+            (DefectCode::BadAmount, Some(3)),
+            "{defect}"
+        );
+        assert!(defect.found.contains("#REF!"), "{defect}");
+    }
+}
+
+#[test]
+fn more_sheets_than_are_read_are_refused_not_dropped() {
+    let rows: Rows<'_> = &[
+        &[Text("日期"), Text("金额")],
+        &[Text("2026-06-04"), Number("5")],
+    ];
+    let names: Vec<String> = (0..65).map(|at| format!("s{at}")).collect();
+    let sheets: Vec<(&str, bool, Rows<'_>)> = names
+        .iter()
+        .map(|name| (name.as_str(), false, rows))
+        .collect();
+    assert_eq!(inspect("f", &zipped(&parts(&sheets[..64]))).len(), 64);
+    let defect = inspect("f", &zipped(&parts(&sheets)))
+        .remove(0)
+        .defects
+        .remove(0);
+    assert_eq!(defect.code, DefectCode::TooLarge, "{defect}");
+    assert!(defect.found.contains("SHEETS_MAX"), "{defect}");
 }

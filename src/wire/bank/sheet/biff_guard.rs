@@ -1,12 +1,12 @@
 //! What a BIFF8 workbook may say of itself, walked record by record before `calamine` reads it.
 //!
-//! Invariants: only BIFF8 (Excel 97 and later); no password; at most [`SHEETS_MAX`] sheets; the area
+//! Invariants: only BIFF8 (Excel 97 and later); no password; at most `SHEETS_MAX` sheets; the area
 //! of all sheets, used or announced, at most [`CELLS_MAX`] cells, since rows are laid out in full;
 //! at most [`FORMULAS_MAX_BYTES`] of formulas, whose text would be spelt out, and
 //! [`CELL_TEXT_MAX_BYTES`] of text once each cell has its own copy.
 
 use super::ole::{Container, u16_at, u32_at};
-use super::{CELL_TEXT_MAX_BYTES, CELLS_MAX, SHEETS_MAX, broken, protected};
+use super::{CELL_TEXT_MAX_BYTES, CELLS_MAX, broken, check_sheets, protected};
 use crate::base::{Defect, DefectCode};
 
 /// How many bytes of formulas one file may carry.
@@ -109,10 +109,7 @@ fn globals(stream: &[u8]) -> Result<(Vec<usize>, Vec<u32>), Defect> {
     if !begun {
         return Err(broken(&"the workbook has no beginning"));
     }
-    if sheets.len() > SHEETS_MAX {
-        let found = format!("the file has more than {SHEETS_MAX} sheets (limit SHEETS_MAX)");
-        return Err(Defect::new(DefectCode::TooLarge, found));
-    }
+    check_sheets(sheets.len())?;
     Ok((sheets, strings))
 }
 

@@ -260,6 +260,15 @@ fn cut(table: &Table, column: Column, line: u64) -> Defect {
         .column(name)
 }
 
+/// # Errors `TOO_LARGE`.
+fn check_sheets(sheets: usize) -> Result<(), Defect> {
+    if sheets <= SHEETS_MAX {
+        return Ok(());
+    }
+    let found = format!("the file has more than {SHEETS_MAX} sheets (limit SHEETS_MAX)");
+    Err(Defect::new(DefectCode::TooLarge, found))
+}
+
 /// What `calamine` cannot read, or should not have been given.
 fn broken(error: &impl std::fmt::Display) -> Defect {
     let found = format!(

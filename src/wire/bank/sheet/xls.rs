@@ -7,7 +7,7 @@ use calamine::{
 };
 
 use super::{Cell, Sheets, biff_guard, broken, guarded, protected};
-use crate::base::{Defect, DefectCode};
+use crate::base::Defect;
 
 pub(super) fn read(bytes: Vec<u8>, sheets: &mut Sheets<'_, '_>) -> Result<(), Defect> {
     biff_guard::check(&bytes)?;
@@ -33,7 +33,7 @@ pub(super) fn read(bytes: Vec<u8>, sheets: &mut Sheets<'_, '_>) -> Result<(), De
                 if let Data::String(text) = value {
                     sheets.count_text(text, line)?;
                 }
-                cells.push(text_of(value, line)?);
+                cells.push(text_of(value));
             }
             let filled = cells.iter().rposition(|cell| *cell != Cell::default());
             cells.truncate(filled.map_or(0, |last| last + 1));
@@ -44,17 +44,17 @@ pub(super) fn read(bytes: Vec<u8>, sheets: &mut Sheets<'_, '_>) -> Result<(), De
     Ok(())
 }
 
-fn text_of(value: &Data, line: u64) -> Result<Cell, Defect> {
-    Ok(match value {
+fn text_of(value: &Data) -> Cell {
+    match value {
         Data::Int(number) => Cell::number(number.to_string()),
         Data::Float(number) => Cell::number(number.to_string()),
         Data::String(text) => Cell::text(text),
         Data::Bool(truth) => Cell::text(if *truth { "TRUE" } else { "FALSE" }),
         Data::DateTime(date) => date_text(date),
         Data::DateTimeIso(text) | Data::DurationIso(text) => Cell::text(text),
-        Data::Error(error) => return Err(error_cell(error, line)),
+        Data::Error(error) => error_text(error),
         Data::Empty => Cell::default(),
-    })
+    }
 }
 
 /// A date cell as `2026-06-05 08:15:00`; the day is the one the sheet shows.
@@ -65,10 +65,9 @@ pub(super) fn date_text(date: &ExcelDateTime) -> Cell {
     ))
 }
 
-/// A cell whose formula failed, such as `#REF!`: a figure is missing and nobody knows which.
-pub(super) fn error_cell(error: &CellErrorType, line: u64) -> Defect {
-    let found = format!("a cell holds the error {error} in place of a value");
-    Defect::new(DefectCode::Malformed, found).line(line)
+/// A formula that failed, such as `#REF!`, stays a text, which no amount and no day can be.
+pub(super) fn error_text(error: &CellErrorType) -> Cell {
+    Cell::text(&error.to_string())
 }
 
 fn refusal(error: &XlsError) -> Defect {

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
 
-use super::{Cell, Sheets, broken, guarded, protected, zip_guard};
+use super::{Cell, Sheets, broken, check_sheets, guarded, protected, zip_guard};
 use crate::base::{Defect, DefectCode};
 use crate::wire::bank::rows::{COLUMNS_MAX, check_width};
 
@@ -14,8 +14,8 @@ pub(super) fn read(bytes: Vec<u8>, sheets: &mut Sheets<'_, '_>) -> Result<(), De
     let names: Vec<String> = (book.sheets_metadata().iter())
         .filter(|s| s.typ == SheetType::WorkSheet && s.visible == SheetVisible::Visible)
         .map(|sheet| sheet.name.clone())
-        .take(super::SHEETS_MAX)
         .collect();
+    check_sheets(names.len())?;
     for name in names {
         guarded(|| sheet(&mut book, &name, sheets))?;
         sheets.end_sheet();
@@ -50,7 +50,7 @@ fn sheet(
         } else if let DataRef::String(text) = cell.get_value() {
             sheets.count_text(text, at_line)?;
         }
-        let cell = text_of(cell.get_value(), at_line)?;
+        let cell = text_of(cell.get_value());
         let at = usize::try_from(at_column).unwrap_or(usize::MAX);
         if at < row.len() && row[at] != Cell::default() {
             let found = "a cell of the sheet comes twice";
@@ -72,8 +72,8 @@ fn sheet(
     Ok(())
 }
 
-fn text_of(value: &DataRef<'_>, line: u64) -> Result<Cell, Defect> {
-    Ok(match value {
+fn text_of(value: &DataRef<'_>) -> Cell {
+    match value {
         DataRef::Int(number) => Cell::number(number.to_string()),
         DataRef::Float(number) => Cell::number(number.to_string()),
         DataRef::String(text) => Cell::text(text),
@@ -81,9 +81,9 @@ fn text_of(value: &DataRef<'_>, line: u64) -> Result<Cell, Defect> {
         DataRef::Bool(truth) => Cell::text(if *truth { "TRUE" } else { "FALSE" }),
         DataRef::DateTime(date) => super::xls::date_text(date),
         DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => Cell::text(text),
-        DataRef::Error(error) => return Err(super::xls::error_cell(error, line)),
+        DataRef::Error(error) => super::xls::error_text(error),
         DataRef::Empty => Cell::default(),
-    })
+    }
 }
 
 fn refusal(error: &XlsxError) -> Defect {
