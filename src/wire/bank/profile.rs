@@ -14,6 +14,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::csv::unwrap_cell;
+
 /// Profiles in the order they are tried.
 const SOURCES: [&str; 16] = [
     include_str!("profiles/icbc.toml"),
@@ -215,7 +217,9 @@ pub(crate) fn detect(text: &str) -> Option<(Binding, HeaderPlace)> {
 
 /// Binds a header line to the first profile that fits it.
 pub(crate) fn bind(header: &[String]) -> Option<Binding> {
-    let header: Vec<String> = header.iter().map(|name| key(name)).collect();
+    let header: Vec<String> = (header.iter())
+        .map(|name| key(&unwrap_cell(name)))
+        .collect();
     PROFILES
         .iter()
         .find_map(|profile| bind_to(profile, &header))

@@ -14,6 +14,17 @@ use crate::wire::decode::{declared_charset, decode_as, decode_bytes};
 /// How many bytes are looked at for the header.
 const HEADER_BYTES: usize = 1024;
 
+/// The keys of an OFX 1 header that may follow a charset.
+const KEYS: [&str; 7] = [
+    "CHARSET:",
+    "COMPRESSION:",
+    "OLDFILEUID:",
+    "NEWFILEUID:",
+    "SECURITY:",
+    "VERSION:",
+    "DATA:",
+];
+
 /// The two forms of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -45,7 +56,12 @@ pub(crate) fn recognises(head: &str) -> bool {
         .skip(1)
         .filter(|part| !part.starts_with("!--"));
     let first = parts.find(|part| !starts(part, "?xml")).unwrap_or_default();
-    head.starts_with('<') && (starts(first, "?OFX") || starts(first, "OFX>"))
+    head.starts_with('<')
+        && (starts(first, "?OFX")
+            || first
+                .split(['>', ' '])
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case("OFX")))
 }
 
 /// The form and the text of a file.
@@ -83,7 +99,10 @@ fn of_header(header: &str) -> Result<Option<&'static Encoding>, Defect> {
         let upper = header.to_ascii_uppercase();
         let at = upper.find(key)? + key.len();
         let rest = upper[at..].trim_start();
-        rest.split(char::is_whitespace).next().map(str::to_owned)
+        let value = rest.split(char::is_whitespace).next()?;
+        // Some programs write the whole header without a line break or blank.
+        let end = KEYS.iter().filter_map(|key| value.find(key)).min();
+        Some(value[..end.unwrap_or(value.len())].to_owned())
     };
     let encoding = value("ENCODING:").unwrap_or_default();
     if matches!(encoding.as_str(), "UTF-8" | "UTF8") {
@@ -91,11 +110,12 @@ fn of_header(header: &str) -> Result<Option<&'static Encoding>, Defect> {
     }
     match value("CHARSET:").unwrap_or_default().as_str() {
         "" | "NONE" => Ok(None),
-        "936" | "54936" | "GB2312" | "GBK" | "GB18030" => Ok(Some(GB18030)),
+        "936" | "CP936" | "54936" | "GB2312" | "GBK" | "GB18030" => Ok(Some(GB18030)),
         "65001" => Ok(Some(UTF_8)),
         code if code.bytes().all(|b| b.is_ascii_digit()) => {
             known(&format!("windows-{code}")).map(Some)
         }
+        label if label.starts_with("8859") => known(&format!("iso-{label}")).map(Some),
         label => known(label).map(Some),
     }
 }
@@ -162,6 +182,9 @@ mod tests {
             text(&[western.as_bytes(), b"\x81\xe9"].concat()),
             Err(DefectCode::BadEncoding)
         );
+        let packed = "OFXHEADER:100DATA:OFXSGMLENCODING:USASCIICHARSET:8859-1COMPRESSION:NONE<OFX>";
+        let packed = [packed.as_bytes(), b"\xe9"].concat();
+        assert!(text(&packed).unwrap().1.ends_with('é'));
         let unknown = "OFXHEADER:100\nCHARSET:KLINGON\n<OFX>";
         assert_eq!(text(unknown.as_bytes()), Err(DefectCode::BadEncoding));
         let xml = GB18030

@@ -367,7 +367,7 @@ fn an_html_table_called_xls_gives_the_same_statement() {
 
 #[test]
 fn a_text_called_xls_is_read_as_what_it_is() {
-    let text = "=\"账号\"\t=\"6217000010001234567\"\n交易日期\t收入\t支出\t余额\t流水号\n\
+    let text = "=\"账号\"\t=\"6217000010001234567\"\n=\"交易日期\"\t=\"收入\"\t支出\t余额\t流水号\n\
                 =\"20260604\"\t5.00\t\t15.00\t=\"0001\"\n=\"20260605\"\t\t1.00\t14.00\t=\"0002\"\n";
     let bytes = encoding_rs::GB18030.encode(text).0.into_owned();
     let found = &inspect("f.xls", &bytes)[0];
