@@ -1,10 +1,15 @@
 //! Named invariants of a database, re-proved from its rows. Silent where all hold.
 //!
-//! What is proved: each institution's chain is whole and gapless; running balances and contract totals
-//! are the fold of the postings; a reversal mirrors the row it names; a run's districts are the sums of
-//! its institutions; history cannot be changed by the login the service uses.
+//! What is proved: each institution's chain is whole and gapless, and every fact names a file that was
+//! read; running balances and contract totals are the fold of the postings; a reversal mirrors the row it
+//! names; versions of a record have no gap and its directory entry leads to it; a file's bytes are those
+//! of its digest; results belong to runs; a run's districts are the sums of its institutions; history
+//! cannot be changed by the login the service uses.
+//! Absent on purpose: reconciling again to compare results, which is a run's work, not a check's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::base::Money;
 use crate::ledger::{GENESIS, Kind, LessonState, Link, store as ledger_store};
@@ -22,6 +27,8 @@ pub struct Broken {
     pub what: String,
 }
 
+/// Institutions folded together: bounds memory.
+const INSTITUTIONS_AT_ONCE: i64 = 256;
 /// Findings named in full; the rest are the same story.
 const BROKEN_MAX: usize = 50;
 
@@ -49,9 +56,10 @@ pub async fn check(db: &Db) -> Result<Vec<Broken>, DbError> {
     let mut tx = db.begin_read().await?;
     postings(&mut tx, &mut check).await?;
     erased(&mut tx, &mut check).await?;
+    raw_files(&mut tx, &mut check).await?;
+    records(&mut tx, &mut check).await?;
     // An import that is running is not an interrupted one.
-    let running = matches!(db.lock(Job::Import).await, Err(DbError::Busy(_)));
-    if !running {
+    if !db.is_locked(Job::Import).await? {
         imports(&mut tx, &mut check).await?;
     }
     districts(&mut tx, &mut check).await?;
@@ -98,32 +106,54 @@ struct Fold {
 }
 
 async fn postings(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
-    let mut folds: Vec<Fold> = Vec::new();
+    let mut sources: HashSet<i64> = HashSet::new();
+    bulk::each(
+        tx,
+        "SELECT source_no FROM source_file",
+        &[],
+        |(no,): (i64,)| {
+            sources.insert(no);
+            Ok(())
+        },
+    )
+    .await?;
     let sql = "SELECT p.inst_id, p.seq, p.source_no, p.kind, p.debit, p.credit, p.amount_fen, \
                       p.business_day, p.contract_no, p.account_no, p.source_id, p.revision, \
                       p.reverses, p.reference, p.channel, p.state, p.quantity, p.stated_fen, \
                       p.hash, n.note \
                FROM posting p \
                LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
+               WHERE p.inst_id BETWEEN $1 AND $2 \
                ORDER BY p.inst_id, p.seq";
-    bulk::each(tx, sql, &[], |row: PostingRow| {
-        if folds.last().is_none_or(|f| f.inst_id != row.inst_id) {
-            if let Some(last) = folds.last_mut() {
-                last.rows = HashMap::new();
+    let (last,): (i64,) = on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COALESCE(MAX(inst_id), 0) AS BIGINT) FROM posting").fetch_one(c).await)
+    .map_err(DbError::sql("finding the last institution"))?;
+    let mut first = 1;
+    while first <= last {
+        let mut folds: Vec<Fold> = Vec::new();
+        let range = [first, first + INSTITUTIONS_AT_ONCE - 1];
+        bulk::each(tx, sql, &range, |row: PostingRow| {
+            if folds.last().is_none_or(|f| f.inst_id != row.inst_id) {
+                if let Some(last) = folds.last_mut() {
+                    last.rows = HashMap::new();
+                }
+                folds.push(Fold {
+                    inst_id: row.inst_id,
+                    ..Fold::default()
+                });
             }
-            folds.push(Fold {
-                inst_id: row.inst_id,
-                ..Fold::default()
-            });
-        }
-        if let Some(fold) = folds.last_mut() {
-            fold.take(&row, check);
-        }
-        Ok(())
-    })
-    .await?;
-    for portion in folds.chunks(500) {
-        compare(tx, portion, check).await?;
+            if let Some(fold) = folds.last_mut() {
+                fold.take(&row, check);
+            }
+            if !sources.contains(&row.source_no) {
+                let place = format!("institution {} seq {}", row.inst_id, row.seq);
+                check.say("provenance", format!("{place} names no file that was read"));
+            }
+            Ok(())
+        })
+        .await?;
+        compare(tx, &folds, check).await?;
+        first += INSTITUTIONS_AT_ONCE;
     }
     Ok(())
 }
@@ -283,6 +313,128 @@ async fn erased(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
     }
     Ok(())
 }
+
+/// Files as received: their bytes are those of their digest, and a statement that was read is kept.
+async fn raw_files(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
+    let sql = "SELECT digest, bytes, content FROM raw_file";
+    bulk::each(
+        tx,
+        sql,
+        &[],
+        |(digest, bytes, content): (Vec<u8>, i64, Vec<u8>)| {
+            let whole = i64::try_from(content.len()).is_ok_and(|len| len == bytes);
+            if !whole || Sha256::digest(&content).as_slice() != digest.as_slice() {
+                check.say("raw-file", format!("file {} has other bytes", hex(&digest)));
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    let sql = "SELECT f.source_no FROM source_file f WHERE f.kind = 'statement' \
+                 AND f.digest IS NOT NULL AND LENGTH(f.digest) > 0 AND NOT EXISTS \
+                 (SELECT 1 FROM raw_file r WHERE r.digest = f.digest)";
+    bulk::each(tx, sql, &[], |(source_no,): (i64,)| {
+        check.say(
+            "raw-file",
+            format!("the bytes of file {source_no} are not kept"),
+        );
+        Ok(())
+    })
+    .await
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Records, their directories and results: each query finds what breaks the invariant and names it.
+async fn records(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
+    for (invariant, sql) in RECORDS {
+        bulk::each(tx, sql, &[], |(what,): (String,)| {
+            check.say(invariant, what);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Name of an invariant, and a query whose rows break it.
+const RECORDS: [(&str, &str); 13] = [
+    (
+        "versions",
+        "SELECT 'district ' || district_id FROM district GROUP BY district_id \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'licence ' || licence_no FROM licence GROUP BY licence_no \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'institution ' || CAST(inst_id AS TEXT) FROM institution GROUP BY inst_id \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'account ' || MIN(account_id) FROM account GROUP BY inst_id, account_no \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'order ' || MIN(order_id) FROM contract GROUP BY inst_id, contract_no \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'statement day ' || CAST(day AS TEXT) || ' of institution ' || CAST(inst_id AS TEXT) \
+                || ' account ' || CAST(account_no AS TEXT) \
+         FROM statement_day GROUP BY inst_id, account_no, day \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "directory",
+        "SELECT 'institution ' || i.institution_id FROM institution i WHERE NOT EXISTS \
+         (SELECT 1 FROM institution_directory d \
+          WHERE d.institution_id = i.institution_id AND d.inst_id = i.inst_id)",
+    ),
+    (
+        "directory",
+        "SELECT 'account ' || a.account_id FROM account a WHERE NOT EXISTS \
+         (SELECT 1 FROM account_directory d WHERE d.account_id = a.account_id \
+            AND d.inst_id = a.inst_id AND d.account_no = a.account_no)",
+    ),
+    (
+        "directory",
+        "SELECT 'order ' || k.order_id FROM contract k WHERE NOT EXISTS \
+         (SELECT 1 FROM contract_directory d WHERE d.order_id = k.order_id \
+            AND d.inst_id = k.inst_id AND d.contract_no = k.contract_no)",
+    ),
+    (
+        "provenance",
+        "SELECT DISTINCT 'statement days of file ' || CAST(s.source_no AS TEXT) FROM statement_day s \
+         WHERE NOT EXISTS (SELECT 1 FROM source_file f WHERE f.source_no = s.source_no)",
+    ),
+    (
+        "results",
+        "SELECT DISTINCT 'position of run ' || CAST(p.from_run AS TEXT) FROM position p \
+         WHERE p.to_run <= p.from_run OR NOT EXISTS \
+           (SELECT 1 FROM run r WHERE r.run_id = p.from_run AND r.policy_no = p.policy_no)",
+    ),
+    (
+        "results",
+        "SELECT DISTINCT 'finding of run ' || CAST(f.from_run AS TEXT) FROM finding f \
+         WHERE f.to_run <= f.from_run OR NOT EXISTS \
+           (SELECT 1 FROM run r WHERE r.run_id = f.from_run AND r.policy_no = f.policy_no)",
+    ),
+    (
+        "results",
+        "SELECT DISTINCT 'match of run ' || CAST(m.from_run AS TEXT) FROM match_line m \
+         WHERE m.to_run <= m.from_run OR NOT EXISTS \
+           (SELECT 1 FROM run r WHERE r.run_id = m.from_run AND r.policy_no = m.policy_no)",
+    ),
+];
 
 async fn imports(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
     let open: Vec<(i64, String)> = on!(tx, c => sqlx::query_as(

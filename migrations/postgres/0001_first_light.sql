@@ -253,7 +253,9 @@ CREATE TABLE posting (
   hash BYTEA NOT NULL,
   PRIMARY KEY (inst_id, seq)
 );
-CREATE UNIQUE INDEX posting_source ON posting (inst_id, kind, source_id, revision);
+-- A bank numbers its lines per account.
+CREATE UNIQUE INDEX posting_source ON posting
+  (inst_id, kind, source_id, revision, (CASE WHEN kind = 5 THEN account_no ELSE 0 END));
 
 -- What a fact carries beyond its posting (memo, counterparty, value date, cause of a refund …): one JSON
 -- object, covered by the posting's hash.
@@ -328,12 +330,13 @@ CREATE TABLE position (
 );
 CREATE INDEX position_run ON position (policy_no, to_run);
 
--- date_day 0 stands for "the as-of day": a state that is true while it is listed.
+-- account_no tells bank lines of one id apart and is 0 else. date_day 0 stands for "the as-of day": a state that is true while it is listed.
 CREATE TABLE finding (
   inst_id BIGINT NOT NULL,
   policy_no BIGINT NOT NULL,
   code BIGINT NOT NULL,
   subject TEXT COLLATE "C" NOT NULL,
+  account_no BIGINT NOT NULL,
   date_day BIGINT NOT NULL,
   from_run BIGINT NOT NULL,
   to_run BIGINT NOT NULL DEFAULT 9223372036854775807,
@@ -344,7 +347,7 @@ CREATE TABLE finding (
   due_day BIGINT,
   due_provisional BIGINT NOT NULL,
   evidence TEXT COLLATE "C" NOT NULL,
-  PRIMARY KEY (inst_id, policy_no, code, subject, date_day, from_run)
+  PRIMARY KEY (inst_id, policy_no, code, subject, account_no, date_day, from_run)
 );
 CREATE INDEX finding_run ON finding (policy_no, to_run);
 
@@ -394,10 +397,12 @@ CREATE TABLE district_coverage (
   PRIMARY KEY (run_id, district_id)
 );
 
+-- `fence` moves on with every holder. 'visible' orders what becomes visible.
 CREATE TABLE job_lock (
-  job TEXT COLLATE "C" PRIMARY KEY
+  job TEXT COLLATE "C" PRIMARY KEY,
+  fence BIGINT NOT NULL DEFAULT 0
 );
-INSERT INTO job_lock (job) VALUES ('import'), ('run');
+INSERT INTO job_lock (job) VALUES ('import'), ('run'), ('visible');
 
 -- Append-only by grant: the service works as jintuo_runtime, which may add rows to these tables but
 -- never change or remove one. Where the migrating login may not create roles, the service works with

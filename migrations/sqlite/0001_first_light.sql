@@ -253,7 +253,9 @@ CREATE TABLE posting (
   hash BLOB NOT NULL,
   PRIMARY KEY (inst_id, seq)
 ) WITHOUT ROWID, STRICT;
-CREATE UNIQUE INDEX posting_source ON posting (inst_id, kind, source_id, revision);
+-- A bank numbers its lines per account.
+CREATE UNIQUE INDEX posting_source ON posting
+  (inst_id, kind, source_id, revision, (CASE WHEN kind = 5 THEN account_no ELSE 0 END));
 
 -- What a fact carries beyond its posting (memo, counterparty, value date, cause of a refund …): one JSON
 -- object, covered by the posting's hash.
@@ -328,12 +330,13 @@ CREATE TABLE position (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX position_run ON position (policy_no, to_run);
 
--- date_day 0 stands for "the as-of day": a state that is true while it is listed.
+-- account_no tells bank lines of one id apart and is 0 else. date_day 0 stands for "the as-of day": a state that is true while it is listed.
 CREATE TABLE finding (
   inst_id INTEGER NOT NULL,
   policy_no INTEGER NOT NULL,
   code INTEGER NOT NULL,
   subject TEXT NOT NULL,
+  account_no INTEGER NOT NULL,
   date_day INTEGER NOT NULL,
   from_run INTEGER NOT NULL,
   to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
@@ -344,7 +347,7 @@ CREATE TABLE finding (
   due_day INTEGER,
   due_provisional INTEGER NOT NULL,
   evidence TEXT NOT NULL,
-  PRIMARY KEY (inst_id, policy_no, code, subject, date_day, from_run)
+  PRIMARY KEY (inst_id, policy_no, code, subject, account_no, date_day, from_run)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX finding_run ON finding (policy_no, to_run);
 
@@ -394,10 +397,12 @@ CREATE TABLE district_coverage (
   PRIMARY KEY (run_id, district_id)
 ) WITHOUT ROWID, STRICT;
 
+-- `fence` moves on with every holder. 'visible' orders what becomes visible.
 CREATE TABLE job_lock (
-  job TEXT PRIMARY KEY
+  job TEXT PRIMARY KEY,
+  fence INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
-INSERT INTO job_lock (job) VALUES ('import'), ('run');
+INSERT INTO job_lock (job) VALUES ('import'), ('run'), ('visible');
 
 -- Append-only: a row of these tables is never changed or removed.
 CREATE TRIGGER raw_file_no_update BEFORE UPDATE ON raw_file BEGIN SELECT RAISE(ABORT, 'raw_file is append-only'); END;

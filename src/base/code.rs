@@ -167,10 +167,9 @@ pub struct Place {
 }
 
 /// Bad data as a value: what, where, and what was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {
     pub code: DefectCode,
-    #[serde(flatten)]
     pub place: Place,
     /// What was found, in one sentence without a final stop.
     pub found: String,
@@ -201,6 +200,27 @@ impl Defect {
     pub fn file(mut self, file: impl Into<String>) -> Defect {
         self.place.file = file.into();
         self
+    }
+}
+
+impl Serialize for Defect {
+    /// Flat: code, file, line?, column?, found, remedy.
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Flat<'a> {
+            code: DefectCode,
+            #[serde(flatten)]
+            place: &'a Place,
+            found: &'a str,
+            remedy: &'a str,
+        }
+        let flat = Flat {
+            code: self.code,
+            place: &self.place,
+            found: &self.found,
+            remedy: self.code.advice(),
+        };
+        flat.serialize(s)
     }
 }
 

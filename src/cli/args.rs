@@ -34,6 +34,9 @@ pub(super) enum Command {
     Import {
         #[arg(required = true, value_name = "DIR|ZIP|FILE")]
         inputs: Vec<PathBuf>,
+        /// Go on although another import was interrupted, and keep what that one brought as it is.
+        #[arg(long)]
+        adopt_interrupted: bool,
     },
     /// Look at statement files without storing anything.
     Statement {

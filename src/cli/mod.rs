@@ -86,7 +86,16 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
     }
     let json = args.json;
     match args.command {
-        Command::Import { inputs } => import(&config, &inputs, json).await,
+        Command::Import {
+            inputs,
+            adopt_interrupted,
+        } => {
+            let options = intake::Options {
+                adopt: adopt_interrupted,
+                ..intake::Options::default()
+            };
+            import(&config, &inputs, &options, json).await
+        }
         Command::Statement {
             command: StatementCommand::Inspect { files },
         } => inspect(&files, json),
@@ -124,6 +133,9 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Command::Check => run_check(&config, json).await,
         Command::Migrate => {
             app::open(&config).await?.close().await;
+            if json {
+                writeln!(io::stdout(), "{}", json!({ "schema": "jintuo.migrate/1" }))?;
+            }
             Ok(0)
         }
         Command::Serve { listen } => {
@@ -134,10 +146,15 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
     }
 }
 
-async fn import(config: &Config, inputs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+async fn import(
+    config: &Config,
+    inputs: &[PathBuf],
+    options: &intake::Options,
+    json: bool,
+) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
     let mut bar = progress::ImportBar::new();
-    let summary = intake::import(&db, inputs, &intake::Options::default(), &mut bar).await?;
+    let summary = intake::import(&db, inputs, options, &mut bar).await?;
     db.close().await;
     if json {
         let mut value = serde_json::to_value(&summary)?;
@@ -194,18 +211,22 @@ fn print_import(summary: &Summary) -> io::Result<()> {
 
 fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let mut all = Vec::new();
+    let mut unread = 0_u32;
     for path in files {
         let name = path.display().to_string();
         match std::fs::read(path) {
             Ok(bytes) => all.extend(wire::inspect(&name, &bytes)),
-            Err(e) => anyhow::bail!("reading {name}: {e}"),
+            Err(e) => {
+                writeln!(io::stderr(), "jintuo: reading {name}: {e}")?;
+                unread += 1;
+            }
         }
     }
     let mut out = io::stdout().lock();
     if json {
         let object = json!({ "schema": "jintuo.statement/1", "statements": all });
         writeln!(out, "{object}")?;
-        return Ok(0);
+        return Ok(u8::from(unread > 0));
     }
     for s in &all {
         let text = |v: &Option<String>| v.clone().unwrap_or_else(|| "-".to_owned());
@@ -230,7 +251,7 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
             writeln!(out, "  {defect}")?;
         }
     }
-    Ok(0)
+    Ok(u8::from(unread > 0))
 }
 
 async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyhow::Result<u8> {

@@ -7,15 +7,38 @@ use crate::on;
 use crate::store::bulk::{self, Column};
 use crate::store::{DbError, Result, Tx};
 
-/// Opens an import, or adopts one that was interrupted: its rows are kept and become visible with it.
-/// Returns its number and, if adopted, what it was reading.
-pub async fn open(tx: &mut Tx, source: &str) -> Result<(i64, Option<String>)> {
+/// How an import begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    New(i64),
+    /// An interrupted import goes on under its number: the same command, or one that left nothing
+    /// half-taken. The text is the command it was given.
+    Resumed(i64, String),
+    /// An interrupted import of other inputs has a bundle half in the books.
+    HalfTaken(String),
+}
+
+/// Opens an import, or goes on with one that was interrupted. Rows that an interrupted import brought
+/// become visible with the import that goes on with it, so another command may do so only where no
+/// bundle is half-taken (statement files are taken whole or not at all), or where it says so (`adopt`).
+pub async fn open(tx: &mut Tx, source: &str, adopt: bool) -> Result<Opened> {
     let open: Option<(i64, String)> = on!(tx, c => sqlx::query_as(
             "SELECT import_no, source FROM import WHERE completed_at IS NULL ORDER BY import_no LIMIT 1")
             .fetch_optional(c).await)
     .map_err(DbError::sql("looking for an interrupted import"))?;
     if let Some((import_no, interrupted)) = open {
-        return Ok((import_no, Some(interrupted)));
+        let bundle: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+                "SELECT source_no FROM source_file WHERE import_no = $1 AND kind <> 'statement' LIMIT 1")
+                .bind(import_no).fetch_optional(c).await)
+        .map_err(DbError::sql("looking at an interrupted import"))?;
+        if bundle.is_some() && interrupted != source && !adopt {
+            return Ok(Opened::HalfTaken(interrupted));
+        }
+        on!(tx, c => sqlx::query(
+                "UPDATE source_file SET outcome = 'interrupted' WHERE import_no = $1 AND outcome = 'reading'")
+                .bind(import_no).execute(c).await.map(|_| ()))
+        .map_err(DbError::sql("closing an interrupted import's files"))?;
+        return Ok(Opened::Resumed(import_no, interrupted));
     }
     let (import_no,): (i64,) = on!(tx, c => sqlx::query_as(
             "SELECT CAST(COALESCE(MAX(import_no), 0) + 1 AS BIGINT) FROM import")
@@ -25,12 +48,23 @@ pub async fn open(tx: &mut Tx, source: &str) -> Result<(i64, Option<String>)> {
     on!(tx, c => sqlx::query("INSERT INTO import (import_no, source, started_at) VALUES ($1, $2, $3)")
             .bind(import_no).bind(source).bind(now).execute(c).await.map(|_| ()))
     .map_err(DbError::sql("opening the import"))?;
-    Ok((import_no, None))
+    Ok(Opened::New(import_no))
 }
 
-/// Makes everything the import brought visible.
+/// Makes everything the import brought visible, later than anything seen before: neither an earlier
+/// import's completion nor the known-at of a run that has looked may be at or after it, whatever the
+/// clocks of two machines say.
 pub async fn complete(tx: &mut Tx, import_no: i64) -> Result<()> {
-    let now = tx.now();
+    tx.order_visibility().await?;
+    let latest = latest_visible(tx).await?;
+    let run: (Option<Instant>,) = on!(tx, c => sqlx::query_as("SELECT MAX(known_at) FROM run")
+            .fetch_one(c).await)
+    .map_err(DbError::sql("looking at what runs have seen"))?;
+    let now = [latest, run.0]
+        .into_iter()
+        .flatten()
+        .map(|seen| seen + chrono::TimeDelta::microseconds(1))
+        .fold(tx.now(), Instant::max);
     let changed = on!(tx, c => sqlx::query(
             "UPDATE import SET completed_at = $2 WHERE import_no = $1 AND completed_at IS NULL")
             .bind(import_no).bind(now).execute(c).await.map(|r| r.rows_affected()))
@@ -42,6 +76,14 @@ pub async fn complete(tx: &mut Tx, import_no: i64) -> Result<()> {
             "import {import_no} was not open"
         )))
     }
+}
+
+/// When the newest import became visible.
+pub async fn latest_visible(tx: &mut Tx) -> Result<Option<Instant>> {
+    let (latest,): (Option<Instant>,) = on!(tx, c => sqlx::query_as(
+            "SELECT MAX(completed_at) FROM import").fetch_one(c).await)
+    .map_err(DbError::sql("looking for the newest import"))?;
+    Ok(latest)
 }
 
 /// The highest file number known at an instant; facts beyond it are not known yet.

@@ -3,22 +3,23 @@
 use super::evidence::Evidence;
 use crate::base::{Day, FlagCode, Money, Severity};
 use crate::policy::{CHINA, Channel, Policy};
-use crate::position::{Account, Measured, Position};
+use crate::position::{Account, Measured, Position, Since};
 use crate::reconcile::{CreditOutcome, DebitOutcome, Facts, Matching, Payment, PaymentOutcome};
-use crate::registry::{AccountKind, CustodyMode, Institution};
+use crate::registry::{CustodyMode, Institution};
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub code: FlagCode,
     pub subject: String,
+    /// The account of a bank line, whose id is its bank's; 0 for other subjects.
+    pub account_no: i64,
     /// The fact's own day; `None` for a state, which is dated by the day it is looked at.
     pub date: Option<Day>,
     pub amount: Money,
     pub n: i64,
     pub severity: Severity,
-    /// The first day the condition was true, as far as facts tell; for a state without a fact of its
-    /// own, the as-of day, which the store replaces by the day it was first found.
+    /// The first day the condition was true, without a break up to the as-of day, as facts tell it.
     pub first_day: Day,
     pub due_on: Option<Day>,
     pub due_is_provisional: bool,
@@ -30,7 +31,7 @@ pub fn raise(
     institution: &Institution,
     facts: &Facts,
     matching: &Matching,
-    measured: &Measured,
+    (measured, since): (&Measured, &Since),
     (policy, day): (&Policy, Day),
     order_id: impl Fn(i64) -> String,
 ) -> Vec<Finding> {
@@ -43,13 +44,14 @@ pub fn raise(
     raiser.credits(facts, matching);
     raiser.debits(facts, matching);
     raiser.statements(&measured.accounts);
-    raiser.deposits(&measured.accounts, &measured.position);
-    raiser.accounts(&measured.accounts);
-    raiser.institution(institution, &measured.position, &measured.accounts);
-    raiser.contracts(measured, order_id);
+    raiser.deposits(measured, since);
+    raiser.accounts(&measured.accounts, since);
+    raiser.institution(institution, &measured.position, &measured.accounts, since);
+    raiser.contracts(measured, since, order_id);
     let mut findings = raiser.findings;
-    findings
-        .sort_unstable_by(|a, b| (a.code, &a.subject, a.date).cmp(&(b.code, &b.subject, b.date)));
+    findings.sort_unstable_by(|a, b| {
+        (a.code, &a.subject, a.account_no, a.date).cmp(&(b.code, &b.subject, b.account_no, b.date))
+    });
     findings
 }
 
@@ -63,6 +65,7 @@ struct Raiser<'a> {
 struct Draft {
     code: FlagCode,
     subject: String,
+    account_no: i64,
     date: Option<Day>,
     amount: i64,
     n: i64,
@@ -91,6 +94,7 @@ impl Raiser<'_> {
         self.findings.push(Finding {
             code: draft.code,
             subject: draft.subject,
+            account_no: draft.account_no,
             date: draft.date,
             amount: Money::from_fen(draft.amount),
             n: draft.n,
@@ -194,6 +198,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code,
                 subject,
+                account_no: 0,
                 date: Some(p.day),
                 amount,
                 n,
@@ -224,6 +229,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code,
                 subject: facts.text(l.id).to_owned(),
+                account_no: l.account_no,
                 date: Some(l.day),
                 amount: l.amount.fen(),
                 n: 0,
@@ -241,6 +247,7 @@ impl Raiser<'_> {
             self.push(Draft {
                 code: FlagCode::UnauthorisedDebit,
                 subject: facts.text(l.id).to_owned(),
+                account_no: l.account_no,
                 date: Some(l.day),
                 amount: l.amount.fen(),
                 n: 0,
@@ -259,6 +266,7 @@ impl Raiser<'_> {
                 self.push(Draft {
                     code: FlagCode::FeedMissing,
                     subject: a.account_id.clone(),
+                    account_no: 0,
                     date: Some(*day),
                     amount: 0,
                     n: 0,
@@ -270,6 +278,7 @@ impl Raiser<'_> {
                 self.push(Draft {
                     code: FlagCode::FeedBroken,
                     subject: a.account_id.clone(),
+                    account_no: 0,
                     date: Some(broken.day),
                     amount: broken.difference,
                     n: 0,
@@ -284,81 +293,71 @@ impl Raiser<'_> {
         }
     }
 
-    /// Where a deposit is measured against its account's own minimum, each account stands for itself;
-    /// against a charging cycle, the institution's deposits stand together.
-    fn deposits(&mut self, accounts: &[Account], p: &Position) {
-        let deposits: Vec<&Account> = accounts
-            .iter()
-            .filter(|a| a.kind == AccountKind::Deposit)
-            .collect();
-        let stated = deposits
-            .iter()
-            .fold(Money::ZERO, |s, a| s.saturating_add(a.min_deposit));
-        if p.deposit_required > stated {
-            let short = p.deposit_required.less_floored(p.deposit_held);
-            if let (Some(first), true) = (deposits.first(), short > Money::ZERO) {
-                self.deposit(first, short, p.deposit_required, p.deposit_held);
-            }
-            return;
-        }
-        for a in deposits {
-            let held = a.closing.less_floored(a.frozen);
-            let short = a.min_deposit.less_floored(held);
-            if a.days.latest.is_some() && short > Money::ZERO {
-                self.deposit(a, short, a.min_deposit, held);
-            }
+    fn deposits(&mut self, measured: &Measured, since: &Since) {
+        for short in &measured.deposits_short {
+            let Some(a) = (measured.accounts.iter()).find(|a| a.account_no == short.account_no)
+            else {
+                continue;
+            };
+            let first_day = since
+                .deposits
+                .get(&a.account_no)
+                .copied()
+                .unwrap_or(self.day);
+            self.push(Draft {
+                code: FlagCode::DepositBelowMin,
+                subject: a.account_id.clone(),
+                account_no: 0,
+                date: None,
+                amount: short.required.less_floored(short.held).fen(),
+                n: 0,
+                first_day,
+                evidence: Evidence::DepositShort {
+                    required: short.required,
+                    held: short.held,
+                    since: first_day,
+                },
+            });
         }
     }
 
-    fn deposit(&mut self, a: &Account, short: Money, required: Money, held: Money) {
-        // The first day of the run of closings below the requirement.
-        let below = a
-            .days
-            .closings
-            .iter()
-            .rev()
-            .take_while(|(_, c)| *c < required.fen())
-            .last();
-        let first_day = below.map_or(self.day, |(day, _)| *day);
-        self.push(Draft {
-            code: FlagCode::DepositBelowMin,
-            subject: a.account_id.clone(),
-            date: None,
-            amount: short.fen(),
-            n: 0,
-            first_day,
-            evidence: Evidence::DepositShort {
-                required,
-                held,
-                since: first_day,
-            },
-        });
-    }
-
-    fn accounts(&mut self, accounts: &[Account]) {
+    fn accounts(&mut self, accounts: &[Account], since: &Since) {
         for a in accounts {
             if a.kind.owes_statements() && a.in_use && !a.filed {
                 self.push(Draft {
                     code: FlagCode::UnfiledAccount,
                     subject: a.account_id.clone(),
+                    account_no: 0,
                     date: None,
                     amount: a.closing.fen(),
                     n: 0,
-                    first_day: self.day,
+                    first_day: since
+                        .first_use
+                        .get(&a.account_no)
+                        .copied()
+                        .unwrap_or(self.day),
                     evidence: Evidence::NotFiled,
                 });
             }
         }
     }
 
-    fn institution(&mut self, institution: &Institution, p: &Position, accounts: &[Account]) {
-        let state = |code, amount: Money, evidence| Draft {
+    fn institution(
+        &mut self,
+        institution: &Institution,
+        p: &Position,
+        accounts: &[Account],
+        since: &Since,
+    ) {
+        let today = self.day;
+        let state = |code, amount: Money, first_day: Option<Day>, evidence| Draft {
             code,
             subject: institution.institution_id.clone(),
+            account_no: 0,
             date: None,
             amount: amount.fen(),
             n: 0,
-            first_day: self.day,
+            first_day: first_day.unwrap_or(today),
             evidence,
         };
         let mut drafts = Vec::new();
@@ -379,7 +378,12 @@ impl Raiser<'_> {
                 Severity::Watch
             };
             drafts.push((
-                state(FlagCode::UncoveredFunds, p.uncovered, evidence),
+                state(
+                    FlagCode::UncoveredFunds,
+                    p.uncovered,
+                    since.uncovered,
+                    evidence,
+                ),
                 least,
             ));
         }
@@ -388,7 +392,12 @@ impl Raiser<'_> {
             let evidence = Evidence::NoArrangement {
                 owed: p.unearned_confirmed,
             };
-            let draft = state(FlagCode::NoCustody, p.unearned_confirmed, evidence);
+            // Nothing dates an arrangement that never was: it was owed from the first fee on.
+            let opened = (institution.platform_since)
+                .or(institution.opened_on)
+                .or(institution.licence_from);
+            let first = since.first_payment.or(opened.filter(|d| *d <= today));
+            let draft = state(FlagCode::NoCustody, p.unearned_confirmed, first, evidence);
             drafts.push((draft, Severity::Watch));
         }
         if p.premature > Money::ZERO {
@@ -397,7 +406,12 @@ impl Raiser<'_> {
                 earned: p.earned_confirmed,
             };
             drafts.push((
-                state(FlagCode::PrematureRelease, p.premature, evidence),
+                state(
+                    FlagCode::PrematureRelease,
+                    p.premature,
+                    since.premature,
+                    evidence,
+                ),
                 Severity::Watch,
             ));
         }
@@ -407,20 +421,27 @@ impl Raiser<'_> {
     }
 
     /// Contract-level findings, where releases are told per contract.
-    fn contracts(&mut self, measured: &Measured, order_id: impl Fn(i64) -> String) {
+    fn contracts(&mut self, measured: &Measured, since: &Since, order_id: impl Fn(i64) -> String) {
         let p = &measured.position;
         if !p.contract_level || p.mode == Some(CustodyMode::Deposit) {
             return;
         }
         let covered = p.uncovered == Money::ZERO;
         for c in &measured.contracts {
-            let state = |code, amount: Money, evidence| Draft {
+            let began = since
+                .contracts
+                .get(&c.contract_no)
+                .copied()
+                .unwrap_or_default();
+            let today = self.day;
+            let state = |code, amount: Money, first_day: Option<Day>, evidence| Draft {
                 code,
                 subject: order_id(c.contract_no),
+                account_no: 0,
                 date: None,
                 amount: amount.fen(),
                 n: 0,
-                first_day: self.day,
+                first_day: first_day.unwrap_or(today),
                 evidence,
             };
             let mut drafts = Vec::new();
@@ -430,7 +451,12 @@ impl Raiser<'_> {
                     released: c.released,
                     cleared: c.cleared,
                 };
-                drafts.push(state(FlagCode::NegativeContract, c.negative, evidence));
+                drafts.push(state(
+                    FlagCode::NegativeContract,
+                    c.negative,
+                    began.negative,
+                    evidence,
+                ));
             }
             if covered && c.short > Money::ZERO {
                 let evidence = Evidence::ContractShort {
@@ -440,14 +466,24 @@ impl Raiser<'_> {
                     released: c.released,
                     in_transit: c.in_transit,
                 };
-                drafts.push(state(FlagCode::ContractShort, c.short, evidence));
+                drafts.push(state(
+                    FlagCode::ContractShort,
+                    c.short,
+                    began.short,
+                    evidence,
+                ));
             }
             if c.premature > Money::ZERO {
                 let evidence = Evidence::ReleasedBeyond {
                     released: c.released,
                     earned: c.earned_confirmed,
                 };
-                drafts.push(state(FlagCode::PrematureRelease, c.premature, evidence));
+                drafts.push(state(
+                    FlagCode::PrematureRelease,
+                    c.premature,
+                    began.premature,
+                    evidence,
+                ));
             }
             drafts.into_iter().for_each(|d| self.push(d));
         }

@@ -3,21 +3,20 @@
 use std::collections::HashMap;
 
 use super::Finding;
-use crate::base::{Day, FlagCode, Severity};
-use crate::ledger::store::day as epoch_day;
+use crate::base::{FlagCode, Severity};
 use crate::on;
-use crate::policy::{CHINA, Policy};
 use crate::reconcile::store::OPEN;
 use crate::store::bulk::{self, Column};
 use crate::store::{DbError, Result, Tx};
 
-type Key = (i64, i64, String, i64);
+type Key = (i64, i64, String, i64, i64);
 
 #[derive(sqlx::FromRow)]
 struct Row {
     inst_id: i64,
     code: i64,
     subject: String,
+    account_no: i64,
     date_day: i64,
     from_run: i64,
     amount_fen: i64,
@@ -32,48 +31,46 @@ fn date_day(finding: &Finding) -> i64 {
     finding.date.map_or(0, |d| i64::from(d.epoch()))
 }
 
-/// Stores what changed in the findings of institutions `first..=last` since the run before. A state
-/// keeps the day it was first found, and its deadline runs from there.
+/// Stores what changed in the findings of institutions `first..=last` since the run before.
 pub async fn store(
     tx: &mut Tx,
     (first, last): (i64, i64),
     (policy_no, run_id): (i64, i64),
-    policy: &Policy,
-    findings: Vec<(i64, Finding)>,
-) -> Result<Vec<(i64, Finding)>> {
+    findings: &[(i64, Finding)],
+) -> Result<()> {
     let open: Vec<Row> = on!(tx, c => sqlx::query_as(
-            "SELECT inst_id, code, subject, date_day, from_run, amount_fen, n, severity, first_day, \
+            "SELECT inst_id, code, subject, account_no, date_day, from_run, amount_fen, n, severity, first_day, \
                     due_day, evidence \
              FROM finding WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
             .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
     let mut known: HashMap<Key, Row> = open
         .into_iter()
-        .map(|r| ((r.inst_id, r.code, r.subject.clone(), r.date_day), r))
+        .map(|r| {
+            (
+                (
+                    r.inst_id,
+                    r.code,
+                    r.subject.clone(),
+                    r.account_no,
+                    r.date_day,
+                ),
+                r,
+            )
+        })
         .collect();
-    let mut all = Vec::with_capacity(findings.len());
-    let mut new: Vec<(i64, Finding)> = Vec::new();
+    let mut new: Vec<&(i64, Finding)> = Vec::new();
     let mut ended: Vec<Row> = Vec::new();
-    for (inst_id, mut finding) in findings {
-        let key = (
-            inst_id,
-            finding.code.number(),
-            finding.subject.clone(),
-            date_day(&finding),
-        );
-        let before = known.remove(&key);
-        if let (Some(row), None) = (&before, finding.date) {
-            keep_first_day(&mut finding, epoch_day(row.first_day, "finding")?, policy);
+    for found in findings {
+        let (inst_id, finding) = found;
+        let code = finding.code.number();
+        let (subject, account) = (finding.subject.clone(), finding.account_no);
+        match known.remove(&(*inst_id, code, subject, account, date_day(finding))) {
+            Some(row) if says_the_same(&row, finding) => continue,
+            Some(row) => ended.push(row),
+            None => {}
         }
-        match before {
-            Some(row) if says_the_same(&row, &finding) => {}
-            Some(row) => {
-                ended.push(row);
-                new.push((inst_id, finding.clone()));
-            }
-            None => new.push((inst_id, finding.clone())),
-        }
-        all.push((inst_id, finding));
+        new.push(found);
     }
     ended.extend(known.into_values());
     let keys = vec![
@@ -88,6 +85,10 @@ pub async fn store(
             Column::Text(ended.iter().map(|r| r.subject.as_str()).collect()),
         ),
         (
+            "account_no",
+            Column::Int(ended.iter().map(|r| r.account_no).collect()),
+        ),
+        (
             "date_day",
             Column::Int(ended.iter().map(|r| r.date_day).collect()),
         ),
@@ -97,21 +98,7 @@ pub async fn store(
         ),
     ];
     bulk::end_at(tx, "finding", run_id, keys).await?;
-    append(tx, policy_no, run_id, &new).await?;
-    Ok(all)
-}
-
-fn keep_first_day(finding: &mut Finding, first: Day, policy: &Policy) {
-    if first >= finding.first_day {
-        return;
-    }
-    finding.first_day = first;
-    let rule = policy.flag(finding.code);
-    if let Some(days) = rule.and_then(|r| r.cure_days) {
-        let due = CHINA.add_working_days(first, days);
-        finding.due_on = Some(due.day);
-        finding.due_is_provisional = due.provisional;
-    }
+    append(tx, policy_no, run_id, &new).await
 }
 
 fn says_the_same(row: &Row, finding: &Finding) -> bool {
@@ -123,7 +110,7 @@ fn says_the_same(row: &Row, finding: &Finding) -> bool {
         && row.evidence == finding.evidence.to_json()
 }
 
-async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)]) -> Result<()> {
+async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[&(i64, Finding)]) -> Result<()> {
     let evidence: Vec<String> = rows.iter().map(|(_, r)| r.evidence.to_json()).collect();
     let ints = |f: fn(&Finding) -> i64| Column::Int(rows.iter().map(|(_, r)| f(r)).collect());
     bulk::append(
@@ -140,6 +127,7 @@ async fn append(tx: &mut Tx, policy_no: i64, run_id: i64, rows: &[(i64, Finding)
                 "subject",
                 Column::Text(rows.iter().map(|(_, r)| r.subject.as_str()).collect()),
             ),
+            ("account_no", ints(|r| r.account_no)),
             ("date_day", ints(date_day)),
             ("from_run", Column::Int(vec![run_id; rows.len()])),
             ("amount_fen", ints(|r| r.amount.fen())),

@@ -78,7 +78,7 @@ impl Session<'_> {
         let order_id = row.id(1)?;
         let institution_id = row.id(2)?;
         let account_id = row.id(3)?;
-        let day = row.day(4)?;
+        let day = row.fact_day(4)?;
         let channel = row.code(5, &Channel::NAMES, None)?;
         let reference = row.reference(6)?;
         let amount = row.fen(7)?;
@@ -110,7 +110,7 @@ impl Session<'_> {
     fn lesson(&mut self, source_no: i64, row: &Row<'_>) -> Result<Taken, Defect> {
         let consumption_id = row.id(0)?;
         let order_id = row.id(1)?;
-        let day = row.day(2)?;
+        let day = row.fact_day(2)?;
         let lessons = row.fen(3)?;
         let amount = row.fen(4)?;
         let state = row.code(5, &LessonState::NAMES, Some("confirmed"))?;
@@ -137,7 +137,7 @@ impl Session<'_> {
     fn refund(&mut self, source_no: i64, row: &Row<'_>) -> Result<Taken, Defect> {
         let refund_id = row.id(0)?;
         let order_id = row.id(1)?;
-        let day = row.day(2)?;
+        let day = row.fact_day(2)?;
         let amount = row.fen(3)?;
         let day_text = |d: Option<Day>| d.map(|d| d.to_string()).unwrap_or_default();
         let (requested_on, agreed_on) = (day_text(row.opt_day(4)?), day_text(row.opt_day(5)?));
@@ -171,7 +171,7 @@ impl Session<'_> {
     fn release(&mut self, source_no: i64, row: &Row<'_>) -> Result<Taken, Defect> {
         let release_id = row.id(0)?;
         let account_id = row.id(1)?;
-        let day = row.day(2)?;
+        let day = row.fact_day(2)?;
         let amount = row.fen(3)?;
         let order_id = row.opt_id(4)?;
         let Some(account) = self.registry.accounts.get(account_id) else {
@@ -195,7 +195,7 @@ impl Session<'_> {
 
     fn statement_day(&mut self, source_no: i64, row: &Row<'_>) -> Result<Taken, Defect> {
         let account_id = row.id(0)?;
-        let day = row.day(1)?;
+        let day = row.fact_day(1)?;
         let opening_fen = row.integer(2)?;
         let closing_fen = row.integer(3)?;
         let Some(account) = self.registry.accounts.get(account_id) else {
@@ -217,7 +217,7 @@ impl Session<'_> {
     fn bank_entry(&mut self, source_no: i64, row: &Row<'_>) -> Result<Taken, Defect> {
         let entry_id = row.id(0)?;
         let account_id = row.id(1)?;
-        let day = row.day(2)?;
+        let day = row.fact_day(2)?;
         let code = row.text(3)?;
         let direction = row.code(4, &["C", "D"], None)?;
         let amount = row.fen(5)?;

@@ -34,12 +34,15 @@ pub const BATCH_ROWS: usize = 1_000_000;
 pub struct Options {
     /// Rows collected before they are posted.
     pub batch_rows: usize,
+    /// Go on even where an interrupted import of other inputs left a bundle half in the books.
+    pub adopt: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             batch_rows: BATCH_ROWS,
+            adopt: false,
         }
     }
 }
@@ -111,6 +114,11 @@ pub enum ImportError {
     },
     #[error("nothing to import: {0}")]
     Nothing(String),
+    #[error(
+        "an import of {0} was interrupted and is half in the books; give it again first \
+         (jintuo import {0}), or add --adopt-interrupted to keep what it brought as it is"
+    )]
+    HalfTaken(String),
 }
 
 /// Takes in folders, zips and files.
@@ -124,7 +132,7 @@ pub async fn import(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, ImportError> {
-    let _lock = db.lock(Job::Import).await?;
+    let lock = db.lock(Job::Import).await?;
     let mut files = Vec::new();
     let mut ignored = Vec::new();
     let mut unreadable = Vec::new();
@@ -146,8 +154,8 @@ pub async fn import(
     }
     files.sort_by_key(bundle::Input::rank);
     progress.total(files.iter().map(bundle::Input::size).sum());
-    let names: Vec<String> = inputs.iter().map(|p| file_name(p)).collect();
-    let mut session = Session::open(db, &names.join(" "), *options, progress).await?;
+    let names: Vec<String> = inputs.iter().map(|p| whole_path(p)).collect();
+    let mut session = Session::open(db, &lock, &names.join(" "), *options, progress).await?;
     session.summary.ignored = ignored;
     for defect in unreadable {
         session.note_quarantined(defect);
@@ -169,6 +177,12 @@ async fn take_in(session: &mut Session<'_>, files: &[bundle::Input]) -> Result<(
         statement::take_in(session, file).await?;
     }
     Ok(())
+}
+
+/// What an input is called in the books: two bundles of one name in two folders are two inputs.
+fn whole_path(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.to_string_lossy().into_owned()
 }
 
 fn file_name(path: &Path) -> String {

@@ -28,7 +28,8 @@ pub(super) struct Collected {
     institutions: Vec<Institution>,
     licences: Vec<Licence>,
     accounts: Vec<Account>,
-    orders: Vec<(String, InstId, Contract)>,
+    /// Order id, institution, contract, line.
+    orders: Vec<(String, InstId, Contract, u64)>,
     settlements: Vec<Settlement>,
     freezes: Vec<Freeze>,
 }
@@ -254,7 +255,8 @@ impl Collected {
             );
             session.note_defect(row.defect(DefectCode::UnpricedOrder, 5, found).file(file));
         }
-        self.orders.push((order_id.to_owned(), inst_id, value));
+        self.orders
+            .push((order_id.to_owned(), inst_id, value, row.line));
         Ok(Taken::Yes)
     }
 
@@ -347,7 +349,7 @@ impl Collected {
         if districts.len() + institutions.len() + licences.len() + accounts.len() == 0 {
             return Ok(());
         }
-        let mut tx = session.db.begin_write().await?;
+        let mut tx = session.begin_write().await?;
         registry::store::append_districts(&mut tx, &districts).await?;
         registry::store::append_institutions(&mut tx, &institutions).await?;
         registry::store::append_licences(&mut tx, &licences).await?;
@@ -494,7 +496,7 @@ impl Collected {
         // Facts collected so far were valued with the terms known so far.
         let mut orders = std::mem::take(&mut self.orders);
         orders.sort_unstable_by(|a, b| (a.1, &a.0, &a.2).cmp(&(b.1, &b.0, &b.2)));
-        let mut tx = session.db.begin_write().await?;
+        let mut tx = session.begin_write().await?;
         let mut known = known_contracts(&mut tx, session, &orders).await?;
         let mut insts: Vec<i64> = orders.iter().map(|o| o.1.0).collect();
         insts.dedup();
@@ -505,10 +507,10 @@ impl Collected {
             let (order_id, inst_id) = (&group[0].0, group[0].1);
             let stored = known.get(order_id.as_str());
             if stored.is_some_and(|k| k.inst_id != inst_id) {
-                for _ in group {
+                for order in group {
                     let found = format!("order {order_id} belongs to another institution");
                     let defect = Defect::new(DefectCode::Conflict, found).file(file);
-                    let defect = defect.column("institution_id");
+                    let defect = defect.line(order.3).column("institution_id");
                     session.quarantine(source_no, defect, order_id.clone());
                 }
                 at += group.len();
@@ -605,7 +607,7 @@ impl Collected {
             .iter()
             .map(|r| (r.inst_id, r.account_no, r.batch_no.as_str()))
             .collect();
-        let mut tx = session.db.begin_write().await?;
+        let mut tx = session.begin_write().await?;
         let known: HashMap<(i64, i64, String), (i64, Settlement)> =
             store::settlements(&mut tx, &keys)
                 .await?
@@ -643,7 +645,7 @@ impl Collected {
             .iter()
             .map(|r| (r.inst_id, r.account_no, r.document_no.as_str()))
             .collect();
-        let mut tx = session.db.begin_write().await?;
+        let mut tx = session.begin_write().await?;
         let known: HashMap<(i64, i64, String), (i64, Freeze)> = store::freezes(&mut tx, &keys)
             .await?
             .into_iter()
@@ -670,7 +672,7 @@ impl Collected {
 async fn known_contracts<'o>(
     tx: &mut crate::store::Tx,
     session: &Session<'_>,
-    orders: &'o [(String, InstId, Contract)],
+    orders: &'o [(String, InstId, Contract, u64)],
 ) -> Result<HashMap<&'o str, StoredContract>, ImportError> {
     let mut wanted: Vec<&'o str> = orders
         .iter()

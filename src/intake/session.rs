@@ -10,10 +10,11 @@ use super::facts::Pending;
 use super::records;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
 use crate::base::{Defect, DefectCode, InstId};
-use crate::feed::store::{self, FileResult, Quarantined, StatementDay, Waiting};
+use crate::feed::store::{self, FileResult, Opened, Quarantined, StatementDay, Waiting};
 use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
-use crate::store::{Db, DbError};
+use crate::store::lock::JobLock;
+use crate::store::{Db, DbError, Tx};
 use crate::wire::interchange::{FileKind, Reader, Row};
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
@@ -52,6 +53,7 @@ pub(super) enum Taken {
 
 pub(super) struct Session<'a> {
     pub(super) db: &'a Db,
+    lock: &'a JobLock,
     pub(super) registry: Registry,
     pub(super) contracts: Contracts,
     pub(super) batch: Batch,
@@ -85,12 +87,17 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) async fn open(
         db: &'a Db,
+        lock: &'a JobLock,
         source: &str,
         options: Options,
         progress: &'a mut dyn Progress,
     ) -> Result<Session<'a>, ImportError> {
-        let mut tx = db.begin_write().await?;
-        let (import_no, resumed) = store::open(&mut tx, source).await?;
+        let mut tx = lock.begin_write(db).await?;
+        let (import_no, resumed) = match store::open(&mut tx, source, options.adopt).await? {
+            Opened::New(import_no) => (import_no, None),
+            Opened::Resumed(import_no, interrupted) => (import_no, Some(interrupted)),
+            Opened::HalfTaken(interrupted) => return Err(ImportError::HalfTaken(interrupted)),
+        };
         let registry = registry::store::load(&mut tx, i64::MAX).await?;
         let first_load = ledger::store::is_empty(&mut tx).await?;
         let first_days = store::has_no_statement_days(&mut tx).await?;
@@ -112,11 +119,12 @@ impl<'a> Session<'a> {
             tracing::warn!(
                 import.no = import_no,
                 import.source = %interrupted,
-                "an interrupted import is completed with this one; give its command again if it was another"
+                "an interrupted import is completed with this one"
             );
         }
         Ok(Session {
             db,
+            lock,
             registry,
             contracts: Contracts::default(),
             batch: Batch::default(),
@@ -147,13 +155,18 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Starts a write transaction under the import's lock.
+    pub(super) async fn begin_write(&self) -> Result<Tx, DbError> {
+        self.lock.begin_write(self.db).await
+    }
+
     /// Numbers a file about to be read.
     pub(super) async fn open_file(
         &mut self,
         name: &str,
         kind: &'static str,
     ) -> Result<i64, ImportError> {
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.begin_write().await?;
         let source_no = store::open_file(&mut tx, self.import_no, name, kind).await?;
         tx.commit().await?;
         self.progress.file(name);
@@ -266,7 +279,7 @@ impl<'a> Session<'a> {
         self.flush().await?;
         let again = std::mem::take(&mut self.waits_again);
         let found: Vec<Vec<u8>> = digests.into_iter().filter(|d| !again.contains(d)).collect();
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.begin_write().await?;
         store::stop_waiting(&mut tx, &found).await?;
         tx.commit().await?;
         Ok(())
@@ -441,7 +454,7 @@ impl<'a> Session<'a> {
         while from < order.len() {
             let to = self.transaction_end(&order, from);
             let mut posted: HashMap<i64, Posted> = HashMap::new();
-            let mut tx = self.db.begin_write().await?;
+            let mut tx = self.begin_write().await?;
             ledger::post(
                 &mut tx,
                 &self.batch,
@@ -478,7 +491,7 @@ impl<'a> Session<'a> {
         if self.quarantined.is_empty() && self.waiting.is_empty() {
             return Ok(());
         }
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.begin_write().await?;
         store::quarantine(&mut tx, &self.quarantined).await?;
         store::wait(&mut tx, &self.waiting).await?;
         tx.commit().await?;
@@ -494,7 +507,7 @@ impl<'a> Session<'a> {
         let mut days = std::mem::take(&mut self.days);
         days.sort_unstable();
         let latest = days.iter().map(|d| d.day).max();
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.begin_write().await?;
         let new = self.new_days(&mut tx, days).await?;
         store::append_statement_days(&mut tx, &new).await?;
         tx.commit().await?;
@@ -505,7 +518,7 @@ impl<'a> Session<'a> {
     /// Drops days that are stored equal and numbers the versions of those that differ.
     pub(super) async fn new_days(
         &mut self,
-        tx: &mut crate::store::Tx,
+        tx: &mut Tx,
         sorted: Vec<StatementDay>,
     ) -> Result<Vec<StatementDay>, ImportError> {
         let mut keys: Vec<(i64, i64, i64)> = sorted
@@ -541,7 +554,7 @@ impl<'a> Session<'a> {
     /// Posts the rest, records what became of each file and makes the import visible.
     pub(super) async fn complete(mut self) -> Result<Summary, ImportError> {
         self.flush().await?;
-        let mut tx = self.db.begin_write().await?;
+        let mut tx = self.begin_write().await?;
         let outdone: Vec<Vec<u8>> = self.superseded.drain().collect();
         store::stop_waiting(&mut tx, &outdone).await?;
         for file in &mut self.files {

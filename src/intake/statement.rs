@@ -4,7 +4,7 @@
 //! an account nobody registered, or contradicts a stored statement is quarantined with its reason; its
 //! bytes are kept, and it may be sent again once the cause is mended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
@@ -33,7 +33,7 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
     };
     session.step_progress(bytes.len() as u64);
     let digest = Sha256::digest(&bytes).to_vec();
-    let mut tx = session.db.begin_write().await?;
+    let mut tx = session.begin_write().await?;
     let known = store::is_known(&mut tx, &digest).await?;
     store::keep_raw(&mut tx, &digest, &bytes).await?;
     tx.commit().await?;
@@ -321,7 +321,7 @@ async fn post(
     name: &str,
 ) -> Result<(), ImportError> {
     plan.days.sort_unstable();
-    let mut tx = session.db.begin_write().await?;
+    let mut tx = session.begin_write().await?;
     let known = match against_stored(&mut tx, &plan).await? {
         Ok(known) => known,
         Err(defects) => {
@@ -368,7 +368,7 @@ type AccountDay = (i64, i64, i64);
 async fn against_stored(
     tx: &mut Tx,
     plan: &Plan,
-) -> Result<Result<Vec<AccountDay>, Vec<Defect>>, ImportError> {
+) -> Result<Result<HashSet<AccountDay>, Vec<Defect>>, ImportError> {
     let keys: Vec<AccountDay> = plan
         .days
         .iter()
@@ -379,7 +379,31 @@ async fn against_stored(
         .into_iter()
         .map(|(i, a, d, _, opening, closing)| ((i, a, d), (opening, closing)))
         .collect();
-    let mut known = Vec::new();
+    let mut here: HashMap<AccountDay, Vec<i64>> = HashMap::new();
+    for d in &plan.batch.drafts {
+        let key = (d.inst_id.0, d.account_no, i64::from(d.day.epoch()));
+        here.entry(key)
+            .or_default()
+            .push(d.quantity * d.amount.fen());
+    }
+    let accounts: BTreeSet<(i64, i64)> = stored.keys().map(|k| (k.0, k.1)).collect();
+    let mut there: HashMap<AccountDay, Vec<i64>> = HashMap::new();
+    for (inst_id, account_no) in accounts {
+        let days = || {
+            (stored
+                .keys()
+                .filter(|k| (k.0, k.1) == (inst_id, account_no)))
+            .map(|k| k.2)
+        };
+        let span = (days().min().unwrap_or(0), days().max().unwrap_or(0));
+        for (day, amount) in ledger::store::lines(tx, (inst_id, account_no), span).await? {
+            there
+                .entry((inst_id, account_no, day))
+                .or_default()
+                .push(amount);
+        }
+    }
+    let mut known = HashSet::new();
     let mut conflicts = Vec::new();
     for day in &plan.days {
         let key = (day.inst_id, day.account_no, day.day);
@@ -392,16 +416,13 @@ async fn against_stored(
             conflicts.push(Defect::new(DefectCode::Conflict, found));
             continue;
         }
-        let mut here: Vec<i64> = plan
-            .batch
-            .drafts
-            .iter()
-            .filter(|d| (d.inst_id.0, d.account_no, i64::from(d.day.epoch())) == key)
-            .map(|d| d.quantity * d.amount.fen())
-            .collect();
-        here.sort_unstable();
-        if ledger::store::lines_of_day(tx, key).await? == here {
-            known.push(key);
+        let sorted = |lines: &mut HashMap<AccountDay, Vec<i64>>| {
+            let mut amounts = lines.remove(&key).unwrap_or_default();
+            amounts.sort_unstable();
+            amounts
+        };
+        if sorted(&mut there) == sorted(&mut here) {
+            known.insert(key);
         } else {
             let found = format!("the stored statement of {date} has other lines");
             conflicts.push(Defect::new(DefectCode::Conflict, found));

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::chain::{Chain, Link};
-use super::store::{self, Existing, Head};
+use super::store::{self, Existing, FactKey, Head, key_account};
 use super::{Batch, Draft, Kind, LedgerAccount, LessonState, accounts};
 use crate::base::{Day, InstId, Money};
 use crate::registry::{IdIndex, Terms};
@@ -184,11 +184,16 @@ pub fn sorted(batch: &Batch, contracts: &Contracts) -> Vec<u32> {
         group.sort_unstable_by(|(_, a), (_, b)| {
             let (x, y) = (&batch.drafts[*a as usize], &batch.drafts[*b as usize]);
             (batch.text(x.source_id).cmp(batch.text(y.source_id)))
+                .then_with(|| own_account(x).cmp(&own_account(y)))
                 .then_with(|| x.sent_no.cmp(&y.sent_no))
                 .then_with(|| content(batch, contracts, x).cmp(&content(batch, contracts, y)))
         });
     }
     order.into_iter().map(|(_, i)| i).collect()
+}
+
+fn own_account(d: &Draft) -> i64 {
+    key_account(d.kind.number(), d.account_no)
 }
 
 type Content<'a> = (Day, Money, i64, i64, i64, u8, u8, &'a str, &'a str);
@@ -214,7 +219,7 @@ async fn existing_of(
     batch: &Batch,
     order: &[u32],
     heads: &HashMap<i64, Head>,
-) -> Result<HashMap<(i64, i64, String), Existing>> {
+) -> Result<HashMap<FactKey, Existing>> {
     let mut keys: Vec<Key<'_>> = order
         .iter()
         .map(|i| &batch.drafts[*i as usize])
@@ -228,13 +233,13 @@ async fn existing_of(
 /// Loads the contracts of posted lessons: a correction may name another contract than the old row.
 async fn load_corrected(
     tx: &mut Tx,
-    existing: &HashMap<(i64, i64, String), Existing>,
+    existing: &HashMap<FactKey, Existing>,
     contracts: &mut Contracts,
 ) -> Result<()> {
     let mut missing: Vec<(i64, i64)> = existing
         .iter()
-        .filter(|((_, kind, _), _)| *kind == Kind::Lesson.number())
-        .map(|((inst_id, _, _), row)| (*inst_id, row.contract_no))
+        .filter(|((_, kind, _, _), _)| *kind == Kind::Lesson.number())
+        .map(|((inst_id, _, _, _), row)| (*inst_id, row.contract_no))
         .filter(|(i, no)| contracts.numbered(InstId(*i), *no).is_none())
         .collect();
     missing.sort_unstable();
@@ -334,7 +339,7 @@ struct Poster<'a, 'b> {
     inst_id: InstId,
     head: Head,
     batch: &'a Batch,
-    existing: &'a HashMap<(i64, i64, String), Existing>,
+    existing: &'a HashMap<FactKey, Existing>,
     contracts: &'b mut Contracts,
     rows: &'b mut Rows<'a>,
     changed: &'b mut Vec<u32>,
@@ -345,7 +350,7 @@ struct Poster<'a, 'b> {
 
 impl<'a> Poster<'a, '_> {
     fn institution(&mut self, order: &[u32]) -> Result<()> {
-        let mut last: Option<(Kind, &'a str, Live<'a>)> = None;
+        let mut last: Option<(Kind, &'a str, i64, Live<'a>)> = None;
         for (at, i) in order.iter().enumerate() {
             let draft = &self.batch.drafts[*i as usize];
             if draft.kind == Kind::Revaluation {
@@ -354,15 +359,19 @@ impl<'a> Poster<'a, '_> {
                 continue;
             }
             let source_id = self.batch.text(draft.source_id);
+            let account = own_account(draft);
             let live = match &last {
-                Some((kind, id, live)) if *kind == draft.kind && *id == source_id => {
+                Some((kind, id, on, live))
+                    if *kind == draft.kind && *id == source_id && *on == account =>
+                {
                     Some(live.clone())
                 }
                 _ if self.existing.is_empty() => None,
-                _ => self
-                    .existing
-                    .get(&(self.inst_id.0, draft.kind.number(), source_id.to_owned()))
-                    .map(Live::stored),
+                _ => {
+                    let kind = draft.kind.number();
+                    let key = (self.inst_id.0, kind, source_id.to_owned(), account);
+                    self.existing.get(&key).map(Live::stored)
+                }
             };
             let stands = live.as_ref().is_some_and(|live| {
                 live.equals(draft, self.batch, self.contracts)
@@ -384,7 +393,7 @@ impl<'a> Poster<'a, '_> {
                     self.add(draft, source_id, 0)?
                 }
             };
-            last = Some((draft.kind, source_id, live));
+            last = Some((draft.kind, source_id, account, live));
         }
         self.revalue()
     }
@@ -395,7 +404,9 @@ impl<'a> Poster<'a, '_> {
         let draft = |i: &u32| &self.batch.drafts[*i as usize];
         let same = |i: &&u32| {
             let (d, first) = (draft(i), draft(&order[0]));
-            d.kind == first.kind && self.batch.text(d.source_id) == source_id
+            d.kind == first.kind
+                && self.batch.text(d.source_id) == source_id
+                && own_account(d) == own_account(first)
         };
         order
             .iter()

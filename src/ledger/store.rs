@@ -1,6 +1,6 @@
 //! SQL of the ledger. The only writer of `posting` and its running totals.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Kind;
 use super::chain::{Chain, GENESIS};
@@ -140,12 +140,25 @@ struct ExistingRow {
     note: Option<String>,
 }
 
-/// Current versions of facts by (inst_id, kind, source_id).
+/// What tells a fact apart: institution, kind, the sender's id, and for a bank line its account, since a
+/// bank numbers its lines per account (0 for other kinds).
+pub(super) type FactKey = (i64, i64, String, i64);
+
+/// The account's part in a [`FactKey`].
+pub(super) fn key_account(kind: i64, account_no: i64) -> i64 {
+    if kind == Kind::BankLine.number() {
+        account_no
+    } else {
+        0
+    }
+}
+
+/// Current versions of facts by (inst_id, kind, source_id), on whatever account.
 pub(super) async fn existing(
     tx: &mut Tx,
     keys: &[(i64, i64, &str)],
-) -> Result<HashMap<(i64, i64, String), Existing>> {
-    let mut found: HashMap<(i64, i64, String), Existing> = HashMap::new();
+) -> Result<HashMap<FactKey, Existing>> {
+    let mut found: HashMap<FactKey, Existing> = HashMap::new();
     if keys.is_empty() {
         return Ok(found);
     }
@@ -185,7 +198,8 @@ pub(super) async fn existing(
             debit: r.debit,
             credit: r.credit,
         };
-        let key = (r.inst_id, r.kind, r.source_id);
+        let account = key_account(r.kind, r.account_no);
+        let key = (r.inst_id, r.kind, r.source_id, account);
         if found
             .get(&key)
             .is_none_or(|known| known.revision < row.revision)
@@ -385,24 +399,22 @@ pub async fn total(tx: &mut Tx, inst_id: i64, kind: Kind) -> Result<Money> {
     Ok(Money::from_fen(fen))
 }
 
-/// Signed amounts of an account's lines of one day, smallest first; corrections taken away.
-pub async fn lines_of_day(
+/// Lines of an account that stand, on the days `first..=last`: day and signed amount in fen.
+pub async fn lines(
     tx: &mut Tx,
-    (inst_id, account_no, day): (i64, i64, i64),
-) -> Result<Vec<i64>> {
-    let rows: Vec<(i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
-            "SELECT seq, quantity, amount_fen, reverses FROM posting \
-             WHERE inst_id = $1 AND account_no = $2 AND business_day = $3 AND kind = 5")
-            .bind(inst_id).bind(account_no).bind(day).fetch_all(c).await)
+    (inst_id, account_no): (i64, i64),
+    (first, last): (i64, i64),
+) -> Result<Vec<(i64, i64)>> {
+    let rows: Vec<(i64, i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
+            "SELECT seq, business_day, quantity, amount_fen, reverses FROM posting \
+             WHERE inst_id = $1 AND account_no = $2 AND business_day BETWEEN $3 AND $4 AND kind = 5")
+            .bind(inst_id).bind(account_no).bind(first).bind(last).fetch_all(c).await)
     .map_err(DbError::sql("reading an account's lines"))?;
-    let reversed: Vec<i64> = rows.iter().filter_map(|r| r.3).collect();
-    let mut amounts: Vec<i64> = rows
-        .iter()
-        .filter(|r| r.3.is_none() && !reversed.contains(&r.0))
-        .map(|r| r.1 * r.2)
-        .collect();
-    amounts.sort_unstable();
-    Ok(amounts)
+    let reversed: HashSet<i64> = rows.iter().filter_map(|r| r.4).collect();
+    let stands = |r: &&(i64, i64, i64, i64, Option<i64>)| r.4.is_none() && !reversed.contains(&r.0);
+    Ok((rows.iter().filter(stands))
+        .map(|r| (r.1, r.2 * r.3))
+        .collect())
 }
 
 /// Running balances by (inst_id, ledger account): debit and credit in fen.

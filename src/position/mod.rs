@@ -5,13 +5,15 @@
 //! function of facts, matching, policy and day.
 
 mod formulae;
+mod since;
 pub mod store;
 
 use serde::Serialize;
 
 use crate::base::{Money, Ratio};
 
-pub use formulae::{Account, ContractPosition, Measured, Position, measure};
+pub use formulae::{Account, ContractPosition, DepositShort, Measured, Position, measure};
+pub use since::{ContractSince, Since, needs_sweep, since};
 
 /// Coverage status of an institution, first that applies (`domain.md` §6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

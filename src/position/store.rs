@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::Position;
-use crate::base::{Day, Money};
-use crate::ledger::store::day as epoch_day;
+use crate::base::Day;
 use crate::on;
 use crate::reconcile::store::OPEN;
 use crate::store::bulk::{self, Column};
@@ -114,15 +113,13 @@ impl Row {
     }
 }
 
-/// Stores what changed in the positions of institutions `first..=last` since the run before, which also
-/// tells since when an institution has been uncovered.
+/// Stores what changed in the positions of institutions `first..=last` since the run before.
 pub async fn store(
     tx: &mut Tx,
     (first, last): (i64, i64),
     (policy_no, run_id): (i64, i64),
-    day: Day,
-    mut measured: Vec<Measured>,
-) -> Result<Vec<Measured>> {
+    measured: &[Measured],
+) -> Result<()> {
     let open: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, from_run, district_id, mode, status, required_fen, held_fen, \
                     explained_fen, uncovered_fen, covered_fen, deposit_required_fen, \
@@ -136,17 +133,9 @@ pub async fn store(
     .map_err(DbError::sql("reading positions"))?;
     let known: HashMap<i64, Row> = open.into_iter().map(|r| (r.inst_id, r)).collect();
     let (mut new, mut ended) = (Vec::new(), Vec::new());
-    for m in &mut measured {
-        let before = known.get(&m.inst_id);
-        if m.position.uncovered > Money::ZERO {
-            let since = before
-                .and_then(|r| r.uncovered_since_day)
-                .map(|d| epoch_day(d, "position"))
-                .transpose()?;
-            m.uncovered_since = Some(since.map_or(day, |s| s.min(day)));
-        }
+    for m in measured {
         let row = m.to_row(run_id);
-        match before {
+        match known.get(&m.inst_id) {
             Some(known) if known.says_the_same(&row) => continue,
             Some(known) => ended.push((m.inst_id, known.from_run)),
             None => {}
@@ -159,8 +148,7 @@ pub async fn store(
         ("from_run", Column::Int(ended.iter().map(|e| e.1).collect())),
     ];
     bulk::end_at(tx, "position", run_id, keys).await?;
-    append(tx, policy_no, &new).await?;
-    Ok(measured)
+    append(tx, policy_no, &new).await
 }
 
 async fn append(tx: &mut Tx, policy_no: i64, rows: &[Row]) -> Result<()> {

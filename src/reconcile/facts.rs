@@ -60,10 +60,19 @@ pub struct LessonSums {
     pub delivered: i64,
 }
 
+/// Confirmed lessons of one contract on one day; reversals count negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LessonDay {
+    pub contract_no: i64,
+    pub day: Day,
+    pub confirmed: i64,
+}
+
 /// The newest known terms of a contract.
 #[derive(Clone, Copy, Debug)]
 pub struct ContractTerms {
     pub contract_no: i64,
+    pub ordered_on: Day,
     pub terms: Terms,
     pub amount: Money,
     pub starts_on: Option<Day>,

@@ -12,7 +12,7 @@ mod statements;
 pub mod store;
 
 pub use facts::{
-    Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, Span, StatedDay,
+    Approval, ContractTerms, Facts, LessonDay, LessonSums, Line, Movement, Payment, Span, StatedDay,
 };
 pub use matching::{CreditOutcome, DebitOutcome, Matching, PaymentOutcome, match_lines};
 pub use statements::{AccountDays, BrokenDay, ExpectedRange, prove};

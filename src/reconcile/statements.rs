@@ -3,6 +3,8 @@
 //! A statement day proves itself: opening + Σ lines of the day = closing. A missing day is named; later
 //! statements, which prove themselves, are still used.
 
+use std::collections::HashSet;
+
 use super::facts::Facts;
 use crate::base::Day;
 use crate::policy::{CHINA, Expected, Policy};
@@ -80,13 +82,12 @@ pub fn prove(
             result.missing.push(*owed);
         }
     }
+    let within: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
     for pair in days.windows(2) {
-        let gap = result
-            .missing
-            .iter()
-            .any(|m| *m > pair[0].day && *m < pair[1].day);
+        let next = result.missing.partition_point(|m| *m <= pair[0].day);
+        let gap = result.missing.get(next).is_some_and(|m| *m < pair[1].day);
         // A day that is broken within itself is named once.
-        let named = result.broken.iter().any(|b| b.day == pair[1].day);
+        let named = within.contains(&pair[1].day);
         if !gap && !named && pair[1].opening != pair[0].closing {
             let difference = pair[1].opening - pair[0].closing;
             result.broken.push(BrokenDay {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::facts::{
-    Approval, ContractTerms, Facts, LessonSums, Line, Movement, Payment, StatedDay,
+    Approval, ContractTerms, Facts, LessonDay, LessonSums, Line, Movement, Payment, StatedDay,
 };
 use super::statements::ExpectedRange;
 use crate::base::{Day, Money};
@@ -163,6 +163,43 @@ fn lesson(facts: &mut Facts, fields: &mut Fields<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Confirmed lessons of the institutions by contract and day: what a sweep for first days needs. An
+/// institution without lessons has an empty list.
+pub async fn lesson_days(
+    tx: &mut Tx,
+    inst_ids: &[i64],
+    seen: Seen,
+) -> Result<HashMap<i64, Vec<LessonDay>>> {
+    let mut by_inst: HashMap<i64, Vec<LessonDay>> =
+        inst_ids.iter().map(|id| (*id, Vec::new())).collect();
+    let (cut, day) = (seen.source_cut, i64::from(seen.day.epoch()));
+    let rows: Vec<(i64, i64, i64, i64, i64)> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", Column::Int(inst_ids.to_vec())),
+            ("source_cut", Column::Int(vec![cut; inst_ids.len()])),
+            ("day", Column::Int(vec![day; inst_ids.len()])),
+        ],
+        "SELECT p.inst_id, p.contract_no, p.business_day, p.state, \
+                CAST(SUM(CASE WHEN p.revision < 0 THEN -p.quantity ELSE p.quantity END) AS BIGINT) \
+         FROM wanted w CROSS JOIN posting p \
+         WHERE p.inst_id = w.inst_id AND p.kind = 2 AND p.source_no <= w.source_cut \
+           AND p.business_day <= w.day \
+         GROUP BY p.inst_id, p.contract_no, p.business_day, p.state",
+    )
+    .await?;
+    for (inst_id, contract_no, day, state, confirmed) in rows {
+        if LessonState::counts(u8::try_from(state).unwrap_or(0)) {
+            by_inst.entry(inst_id).or_default().push(LessonDay {
+                contract_no,
+                day: epoch_day(day, "posting")?,
+                confirmed,
+            });
+        }
+    }
+    Ok(by_inst)
+}
+
 fn movement(facts: &mut Facts, kind: i64, seq: i64, fields: &mut Fields<'_>) -> Result<Movement> {
     let kind = Kind::from_number(kind)
         .ok_or_else(|| DbError::Inconsistent(format!("posting has the kind {kind}")))?;
@@ -251,9 +288,10 @@ async fn contracts(
                 let (amount, extras) = (fields.int()?, fields.int()?);
                 let day = |d: Option<i64>| d.map(|d| epoch_day(d, "contract")).transpose();
                 versions.push((
-                    (version, ordered_on),
+                    version,
                     ContractTerms {
                         contract_no,
+                        ordered_on,
                         terms: Terms {
                             lesson_amount: Money::from_fen(amount - extras),
                             lessons,
@@ -270,7 +308,7 @@ async fn contracts(
                 .sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
             versions.dedup_by_key(|(_, c)| c.contract_no);
             by_inst.entry(inst_id).or_default().contracts = (versions.into_iter())
-                .filter(|((_, ordered_on), _)| *ordered_on <= seen.day)
+                .filter(|(_, c)| c.ordered_on <= seen.day)
                 .map(|(_, c)| c)
                 .collect();
             Ok(())

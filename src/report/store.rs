@@ -298,7 +298,7 @@ pub async fn findings(
                AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = f.inst_id \
                      AND p.policy_no = f.policy_no AND p.to_run > $2 AND p.from_run <= $2 \
                      AND p.district_id = $3)) \
-             ORDER BY f.code, f.subject, f.date_day")
+             ORDER BY f.code, f.subject, f.account_no, f.date_day")
             .bind(run.policy_no).bind(run.head.run_id).bind(district).bind(first).bind(last)
             .fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;

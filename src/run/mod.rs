@@ -13,9 +13,11 @@ use crate::feed;
 use crate::flag::{self, Finding};
 use crate::ledger;
 use crate::policy::{self, Expected, PolicyVersion};
-use crate::position::{self, DistrictTotals, Measured, Status};
+use crate::position::{self, DistrictTotals, Measured, Since, Status};
 use crate::reconcile::store::Seen;
-use crate::reconcile::{self, CreditOutcome, ExpectedRange, Facts, Matching, match_lines};
+use crate::reconcile::{
+    self, CreditOutcome, ExpectedRange, Facts, LessonDay, Matching, match_lines,
+};
 use crate::registry::{self, AccountKind, Institution, Registry};
 use crate::store::lock::Job;
 use crate::store::{Db, DbError, Tx};
@@ -111,10 +113,13 @@ pub async fn day(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, RunError> {
-    let _lock = db.lock(Job::Run).await?;
-    let mut tx = db.begin_write().await?;
-    let known_at = options.known_at.unwrap_or_else(|| tx.now());
-    if known_at > tx.now() {
+    let lock = db.lock(Job::Run).await?;
+    let mut tx = lock.begin_write(db).await?;
+    tx.order_visibility().await?;
+    let visible = feed::store::latest_visible(&mut tx).await?;
+    let now = visible.map_or(tx.now(), |v| v.max(tx.now()));
+    let known_at = options.known_at.unwrap_or(now);
+    if known_at > now {
         return Err(RunError::Future(known_at));
     }
     let policy = policy::named(&mut tx, &options.policy)
@@ -156,12 +161,12 @@ pub async fn day(
     progress.total(scope.len() as u64);
     let mut totals = Totals::new(&registry, options.district.as_deref());
     for portion in portions(&scope) {
-        let mut tx = db.begin_write().await?;
+        let mut tx = lock.begin_write(db).await?;
         reconcile_portion(&mut tx, &context, portion, &mut totals).await?;
         tx.commit().await?;
         progress.done(portion.len() as u64);
     }
-    let mut tx = db.begin_write().await?;
+    let mut tx = lock.begin_write(db).await?;
     let chain = (context.policy.policy_no, run_id);
     let known = |inst_id: i64| scope.binary_search_by_key(&inst_id, |(id, _)| id.0).is_ok();
     store::leave_out(&mut tx, chain, options.district.as_deref(), known).await?;
@@ -206,9 +211,24 @@ fn portions<'s, 'a>(
 struct Worked<'a> {
     inst_id: InstId,
     institution: &'a Institution,
+    accounts: &'a [&'a registry::Account],
     facts: Facts,
     matching: Matching,
     measured: Measured,
+}
+
+impl Worked<'_> {
+    /// Since when its states have held; `lessons` where one of them needs the sweep.
+    fn since(&self, context: &Context<'_>, lessons: Option<&[LessonDay]>) -> Since {
+        position::since(
+            self.accounts,
+            &self.facts,
+            &self.matching,
+            &self.measured,
+            (&context.policy.policy, context.seen.day),
+            lessons,
+        )
+    }
 }
 
 async fn reconcile_portion(
@@ -236,6 +256,11 @@ async fn reconcile_portion(
         })
         .collect();
     let order_ids = order_ids(tx, &worked).await?;
+    let swept: Vec<i64> = (worked.iter())
+        .filter(|w| position::needs_sweep(&w.measured))
+        .map(|w| w.inst_id.0)
+        .collect();
+    let lessons = reconcile::store::lesson_days(tx, &swept, context.seen).await?;
     let (mut lines, mut items, mut measured, mut findings) = (vec![], vec![], vec![], vec![]);
     for w in &worked {
         let inst = w.inst_id.0;
@@ -248,18 +273,19 @@ async fn reconcile_portion(
                 .into_iter()
                 .map(|(p, e)| (inst, p, e)),
         );
+        let since = w.since(context, lessons.get(&inst).map(Vec::as_slice));
         measured.push(position::store::Measured {
             inst_id: inst,
             district_id: w.institution.district_id.clone(),
             position: w.measured.position.clone(),
-            uncovered_since: None,
+            uncovered_since: since.uncovered,
         });
         let name = |no: i64| order_ids.get(&(inst, no)).cloned().unwrap_or_default();
         let raised = flag::raise(
             w.institution,
             &w.facts,
             &w.matching,
-            &w.measured,
+            (&w.measured, &since),
             (&context.policy.policy, context.seen.day),
             name,
         );
@@ -277,20 +303,22 @@ async fn reconcile_portion(
             .count() as u64;
     }
     reconcile::store::store_matches(tx, range, chain, lines, items).await?;
-    let measured = position::store::store(tx, range, chain, context.seen.day, measured).await?;
-    let findings = flag::store::store(tx, range, chain, &context.policy.policy, findings).await?;
+    position::store::store(tx, range, chain, &measured).await?;
+    flag::store::store(tx, range, chain, &findings).await?;
     totals.add(&measured, &findings);
     Ok(())
 }
 
 fn work<'a>(
-    context: &Context<'a>,
+    context: &'a Context<'_>,
     inst_id: InstId,
     institution: &'a Institution,
     facts: Facts,
 ) -> Worked<'a> {
-    let none = Vec::new();
-    let accounts = context.accounts.get(&inst_id).unwrap_or(&none);
+    let accounts = context
+        .accounts
+        .get(&inst_id)
+        .map_or(&[][..], Vec::as_slice);
     let kind_of = |no: i64| {
         accounts
             .iter()
@@ -309,6 +337,7 @@ fn work<'a>(
     Worked {
         inst_id,
         institution,
+        accounts,
         facts,
         matching,
         measured,

@@ -2,14 +2,18 @@
 //!
 //! Held by the operating system (a lock file beside an embedded database) or by the database (a row
 //! lock on PostgreSQL), so that it ends with its holder: a command killed half-way can be given again
-//! at once. Absent on purpose: leases with a clock, advisory locks (not visible through a second
-//! coordinator of a distributed PostgreSQL).
+//! at once. A server may drop the connection that holds the row without its holder noticing, so every
+//! transaction of a job begins by proving its fence ([`JobLock::begin_write`]): a later holder has moved
+//! it on, and waits for transactions that proved it before.
+//! Absent on purpose: leases with a clock, advisory locks (not visible through a second coordinator of
+//! a distributed PostgreSQL).
 
 use std::fs::{File, OpenOptions, TryLockError};
 
+use chrono::SubsecRound as _;
 use sqlx::{Postgres, Transaction};
 
-use super::{Db, DbError, Pools, Result};
+use super::{Conn, Db, DbError, Pools, Result, Tx};
 
 /// What may run only once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +40,33 @@ impl Job {
 
 /// Held until dropped or until the process ends.
 pub struct JobLock {
+    job: Job,
+    fence: i64,
     _file: Option<File>,
     _row: Option<Transaction<'static, Postgres>>,
+}
+
+impl JobLock {
+    /// Starts a write transaction of the job.
+    ///
+    /// # Errors
+    /// [`DbError::Busy`] where the lock was lost and another process holds it now.
+    pub async fn begin_write(&self, db: &Db) -> Result<Tx> {
+        let mut tx = db.begin_write().await?;
+        if let Conn::Postgres(t) = &mut tx.conn {
+            // Compatible with the row lock of this job's holder, not with the next holder's update.
+            let (fence,): (i64,) =
+                sqlx::query_as("SELECT fence FROM job_lock WHERE job = $1 FOR KEY SHARE")
+                    .bind(self.job.name())
+                    .fetch_one(&mut **t)
+                    .await
+                    .map_err(DbError::sql("proving the job's lock"))?;
+            if fence != self.fence {
+                return Err(DbError::Busy(self.job.in_words()));
+            }
+        }
+        Ok(tx)
+    }
 }
 
 impl Db {
@@ -53,6 +82,8 @@ impl Db {
                     None => None,
                 };
                 Ok(JobLock {
+                    job,
+                    fence: 0,
                     _file: file,
                     _row: None,
                 })
@@ -60,23 +91,99 @@ impl Db {
             Pools::Postgres { pool } => {
                 let doing = "locking a job";
                 let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
-                let locked = sqlx::query("SELECT 1 FROM job_lock WHERE job = $1 FOR UPDATE NOWAIT")
+                let (fence,) = row(
+                    job,
+                    &mut t,
+                    "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE NOWAIT",
+                )
+                .await?;
+                sqlx::query("UPDATE job_lock SET fence = $2 WHERE job = $1")
                     .bind(job.name())
+                    .bind(fence + 1)
                     .execute(&mut *t)
-                    .await;
-                match locked {
-                    Ok(_) => Ok(JobLock {
-                        _file: None,
-                        _row: Some(t),
-                    }),
-                    // lock_not_available
-                    Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("55P03") => {
-                        Err(DbError::Busy(job.in_words()))
-                    }
-                    Err(source) => Err(DbError::Sql { doing, source }),
+                    .await
+                    .map_err(DbError::sql(doing))?;
+                t.commit().await.map_err(DbError::sql(doing))?;
+                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let (held,) = row(
+                    job,
+                    &mut t,
+                    "SELECT fence FROM job_lock WHERE job = $1 FOR NO KEY UPDATE NOWAIT",
+                )
+                .await?;
+                if held != fence + 1 {
+                    return Err(DbError::Busy(job.in_words()));
                 }
+                Ok(JobLock {
+                    job,
+                    fence: held,
+                    _file: None,
+                    _row: Some(t),
+                })
             }
         }
+    }
+}
+
+impl Db {
+    /// True while another process, or another task of this one, works at a job.
+    pub async fn is_locked(&self, job: Job) -> Result<bool> {
+        let taken = match &self.pools {
+            Pools::Sqlite { .. } => match &self.path {
+                Some(path) => lock_file(path, job).map(|_| ()),
+                None => Ok(()),
+            },
+            Pools::Postgres { pool } => {
+                let doing = "looking at a job's lock";
+                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE NOWAIT";
+                row(job, &mut t, sql).await.map(|_| ())
+            }
+        };
+        match taken {
+            Ok(()) => Ok(false),
+            Err(DbError::Busy(_)) => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Locks a job's row with the given statement.
+async fn row(
+    job: Job,
+    t: &mut Transaction<'static, Postgres>,
+    sql: &'static str,
+) -> Result<(i64,)> {
+    match sqlx::query_as(sql)
+        .bind(job.name())
+        .fetch_one(&mut **t)
+        .await
+    {
+        Ok(row) => Ok(row),
+        // lock_not_available
+        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("55P03") => {
+            Err(DbError::Busy(job.in_words()))
+        }
+        Err(source) => Err(DbError::Sql {
+            doing: "locking a job",
+            source,
+        }),
+    }
+}
+
+impl Tx {
+    /// Puts what becomes visible into one order: an import's completion and a run's look at what is
+    /// known wait for each other, so that what was known at an instant never changes afterwards.
+    pub async fn order_visibility(&mut self) -> Result<()> {
+        // SQLite has one writer at a time anyway.
+        if let Conn::Postgres(t) = &mut self.conn {
+            sqlx::query("SELECT 1 FROM job_lock WHERE job = 'visible' FOR UPDATE")
+                .execute(&mut **t)
+                .await
+                .map_err(DbError::sql("ordering what becomes visible"))?;
+            self.now = self.clock.now().trunc_subsecs(6);
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Tables whose rows are never changed or removed: guarded by triggers on SQLite and by grants on
-/// PostgreSQL, both in the first migration.
+/// PostgreSQL, in the migrations that make them.
 pub const APPEND_ONLY_TABLES: &[&str] = &[
     "raw_file",
     "district",
@@ -29,6 +29,9 @@ pub const APPEND_ONLY_TABLES: &[&str] = &[
     "posting",
     "posting_note",
     "policy_version",
+    "statement",
+    "dispute",
+    "exemption",
 ];
 
 /// How a database's schema stands to this version of the program.

@@ -146,6 +146,7 @@ pub enum Conn {
 pub struct Tx {
     pub conn: Conn,
     now: Instant,
+    clock: Clock,
 }
 
 /// Choices that only tests and evaluations make.
@@ -211,6 +212,7 @@ impl Db {
         Ok(Tx {
             conn,
             now: self.clock.now().trunc_subsecs(6),
+            clock: self.clock,
         })
     }
 
@@ -232,6 +234,7 @@ impl Db {
         Ok(Tx {
             conn,
             now: self.clock.now().trunc_subsecs(6),
+            clock: self.clock,
         })
     }
 

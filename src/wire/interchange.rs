@@ -228,6 +228,9 @@ impl FileKind {
     }
 }
 
+/// Years in which a fact of a ledger of prepaid fees can lie.
+pub const FACT_YEARS: std::ops::RangeInclusive<i32> = 2000..=2099;
+
 /// A bundle file being read.
 pub struct Reader<R> {
     csv: csv::Reader<R>,
@@ -277,7 +280,14 @@ impl<R: Read> Reader<R> {
                 Some(name) => (name, true),
                 None => (*column, false),
             };
-            let position = names.iter().position(|n| n == name);
+            let mut places = (0..names.len()).filter(|i| names[*i] == name);
+            let position = places.next();
+            if places.next().is_some() {
+                let found = format!("the header names the column {name} twice");
+                return Err(Defect::new(DefectCode::Duplicate, found)
+                    .line(1)
+                    .column(name));
+            }
             if position.is_none() && !optional {
                 return Err(Defect::new(
                     DefectCode::MissingColumn,
@@ -505,6 +515,18 @@ impl<'a> Row<'a> {
                 format!("{:?} is not a date", String::from_utf8_lossy(bytes)),
             )
         })
+    }
+
+    /// The day of a fact, inside [`FACT_YEARS`]: a typing error must not open decades of expected days.
+    pub fn fact_day(&self, column: usize) -> Field<Day> {
+        let day = self.day(column)?;
+        if FACT_YEARS.contains(&day.year()) {
+            Ok(day)
+        } else {
+            let (first, last) = (FACT_YEARS.start(), FACT_YEARS.end());
+            let found = format!("{day} is outside the years {first} to {last}");
+            Err(self.defect(DefectCode::BadDate, column, found))
+        }
     }
 
     pub fn opt_day(&self, column: usize) -> Field<Option<Day>> {

@@ -6,9 +6,11 @@ use std::path::Path;
 use jintuo::base::DefectCode;
 use jintuo::report::Wanted;
 use jintuo::run;
+use jintuo::store::DbError;
+use jintuo::store::lock::Job;
 
 use crate::bundle::Bundle;
-use crate::harness::{Store, day, minute, on_both, on_sqlite};
+use crate::harness::{Store, day, minute, on_both, on_postgres, on_sqlite};
 use crate::small::{AS_OF, changes, small};
 
 on_both!(
@@ -16,6 +18,8 @@ on_both!(
     a_district_run_is_not_taken_for_the_city,
     an_older_knowledge_is_not_taken_for_the_newest,
     an_institution_not_yet_known_is_not_listed,
+    what_was_known_does_not_change_afterwards,
+    two_banks_may_number_their_lines_alike,
 );
 
 fn options(known_at: Option<i64>, district: Option<&str>) -> run::Options {
@@ -155,5 +159,140 @@ fn a_link_that_leads_nowhere_is_named_and_the_rest_is_read() {
             summary.ignored
         );
         assert_eq!(store.rows("institution").await, 1);
+    });
+}
+
+/// An import and runs at one and the same instant of the clock.
+async fn what_was_known_does_not_change_afterwards(store: Store) {
+    store
+        .import(1, &[&small().write(&store.dir, "small")])
+        .await;
+    let first = run(&store, 5, options(None, None)).await.expect("a run");
+    store
+        .import(5, &[&changes().write(&store.dir, "changes")])
+        .await;
+    let second = run(&store, 5, options(None, None)).await.expect("a run");
+    assert!(second.known_at > first.known_at);
+    assert_eq!((first.institutions, second.institutions), (1, 2));
+    let options = run::Options {
+        known_at: Some(first.known_at),
+        ..options(None, None)
+    };
+    let again = run(&store, 6, options).await.expect("a run");
+    assert_eq!(again.districts, first.districts);
+    assert_eq!(again.institutions, 1);
+}
+
+async fn two_banks_may_number_their_lines_alike(store: Store) {
+    let bundle = Bundle::of(&[
+        ("districts", "district_id,name\nD1,示例区\n"),
+        (
+            "institutions",
+            "institution_id,district_id,name\nI1,D1,示例机构\n",
+        ),
+        (
+            "accounts",
+            "account_id,institution_id,kind,min_deposit_fen\nA1,I1,CUSTODY,0\nA2,I1,CUSTODY,0\n",
+        ),
+        (
+            "bank_statements",
+            "account_id,date,opening_fen,closing_fen\n\
+             A1,2026-01-07,0,700\nA2,2026-01-07,0,500\n",
+        ),
+        (
+            "bank_entries",
+            "entry_id,account_id,booked_on,code,direction,amount_fen,reference,memo\n\
+             1,A1,2026-01-07,TRF,C,700,,\n1,A2,2026-01-07,TRF,C,500,,\n",
+        ),
+    ]);
+    let folder = bundle.write(&store.dir, "two");
+    store.import(1, &[&folder]).await;
+    let again = store.import(2, &[&folder]).await;
+    assert!(
+        again.files.iter().all(|f| (f.new, f.revised) == (0, 0)),
+        "{again:?}"
+    );
+    run(&store, 3, options(None, None)).await.expect("a run");
+    let books = store.books(&wanted()).await;
+    assert_eq!(books.institutions.column("held_fen"), ["1200"]);
+    let unmatched =
+        |r: &&std::collections::BTreeMap<String, String>| r["code"] == "UNMATCHED_CREDIT";
+    let amounts: Vec<&str> = (books.breaks.0.iter())
+        .filter(unmatched)
+        .map(|r| r["amount_fen"].as_str())
+        .collect();
+    assert_eq!(amounts, ["700", "500"]);
+    assert!(books.breaks.0.iter().all(|r| r["code"] != "FEED_BROKEN"));
+    assert_eq!(store.check().await, []);
+}
+
+/// A server may end the connection that holds a job's lock; whoever held it must not write on.
+#[test]
+fn a_lost_lock_cannot_write() {
+    on_postgres(|store| async move {
+        let (one, two) = (store.open(1).await, store.open(2).await);
+        let lost = one.lock(Job::Import).await.expect("the lock is free");
+        assert!(matches!(two.lock(Job::Import).await, Err(DbError::Busy(_))));
+        assert!(two.is_locked(Job::Import).await.expect("a look"));
+        let tx = lost.begin_write(&one).await.expect("the lock is held");
+        tx.rollback().await.expect("a rollback");
+        let mut tx = two.begin_write().await.expect("a transaction");
+        let sql = "SELECT pg_terminate_backend(l.pid, 60000) FROM pg_locks l \
+                   JOIN pg_class c ON c.oid = l.relation \
+                   JOIN pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE c.relname = 'job_lock' AND n.nspname = current_schema() \
+                     AND l.mode = 'RowShareLock' AND l.pid <> pg_backend_pid()";
+        jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
+            .expect("the server's step");
+        tx.rollback().await.expect("a rollback");
+        let held = two.lock(Job::Import).await.expect("the lock is free again");
+        let refused = lost.begin_write(&one).await;
+        assert!(
+            matches!(refused, Err(DbError::Busy(_))),
+            "the old holder writes on"
+        );
+        held.begin_write(&two).await.expect("the new holder writes");
+        drop((lost, held));
+        one.close().await;
+        two.close().await;
+    });
+}
+
+#[test]
+fn a_vandal_is_named() {
+    on_sqlite(|store| async move {
+        let small = small().write(&store.dir, "small");
+        store.import(1, &[&small]).await;
+        store
+            .import(2, &[&changes().write(&store.dir, "changes")])
+            .await;
+        let statement = crate::harness::fixture("tour/statement.xml");
+        store.import(3, &[&statement]).await;
+        run(&store, 4, options(None, None)).await.expect("a run");
+        assert_eq!(store.check().await, []);
+        let db = store.open(5).await;
+        let mut tx = db.begin_write().await.expect("a transaction");
+        for sql in [
+            "DROP TRIGGER raw_file_no_update",
+            "UPDATE raw_file SET content = x'00'",
+            "DROP TRIGGER contract_no_delete",
+            "DELETE FROM contract WHERE version = 1 AND order_id = 'O1'",
+            "DROP TRIGGER institution_directory_no_update",
+            "UPDATE institution_directory SET institution_id = 'I0' WHERE institution_id = 'I2'",
+            "DELETE FROM source_file WHERE source_no = (SELECT MIN(source_no) FROM posting)",
+            "UPDATE position SET from_run = 99",
+        ] {
+            jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
+                .unwrap_or_else(|e| panic!("{sql}: {e}"));
+        }
+        tx.commit().await.expect("a commit");
+        db.close().await;
+        let broken = store.check().await;
+        for invariant in ["raw-file", "versions", "directory", "provenance", "results"] {
+            assert!(
+                broken.iter().any(|b| b.invariant == invariant),
+                "{invariant}: {broken:?}"
+            );
+        }
     });
 }

@@ -296,8 +296,8 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// What must not depend on the way the facts came: everything but the numbers that count
-    /// arrivals and the deadlines that count from the run which first saw a finding.
+    /// What must not depend on the way the facts came, nor on which days were run before: everything
+    /// but the numbers that count arrivals.
     pub(crate) fn essence(self) -> Books {
         Books {
             institutions: self.institutions.only(&[
@@ -320,6 +320,8 @@ impl Books {
                 "date",
                 "amount_fen",
                 "n",
+                "severity",
+                "due_on",
             ]),
             matches: self.matches.only(&["kind", "entry_id", "n", "amount_fen"]),
             districts: self.districts,

@@ -12,7 +12,11 @@ use crate::bundle::Bundle;
 use crate::harness::{Books, Dir, Rows, Store, command, day, jintuo, on_both};
 use crate::small::{self, changes, small};
 
-on_both!(an_import_may_be_cut_anywhere, a_run_may_be_cut_anywhere);
+on_both!(
+    an_import_may_be_cut_anywhere,
+    a_run_may_be_cut_anywhere,
+    another_command_does_not_publish_half_a_bundle,
+);
 
 /// Polls a future so many times at most, then drops it; true where it ended by itself.
 async fn cut<T>(polls: usize, work: impl Future<Output = T>) -> bool {
@@ -95,6 +99,38 @@ async fn an_import_may_be_cut_anywhere(store: Store) {
         polls += step;
     }
     assert!(polls > 20, "the import waits more than {polls} times");
+}
+
+async fn another_command_does_not_publish_half_a_bundle(store: Store) {
+    let base = small().write(&store.dir, "base");
+    let update = changes().write(&store.dir, "update");
+    let other = Bundle::of(&[("districts", "district_id,name\nD9,示例九区\n")]);
+    let other = other.write(&store.dir, "other");
+    store.import(1, &[&base]).await;
+    let before = books(&store, 1).await.essence();
+    let options = intake::Options::default();
+    let db = store.open(2).await;
+    let inputs = [update.clone()];
+    let mut silent = intake::Silent;
+    let work = intake::import(&db, &inputs, &options, &mut silent);
+    assert!(!cut(40, work).await, "the import takes more than 40 polls");
+    db.close().await;
+    let refused = store.try_import(3, &[&other]).await;
+    assert!(
+        matches!(&refused, Err(intake::ImportError::HalfTaken(what)) if what.contains("update")),
+        "{refused:?}"
+    );
+    assert_eq!(books(&store, 3).await.essence(), before);
+    let adopting = intake::Options {
+        adopt: true,
+        ..options
+    };
+    let db = store.open(4).await;
+    let summary = intake::import(&db, &[other], &adopting, &mut intake::Silent).await;
+    db.close().await;
+    assert!(summary.expect("the import works").resumed.is_some());
+    store.import(5, &[&update]).await;
+    assert_eq!(store.check().await, []);
 }
 
 async fn a_run_may_be_cut_anywhere(store: Store) {

@@ -148,7 +148,10 @@ fn dealt(whole: &Bundle, parts: usize, chance: &mut Chance) -> Vec<Bundle> {
 }
 
 async fn imported(db: &Db, path: PathBuf, batch_rows: usize) -> intake::Summary {
-    let options = intake::Options { batch_rows };
+    let options = intake::Options {
+        batch_rows,
+        ..intake::Options::default()
+    };
     intake::import(db, &[path], &options, &mut intake::Silent)
         .await
         .expect("the import works")

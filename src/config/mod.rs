@@ -4,24 +4,62 @@
 //! Invariants: the only place that reads the environment; an unknown section or key is an error that
 //! names it, never a silent default.
 
+mod feeds;
+
 use std::path::Path;
 
 use chrono_tz::Tz;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use feeds::{
+    Algorithm, Auth, ClockTime, Feed, Https, PushKey, Secret, SecretBytes, SecretError, Sftp,
+    Source,
+};
 
 /// The environment's prefix.
 const PREFIX: &str = "JINTUO__";
 
 /// Everything a site may set.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub site: Site,
     pub database: Database,
     pub server: Server,
+    pub run: Run,
+    /// Where statements come from, one entry per bank.
+    pub feed: Vec<Feed>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// When and how a day is reconciled by the service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Run {
+    pub policy: String,
+    /// How often the service looks whether a day can be reconciled: cron, six fields, the site's zone.
+    pub schedule: String,
+    /// The time of the day after at which a day is reconciled even where statements are missing.
+    pub deadline: ClockTime,
+    /// How many days back a missing statement is still asked for, and its day reconciled, after an
+    /// outage.
+    pub catch_up_days: u32,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run {
+            policy: "default".to_owned(),
+            schedule: "30 */5 * * * *".to_owned(),
+            deadline: ClockTime {
+                hour: 12,
+                minute: 0,
+            },
+            catch_up_days: 31,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Site {
     /// The city's name as pages print it.
@@ -30,7 +68,7 @@ pub struct Site {
     pub zone: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:PATH` or `postgres://…`.
@@ -39,7 +77,7 @@ pub struct Database {
     pub unsafe_dev: bool,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The address pages are served on.
@@ -143,7 +181,27 @@ impl Config {
             .try_into()
             .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
         config.zone().map_err(|reason| invalid(origin, reason))?;
+        config
+            .feeds_are_distinct()
+            .map_err(|reason| invalid(origin, reason))?;
         Ok(config)
+    }
+
+    fn feeds_are_distinct(&self) -> Result<(), String> {
+        for (at, feed) in self.feed.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if feed.name.is_empty() || feed.name.len() > 64 || !feed.name.chars().all(plain) {
+                return Err(format!(
+                    "feed {}: name {:?} is not 1 to 64 letters, digits, '-' or '_'",
+                    at + 1,
+                    feed.name
+                ));
+            }
+            if self.feed[..at].iter().any(|f| f.name == feed.name) {
+                return Err(format!("feed {:?} is set twice", feed.name));
+            }
+        }
+        Ok(())
     }
 
     /// The site's zone.

@@ -1,0 +1,359 @@
+use super::*;
+use crate::base::{AccountNo, InstId};
+use crate::feed::store::Freeze;
+use crate::policy::Channel;
+use crate::position::DistrictTotals;
+use crate::reconcile::{LessonSums, Line, Payment, StatedDay, match_lines};
+use crate::registry::Terms;
+
+const INST: &str = "I1";
+
+fn day(text: &str) -> Day {
+    text.parse().unwrap()
+}
+
+fn fen(fen: i64) -> Money {
+    Money::from_fen(fen)
+}
+
+fn policy() -> Policy {
+    Policy::built_in("default").unwrap()
+}
+
+fn institution() -> Institution {
+    Institution {
+        institution_id: INST.into(),
+        district_id: "D".into(),
+        name: "示例".into(),
+        uscc: None,
+        licence_kind: None,
+        licence_no: None,
+        licence_from: None,
+        licence_to: None,
+        department: None,
+        category: None,
+        subject: None,
+        prepays: Prepays::Yes,
+        status: "active".into(),
+        platform_since: None,
+        opened_on: None,
+        custody_mode: None,
+    }
+}
+
+fn registered(kind: AccountKind, no: i64, min: i64) -> registry::Account {
+    registry::Account {
+        inst_id: InstId(1),
+        account_no: AccountNo(no),
+        account_id: format!("A{no}"),
+        kind,
+        min_deposit: fen(min),
+        bank_code: None,
+        branch_district_id: None,
+        agreement_no: None,
+        agreement_from: None,
+        agreement_to: None,
+        filed_on: Some(day("2026-01-05")),
+        status: None,
+    }
+}
+
+/// One contract of 4,999.99 for 48 lessons and 12 gifts, paid into account 1.
+fn world(balance: i64) -> Facts {
+    let mut facts = Facts::default();
+    facts.contracts.push(ContractTerms {
+        contract_no: 1,
+        ordered_on: day("2026-01-05"),
+        terms: Terms {
+            lesson_amount: fen(499_999),
+            lessons: 48,
+            gift_lessons: 12,
+        },
+        amount: fen(499_999),
+        starts_on: None,
+        ends_on: None,
+    });
+    stated(&mut facts, 1, "2026-06-01", balance);
+    facts
+}
+
+fn stated(facts: &mut Facts, account_no: i64, on: &str, closing: i64) {
+    let moved: i64 = facts
+        .credits
+        .iter()
+        .filter(|l| l.account_no == account_no && l.day == day(on))
+        .map(|l| l.amount.fen())
+        .sum();
+    facts
+        .days
+        .retain(|d| (d.account_no, d.day) != (account_no, day(on)));
+    facts.days.push(StatedDay {
+        account_no,
+        day: day(on),
+        opening: closing - moved,
+        closing,
+    });
+    facts.days.sort_by_key(|d| (d.account_no, d.day));
+}
+
+fn pay(facts: &mut Facts, id: &str, on: &str, amount: i64) {
+    let (id, reference) = (facts.keep(id), facts.keep(id));
+    facts.payments.push(Payment {
+        seq: i64::try_from(facts.payments.len()).unwrap(),
+        day: day(on),
+        contract_no: 1,
+        account_no: 1,
+        amount: fen(amount),
+        channel: Channel::Transfer.number(),
+        id,
+        reference,
+    });
+}
+
+fn credit(facts: &mut Facts, reference: &str, on: &str, amount: i64) {
+    let (id, reference) = (facts.keep(reference), facts.keep(reference));
+    facts.credits.push(Line {
+        seq: 100,
+        day: day(on),
+        account_no: 1,
+        amount: fen(amount),
+        channel: 0,
+        code: 1,
+        id,
+        reference,
+    });
+}
+
+fn run(facts: &Facts, accounts: &[registry::Account], policy: &Policy, on: &str) -> Measured {
+    let refs: Vec<&registry::Account> = accounts.iter().collect();
+    let kind = |no: i64| accounts.iter().find(|a| a.account_no.0 == no).unwrap().kind;
+    let matching = match_lines(facts, policy, day(on), kind);
+    measure(
+        &institution(),
+        &refs,
+        facts,
+        &matching,
+        (policy, None, day(on)),
+    )
+}
+
+fn custody() -> Vec<registry::Account> {
+    vec![registered(AccountKind::Custody, 1, 0)]
+}
+
+#[test]
+fn vectors_of_domain_6_1_by_gift_rule() {
+    let mut facts = world(0);
+    pay(&mut facts, "P1", "2026-06-01", 499_999);
+    facts.lessons.push(LessonSums {
+        contract_no: 1,
+        confirmed: 17,
+        delivered: 20,
+    });
+    let p = run(&facts, &custody(), &policy(), "2026-06-01").position;
+    assert_eq!(p.unearned_confirmed, fen(358_333));
+    assert_eq!(p.unearned_delivered, fen(499_999 - 166_666));
+    assert_eq!(
+        p.required, p.unearned_confirmed,
+        "custody is tested on confirmed lessons"
+    );
+    let mut zero = policy();
+    zero.lessons.gift = GiftRule::GiftZero;
+    let p = run(&facts, &custody(), &zero, "2026-06-01").position;
+    assert_eq!(p.unearned_confirmed, fen(322_917));
+}
+
+#[test]
+fn a_contract_taught_beyond_its_payment_is_no_negative_liability() {
+    let mut facts = world(0);
+    pay(&mut facts, "P1", "2026-06-01", 1_000);
+    facts.lessons.push(LessonSums {
+        contract_no: 1,
+        confirmed: 60,
+        delivered: 60,
+    });
+    let p = run(&facts, &custody(), &policy(), "2026-06-01").position;
+    assert_eq!(
+        (p.required, p.status),
+        (Money::ZERO, Some(Status::NotApplicable))
+    );
+}
+
+#[test]
+fn status_is_the_first_that_applies() {
+    let status = |balance: i64, paid: &str, credited: Option<&str>, on: &str| {
+        let mut facts = world(0);
+        facts.days.clear();
+        pay(&mut facts, "P1", paid, 10_000);
+        if let Some(credited) = credited {
+            credit(&mut facts, "P1", credited, 10_000);
+        }
+        stated(&mut facts, 1, "2026-06-01", balance);
+        let m = run(&facts, &custody(), &policy(), on);
+        (m.position.status.unwrap(), m.position.uncovered.fen())
+    };
+    let on = "2026-06-01";
+    assert_eq!(status(10_000, on, Some(on), on), (Status::Covered, 0));
+    assert_eq!(status(9_999, on, Some(on), on), (Status::Short, 1));
+    // Captured today, not credited, inside its window: explained.
+    assert_eq!(status(0, on, None, on), (Status::Timing, 0));
+    // Three working days later the window is over, and no later statement proves anything.
+    assert_eq!(status(0, "2026-05-27", None, on), (Status::Short, 10_000));
+    assert_eq!(status(0, on, None, "2026-06-02"), (Status::Unknown, 0));
+    assert_eq!(
+        status(10_000, on, Some(on), "2026-06-02"),
+        (Status::Unknown, 0)
+    );
+}
+
+#[test]
+fn unknown_counts_as_zero_in_effective_coverage_only() {
+    let mut facts = world(10_000);
+    pay(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "P1", "2026-06-01", 10_000);
+    stated(&mut facts, 1, "2026-06-01", 10_000);
+    let p = run(&facts, &custody(), &policy(), "2026-06-02").position;
+    assert_eq!((p.held, p.covered), (fen(10_000), Money::ZERO));
+    let mut plain = policy();
+    plain.coverage.unknown_counts_as_zero = false;
+    let p = run(&facts, &custody(), &plain, "2026-06-02").position;
+    assert_eq!((p.status, p.covered), (Some(Status::Unknown), fen(10_000)));
+}
+
+#[test]
+fn unidentified_and_frozen_money_is_not_held_but_never_makes_a_balance_negative() {
+    let mut facts = world(0);
+    pay(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "STRANGE", "2026-06-01", 3_000);
+    stated(&mut facts, 1, "2026-06-01", 12_000);
+    let held = |facts: &Facts| {
+        run(facts, &custody(), &policy(), "2026-06-01")
+            .position
+            .held
+    };
+    assert_eq!(held(&facts), fen(9_000));
+    let mut freeze = Freeze {
+        inst_id: 1,
+        account_no: 1,
+        document_no: "F".into(),
+        kind: "court".into(),
+        amount_fen: Some(4_000),
+        from_day: None,
+        to_day: None,
+    };
+    facts.freezes = vec![freeze.clone()];
+    assert_eq!(held(&facts), fen(5_000));
+    freeze.amount_fen = None;
+    facts.freezes = vec![freeze.clone()];
+    assert_eq!(held(&facts), Money::ZERO);
+    freeze.kind = "regulator".into();
+    facts.freezes = vec![freeze.clone()];
+    assert_eq!(
+        held(&facts),
+        fen(9_000),
+        "a regulator's hold protects the money"
+    );
+    freeze.kind = "police".into();
+    freeze.to_day = Some(i64::from(day("2026-05-31").epoch()));
+    facts.freezes = vec![freeze];
+    assert_eq!(held(&facts), fen(9_000), "a freeze that has ended");
+}
+
+#[test]
+fn an_unidentified_credit_that_was_sent_back_takes_nothing_away() {
+    let mut facts = world(0);
+    pay(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "P1", "2026-06-01", 10_000);
+    credit(&mut facts, "STRANGE", "2026-06-01", 3_000);
+    let held = |facts: &Facts| run(facts, &custody(), &policy(), "2026-06-01").position;
+    for (reference, expected) in [("OTHER", 7_000), ("STRANGE", 10_000)] {
+        let (id, named) = (facts.keep("D1"), facts.keep(reference));
+        facts.debits = vec![Line {
+            seq: 200,
+            day: day("2026-06-01"),
+            account_no: 1,
+            amount: fen(3_000),
+            channel: 0,
+            code: 3,
+            id,
+            reference: named,
+        }];
+        facts.days = vec![StatedDay {
+            account_no: 1,
+            day: day("2026-06-01"),
+            opening: 0,
+            closing: 10_000,
+        }];
+        assert_eq!(held(&facts).held, fen(expected), "sent back as {reference}");
+    }
+}
+
+#[test]
+fn an_overdraft_stays_one_and_an_unfiled_account_holds_nothing() {
+    let mut facts = world(-500);
+    pay(&mut facts, "P1", "2026-05-01", 10_000);
+    let p = run(&facts, &custody(), &policy(), "2026-06-01").position;
+    assert_eq!((p.held, p.uncovered), (fen(-500), fen(10_500)));
+    let mut unfiled = custody();
+    unfiled[0].filed_on = None;
+    stated(&mut facts, 1, "2026-06-01", 99_999);
+    let p = run(&facts, &unfiled, &policy(), "2026-06-01").position;
+    assert_eq!(
+        (p.held, p.uncovered, p.under_custody),
+        (Money::ZERO, fen(10_000), false)
+    );
+}
+
+#[test]
+fn a_contracts_own_cash_is_tested_behind_a_covered_account() {
+    let mut facts = world(0);
+    pay(&mut facts, "P1", "2026-05-01", 10_000); // never credited
+    stated(&mut facts, 1, "2026-06-01", 50_000); // other people's money
+    let m = run(&facts, &custody(), &policy(), "2026-06-01");
+    assert_eq!(m.position.status, Some(Status::Covered));
+    assert_eq!(m.contracts[0].short, fen(10_000));
+}
+
+#[test]
+fn a_deposit_is_measured_against_one_charging_cycle() {
+    let mut facts = world(0);
+    facts.contracts[0].starts_on = Some(day("2026-03-01"));
+    facts.contracts[0].ends_on = Some(day("2027-02-28"));
+    stated(&mut facts, 1, "2026-06-01", 100_000);
+    let accounts = vec![registered(AccountKind::Deposit, 1, 20_000)];
+    let p = run(&facts, &accounts, &policy(), "2026-06-01").position;
+    // 499,999 × 92 days of 364, rounded up.
+    assert_eq!((p.required, p.held), (fen(126_374), fen(100_000)));
+    assert_eq!(p.status, Some(Status::Short));
+    facts.contracts[0].ends_on = None;
+    let p = run(&facts, &accounts, &policy(), "2026-06-01").position;
+    assert_eq!(
+        p.required,
+        fen(499_999),
+        "a contract without dates counts in full"
+    );
+    let mut stated_minimum = policy();
+    stated_minimum.deposit.basis = DepositBasis::Minimum;
+    let p = run(&facts, &accounts, &stated_minimum, "2026-06-01").position;
+    assert_eq!((p.required, p.status), (fen(20_000), Some(Status::Covered)));
+}
+
+#[test]
+fn vector_of_domain_6_6_is_not_netted() {
+    let district = |required: i64, held: i64| DistrictTotals {
+        required: fen(required),
+        held: fen(held),
+        covered: fen(held.min(required)),
+        uncovered: fen((required - held).max(0)),
+        ..DistrictTotals::default()
+    };
+    let parts = [
+        district(100_000, 70_000),
+        district(40_000, 90_000),
+        district(10_000, 0),
+    ];
+    let sum = DistrictTotals::sum(&parts);
+    assert_eq!(sum.amount_coverage().unwrap().to_percent(), "73.33");
+    assert_eq!(sum.uncovered, fen(40_000));
+}

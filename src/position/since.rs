@@ -1,0 +1,458 @@
+//! Since when a state has held: one sweep over an institution's facts, oldest first.
+//!
+//! A function of the same facts, matching, policy and day as the position itself, with every lesson on
+//! its day: which days were reconciled before, and what was known then, plays no part. A payment that
+//! is matched as of the day counts as matched from its credit on.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::formulae::{
+    Account, ContractPosition, Deposit, Measured, Position, cycle_share, deposit_required,
+    deposits_short, earned, finish, frozen_on, held_of, returned_on, uncovered_of,
+};
+use crate::base::{Day, Money};
+use crate::ledger::REFUND_SETTLED;
+use crate::policy::Channel;
+use crate::policy::Policy;
+use crate::reconcile::{CreditOutcome, Facts, LessonDay, Matching, PaymentOutcome};
+use crate::registry::{self, AccountKind, CustodyMode};
+
+/// The first day of the unbroken time up to the as-of day in which each state has held; absent where
+/// it does not hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    pub uncovered: Option<Day>,
+    /// Released beyond confirmed lessons, institution as a whole.
+    pub premature: Option<Day>,
+    /// By contract_no.
+    pub contracts: HashMap<i64, ContractSince>,
+    /// A deposit below its requirement, by account_no.
+    pub deposits: HashMap<i64, Day>,
+    /// First movement or report on each account, by account_no.
+    pub first_use: HashMap<i64, Day>,
+    /// First payment reported.
+    pub first_payment: Option<Day>,
+}
+
+/// Like [`Since`], for one contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContractSince {
+    /// Short while the institution as a whole was covered.
+    pub short: Option<Day>,
+    pub negative: Option<Day>,
+    pub premature: Option<Day>,
+}
+
+/// True where a state that needs the sweep holds.
+pub fn needs_sweep(measured: &Measured) -> bool {
+    let p = &measured.position;
+    p.uncovered > Money::ZERO
+        || p.premature > Money::ZERO
+        || !measured.contracts.is_empty()
+        || !measured.deposits_short.is_empty()
+}
+
+/// Finds since when the states of `measured` have held. Without a sweep (`lessons` is `None`) only
+/// first uses are told.
+pub fn since(
+    registered: &[&registry::Account],
+    facts: &Facts,
+    matching: &Matching,
+    measured: &Measured,
+    (policy, day): (&Policy, Day),
+    lessons: Option<&[LessonDay]>,
+) -> Since {
+    let mut found = Since {
+        first_payment: facts.payments.iter().map(|p| p.day).min(),
+        ..Since::default()
+    };
+    let uses = (facts
+        .credits
+        .iter()
+        .chain(&facts.debits)
+        .map(|l| (l.account_no, l.day)))
+    .chain(facts.payments.iter().map(|p| (p.account_no, p.day)));
+    for (account_no, used) in uses {
+        let first = found.first_use.entry(account_no).or_insert(used);
+        *first = used.min(*first);
+    }
+    if let Some(lessons) = lessons {
+        let mut sweep = Sweep::new(registered, facts, measured, policy);
+        let events = events(facts, matching, measured, (policy, registered), lessons);
+        for (on, changes) in events.range(..=day) {
+            sweep.step(*on, changes);
+        }
+        found.uncovered = sweep.uncovered;
+        found.premature = sweep.premature;
+        found.contracts = sweep.states(&measured.contracts);
+        found.deposits = sweep.deposits_since;
+    }
+    found
+}
+
+/// What changes on a day.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Paid(i64, Money),
+    Cleared(i64, Money),
+    InTransit(i64, i64),
+    Refunded(i64, Money),
+    Released(i64, Money),
+    /// From a custody account, for whatever contract.
+    ReleasedFromCustody(Money),
+    Lessons(i64, i64),
+    /// A contract is made (true) or has ended.
+    Runs(i64, bool),
+    /// Unidentified money comes (or goes back), by account.
+    Unidentified(i64, i64),
+    Fee(i64),
+    /// An account's closing balance, by its place.
+    Closing(usize, i64),
+    /// An account is filed, or a freeze begins or ends: look again.
+    Look,
+}
+
+fn events(
+    facts: &Facts,
+    matching: &Matching,
+    measured: &Measured,
+    (policy, registered): (&Policy, &[&registry::Account]),
+    lessons: &[LessonDay],
+) -> BTreeMap<Day, Vec<Change>> {
+    let mut events: BTreeMap<Day, Vec<Change>> = BTreeMap::new();
+    let mut at = |day: Day, change: Change| events.entry(day).or_default().push(change);
+    let custody = |no: i64| {
+        (measured.accounts.iter()).any(|a| a.account_no == no && a.kind == AccountKind::Custody)
+    };
+    for (p, outcome) in facts.payments.iter().zip(&matching.payments) {
+        let c = p.contract_no;
+        if matches!(outcome, PaymentOutcome::Duplicate { .. }) {
+            continue;
+        }
+        at(p.day, Change::Paid(c, p.amount));
+        if !custody(p.account_no) {
+            continue;
+        }
+        let channel = Channel::from_number(p.channel).unwrap_or(Channel::Transfer);
+        let window_end = policy.window_end(channel, p.day);
+        let (credited, amount) = match outcome {
+            PaymentOutcome::Matched { credit, .. } => {
+                let line = &facts.credits[*credit];
+                (Some(line.day), line.amount)
+            }
+            PaymentOutcome::Batched { credit, .. } => (Some(facts.credits[*credit].day), p.amount),
+            PaymentOutcome::InTransit { .. } | PaymentOutcome::Overdue { .. } => (None, p.amount),
+            PaymentOutcome::Duplicate { .. } | PaymentOutcome::NotTested => continue,
+        };
+        let arrives = credited.unwrap_or(window_end).min(window_end);
+        if arrives > p.day {
+            at(p.day, Change::InTransit(c, p.amount.fen()));
+            at(arrives, Change::InTransit(c, -p.amount.fen()));
+        }
+        if let Some(credited) = credited {
+            at(credited.max(p.day), Change::Cleared(c, amount));
+        }
+    }
+    for r in facts
+        .refunds
+        .iter()
+        .filter(|r| r.state == i64::from(REFUND_SETTLED))
+    {
+        at(r.day, Change::Refunded(r.contract_no, r.amount));
+    }
+    for r in &facts.releases {
+        if r.contract_no != 0 {
+            at(r.day, Change::Released(r.contract_no, r.amount));
+        }
+        if custody(r.account_no) {
+            at(r.day, Change::ReleasedFromCustody(r.amount));
+        }
+    }
+    for c in &facts.contracts {
+        at(c.ordered_on, Change::Runs(c.contract_no, true));
+        if let Some(end) = c.ends_on {
+            at(
+                end.plus(1).max(c.ordered_on),
+                Change::Runs(c.contract_no, false),
+            );
+        }
+    }
+    for l in lessons {
+        at(l.day, Change::Lessons(l.contract_no, l.confirmed));
+    }
+    let back = returned_on(facts, matching);
+    for (i, (l, outcome)) in facts.credits.iter().zip(&matching.credits).enumerate() {
+        if matches!(
+            outcome,
+            CreditOutcome::Unmatched | CreditOutcome::Duplicate { .. }
+        ) {
+            at(l.day, Change::Unidentified(l.account_no, l.amount.fen()));
+            if let Some(day) = back.get(&i) {
+                at(*day, Change::Unidentified(l.account_no, -l.amount.fen()));
+            }
+        }
+    }
+    for (credited, fee) in &matching.fees {
+        at(*credited, Change::Fee(fee.fen()));
+        let over = credited.plus(policy.explained.fee_window_days + 1);
+        at(over, Change::Fee(-fee.fen()));
+    }
+    for (place, a) in measured.accounts.iter().enumerate() {
+        for (day, closing) in &a.days.closings {
+            at(*day, Change::Closing(place, *closing));
+        }
+    }
+    for filed in registered.iter().filter_map(|a| a.filed_on) {
+        at(filed, Change::Look);
+    }
+    for f in &facts.freezes {
+        let day = |epoch: i64| i32::try_from(epoch).ok().map(Day::from_epoch);
+        if let Some(from) = f.from_day.and_then(day) {
+            at(from, Change::Look);
+        }
+        if let Some(to) = f.to_day.and_then(day) {
+            at(to.plus(1), Change::Look);
+        }
+    }
+    events
+}
+
+#[derive(Default)]
+struct Swept {
+    sums: ContractPosition,
+    lessons: i64,
+    runs: bool,
+    /// What it adds to the fees of one charging cycle.
+    cycle: Money,
+    since: ContractSince,
+}
+
+struct Sweep<'a> {
+    registered: &'a [&'a registry::Account],
+    facts: &'a Facts,
+    accounts: &'a [Account],
+    position: &'a Position,
+    policy: &'a Policy,
+    contracts: HashMap<i64, Swept>,
+    /// Latest proven closing balance, by the account's place.
+    closings: Vec<Option<Money>>,
+    /// Unidentified money in each account, by its number.
+    unidentified: HashMap<i64, i64>,
+    required: i128,
+    in_transit: i64,
+    fees: i64,
+    released: Money,
+    earned: i128,
+    /// C3: fees of one charging cycle over contracts that run.
+    cycle: i128,
+    deposits_since: HashMap<i64, Day>,
+    uncovered: Option<Day>,
+    covered: Option<Day>,
+    premature: Option<Day>,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(
+        registered: &'a [&'a registry::Account],
+        facts: &'a Facts,
+        measured: &'a Measured,
+        policy: &'a Policy,
+    ) -> Sweep<'a> {
+        Sweep {
+            registered,
+            facts,
+            accounts: &measured.accounts,
+            position: &measured.position,
+            policy,
+            contracts: HashMap::new(),
+            closings: vec![None; measured.accounts.len()],
+            unidentified: HashMap::new(),
+            required: 0,
+            in_transit: 0,
+            fees: 0,
+            released: Money::ZERO,
+            earned: 0,
+            cycle: 0,
+            deposits_since: HashMap::new(),
+            uncovered: None,
+            covered: None,
+            premature: None,
+        }
+    }
+
+    fn step(&mut self, on: Day, changes: &[Change]) {
+        let mut touched = Vec::new();
+        for change in changes {
+            if let Some(contract_no) = self.apply(*change) {
+                touched.push(contract_no);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for contract_no in touched {
+            self.contract(on, contract_no);
+        }
+        self.institution(on);
+    }
+
+    /// Applies a change; the contract it is of, if any.
+    fn apply(&mut self, change: Change) -> Option<i64> {
+        let contract_no = match change {
+            Change::Paid(c, _)
+            | Change::Cleared(c, _)
+            | Change::Refunded(c, _)
+            | Change::InTransit(c, _)
+            | Change::Released(c, _)
+            | Change::Runs(c, _)
+            | Change::Lessons(c, _) => c,
+            Change::ReleasedFromCustody(amount) => {
+                self.released = self.released.saturating_add(amount);
+                return None;
+            }
+            Change::Unidentified(no, fen) => {
+                let sum = self.unidentified.entry(no).or_default();
+                *sum = sum.saturating_add(fen);
+                return None;
+            }
+            Change::Fee(fen) => {
+                self.fees = self.fees.saturating_add(fen);
+                return None;
+            }
+            Change::Closing(place, fen) => {
+                self.closings[place] = Some(Money::from_fen(fen));
+                return None;
+            }
+            Change::Look => return None,
+        };
+        let c = self.contracts.entry(contract_no).or_default();
+        let add = |to: &mut Money, amount: Money| *to = to.saturating_add(amount);
+        match change {
+            Change::Paid(_, amount) => add(&mut c.sums.paid, amount),
+            Change::Cleared(_, amount) => add(&mut c.sums.cleared, amount),
+            Change::Refunded(_, amount) => add(&mut c.sums.refunded, amount),
+            Change::Released(_, amount) => add(&mut c.sums.released, amount),
+            Change::Lessons(_, count) => c.lessons += count,
+            Change::Runs(_, runs) => c.runs = runs,
+            Change::InTransit(_, fen) => {
+                add(&mut c.sums.in_transit, Money::from_fen(fen));
+                self.in_transit = self.in_transit.saturating_add(fen);
+            }
+            _ => {}
+        }
+        Some(contract_no)
+    }
+
+    fn contract(&mut self, on: Day, contract_no: i64) {
+        let contract = self.facts.contract(contract_no);
+        let months = self.policy.deposit.cycle_months;
+        let contract_level = self.position.contract_level;
+        let Some(c) = self.contracts.get_mut(&contract_no) else {
+            return;
+        };
+        let (owed, value) = (c.sums.unearned_confirmed, c.sums.earned_confirmed);
+        c.sums.earned_confirmed =
+            contract.map_or(Money::ZERO, |k| earned(self.policy, &k.terms, c.lessons));
+        let confirmed = c.sums.earned_confirmed;
+        finish(&mut c.sums, confirmed, contract_level);
+        self.required += i128::from(c.sums.unearned_confirmed.fen()) - i128::from(owed.fen());
+        self.earned += i128::from(c.sums.earned_confirmed.fen()) - i128::from(value.fen());
+        let cycle = contract
+            .filter(|k| c.runs && c.lessons < k.terms.pool())
+            .map_or(Money::ZERO, |k| cycle_share(k, months));
+        self.cycle += i128::from(cycle.fen()) - i128::from(c.cycle.fen());
+        c.cycle = cycle;
+        keep(&mut c.since.short, c.sums.short > Money::ZERO, on);
+        keep(&mut c.since.negative, c.sums.negative > Money::ZERO, on);
+        keep(&mut c.since.premature, c.sums.premature > Money::ZERO, on);
+    }
+
+    fn institution(&mut self, on: Day) {
+        let money = |fen: i128| Money::from_fen(i64::try_from(fen).unwrap_or(i64::MAX));
+        let deposits = self.deposits(on);
+        let sum = |m: Money, n: Money| m.saturating_add(n);
+        let stated = deposits.iter().map(|d| d.1).fold(Money::ZERO, sum);
+        let mode = self.position.mode;
+        let required = match mode {
+            Some(CustodyMode::Deposit | CustodyMode::Hybrid) => {
+                deposit_required(stated, money(self.cycle), self.policy)
+            }
+            _ => Money::ZERO,
+        };
+        let short = deposits_short(&deposits, required);
+        self.deposits_since
+            .retain(|no, _| short.iter().any(|d| d.account_no == *no));
+        for d in short {
+            self.deposits_since.entry(d.account_no).or_insert(on);
+        }
+        let uncovered = if mode == Some(CustodyMode::Deposit) {
+            required.less_floored(deposits.iter().filter_map(|d| d.2).fold(Money::ZERO, sum))
+        } else {
+            let transit = Money::from_fen(self.in_transit.saturating_add(self.fees));
+            uncovered_of(money(self.required), self.held(on), transit, self.policy)
+        };
+        keep(&mut self.uncovered, uncovered > Money::ZERO, on);
+        keep(&mut self.covered, uncovered == Money::ZERO, on);
+        let premature = self.released > money(self.earned);
+        keep(
+            &mut self.premature,
+            premature && !self.position.contract_level,
+            on,
+        );
+    }
+
+    fn held(&self, on: Day) -> Money {
+        let (mut balance, mut excluded) = (Money::ZERO, Money::ZERO);
+        let places = self
+            .accounts
+            .iter()
+            .zip(&self.closings)
+            .zip(self.registered);
+        for ((a, closing), registered) in places {
+            let counts = self.policy.held.unfiled_accounts_count || registered.is_filed(on);
+            if a.kind != AccountKind::Custody || !counts {
+                continue;
+            }
+            let closing = closing.unwrap_or(Money::ZERO);
+            balance = balance.saturating_add(closing);
+            excluded = excluded.saturating_add(frozen_on(self.facts, a.account_no, closing, on));
+            if !self.policy.held.unidentified_counts {
+                let fen = self.unidentified.get(&a.account_no).copied().unwrap_or(0);
+                excluded = excluded.saturating_add(Money::from_fen(fen));
+            }
+        }
+        held_of(balance, excluded)
+    }
+
+    fn deposits(&self, on: Day) -> Vec<Deposit> {
+        (self.accounts.iter().zip(&self.closings))
+            .filter(|(a, _)| a.kind == AccountKind::Deposit)
+            .map(|(a, closing)| {
+                let free = |c: Money| c.less_floored(frozen_on(self.facts, a.account_no, c, on));
+                (a.account_no, a.min_deposit, closing.map(free))
+            })
+            .collect()
+    }
+
+    /// The contracts' states, of those that have one as of the day.
+    fn states(&self, wanted: &[ContractPosition]) -> HashMap<i64, ContractSince> {
+        let state = |c: &ContractPosition| {
+            let since = self.contracts.get(&c.contract_no)?.since;
+            // Told only behind a covered account, so it began when both were true.
+            let short = since
+                .short
+                .zip(self.covered)
+                .map(|(short, covered)| short.max(covered));
+            Some((c.contract_no, ContractSince { short, ..since }))
+        };
+        wanted.iter().filter_map(state).collect()
+    }
+}
+
+/// Keeps the first day of a state while it holds.
+fn keep(since: &mut Option<Day>, holds: bool, on: Day) {
+    match (holds, *since) {
+        (true, None) => *since = Some(on),
+        (false, _) => *since = None,
+        (true, Some(_)) => {}
+    }
+}
