@@ -19,7 +19,7 @@ use rust_decimal::Decimal;
 use super::amount::{cell, cell_day, some_text};
 use super::profile::{Binding, Column, Perspective, Profile, currency_code, detect, key, split};
 use super::xml::clip;
-use super::{Balance, Entry, EntryStatus, Item, Sink, Statement};
+use super::{Balance, Entry, EntryStatus, Item, Reversal, Sink, Statement};
 use crate::base::{Day, Defect, DefectCode};
 
 /// How many accounts one file may interleave.
@@ -237,9 +237,8 @@ impl File {
             value_on,
             customer_ref: self.one(cells, Column::CustomerReference),
             bank_ref: self.one(cells, Column::Reference),
-            reversal: [code.as_deref().unwrap_or_default(), &memo]
-                .iter()
-                .any(|t| t.contains("冲正")),
+            reversal: Reversal::in_words([code.as_deref().unwrap_or_default(), &memo]),
+            details: Vec::new(),
             code,
             counterparty: self.one(cells, Column::Counterparty),
             memo,

@@ -4,9 +4,9 @@
 //! Versions are folded into one model by local names (`feeds.md` §1.2): `Sts` or `Sts/Cd`,
 //! `Dbtr/Nm` or `Dbtr/Pty/Nm`, `Id/IBAN`, `Id/Othr/Id` or `Id/PrtryAcct/Id`.
 //!
-//! Invariants: one entry per `Ntry`, never per `TxDtls`; the sign is `CdtDbtInd` alone, `RvslInd`
-//! only marks; anything but `BOOK` is pending; an amount, sign or day that cannot be read refuses
-//! the file.
+//! Invariants: one entry per `Ntry`, never per `TxDtls`, which only explain it; the sign is
+//! `CdtDbtInd` alone, `RvslInd` only marks; anything but `BOOK` is pending; an amount, sign or day
+//! that cannot be read refuses the file.
 //! Absent on purpose: an allow-list of versions, and validation against the schemas, which banks do
 //! not keep to.
 
@@ -38,11 +38,11 @@ macro_rules! tags {
 }
 
 tags! {
-    Acct, AcctSvcrRef, AddtlNtryInf, Amt, Bal, BkTxCd, BookgDt, Ccy, Cd, CdOrPrtry, Cdtr,
-    CdtDbtInd, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, Id,
-    NbOfNtries, Nm, Ntry, NtryDtls, NtryRef, Othr, Prtry, PrtryAcct, Pty, Refs, RltdPties, RmtInf,
-    RvslInd, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlCdtNtries, TtlDbtNtries, TtlNtries, TxDtls,
-    TxsSummry, Ustrd, ValDt,
+    Acct, AcctSvcrRef, AddtlNtryInf, Amt, AmtDtls, Bal, BkTxCd, BookgDt, Btch, Ccy, Cd, CdOrPrtry,
+    Cdtr, CdtDbtInd, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, Id,
+    InstrId, NbOfNtries, NbOfTxs, Nm, Ntry, NtryDtls, NtryRef, Othr, Prtry, PrtryAcct, Pty, Refs,
+    RltdPties, RmtInf, RtrInf, RvslInd, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlAmt, TtlCdtNtries,
+    TtlDbtNtries, TtlNtries, TxAmt, TxDtls, TxId, TxsSummry, Ustrd, ValDt,
 }
 
 /// `camt.052` … by the local name of the message element, versions of 2005 carry a suffix.
@@ -148,7 +148,12 @@ impl Fold<'_, '_> {
             }
             (Tag::TxDtls, _) => {
                 if let Some(open) = &mut self.open {
-                    open.draft.details += 1;
+                    open.draft.start_detail();
+                }
+            }
+            (Tag::Amt, [.., Tag::TxDtls, _] | [.., Tag::TxDtls, Tag::AmtDtls, Tag::TxAmt, _]) => {
+                if let Some(open) = &mut self.open {
+                    open.draft.detail.currency.clone_from(&xml.currency);
                 }
             }
             (Tag::Amt, [.., Tag::Statement, Tag::Bal | Tag::Ntry, _]) => {
@@ -189,7 +194,9 @@ impl Fold<'_, '_> {
                     [Tag::Bal] => open.close_balance(xml)?,
                     [Tag::Ntry] => {
                         let entry = open.close_entry(xml, self.entries)?;
-                        if let Some(defect) = open.check_currency(&entry, self.entries) {
+                        let remark = open.batch_remark.take();
+                        let currency = open.check_currency(&entry, self.entries);
+                        for defect in [remark, currency].into_iter().flatten() {
                             (self.sink)(Item::Defect(defect));
                         }
                         (self.sink)(Item::Entry(entry));
@@ -234,7 +241,7 @@ impl Fold<'_, '_> {
 mod tests {
     use rust_decimal::Decimal;
 
-    use super::super::{Entry, EntryStatus, Format, parse};
+    use super::super::{Entry, EntryStatus, Format, ReversalKind, parse};
     use super::*;
 
     fn entry(inside: &str) -> Result<Entry, DefectCode> {
@@ -254,7 +261,10 @@ mod tests {
             format!("<Amt Ccy='CNY'>5</Amt><CdtDbtInd>{side}</CdtDbtInd><RvslInd>true</RvslInd>")
         };
         let credit = entry(&body("CRDT")).unwrap();
-        assert_eq!((credit.amount, credit.reversal), (Decimal::from(5), true));
+        assert_eq!(
+            (credit.amount, credit.reversal.map(|r| r.kind)),
+            (Decimal::from(5), Some(ReversalKind::Reversed))
+        );
         assert_eq!(entry(&body("DBIT")).unwrap().amount, Decimal::from(-5));
     }
 

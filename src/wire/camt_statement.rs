@@ -11,7 +11,10 @@ use rust_decimal::Decimal;
 use super::amount::{iso_day, plain, some_text};
 use super::camt::Tag;
 use super::xml::{XmlReader, clip};
-use super::{Balance, Entry, EntryStatus, MEMO_MAX_BYTES, Statement};
+use super::{
+    Balance, DETAILS_MAX, Detail, Entry, EntryStatus, MEMO_MAX_BYTES, Reversal, ReversalKind,
+    Statement,
+};
 use crate::base::{Day, Defect, DefectCode};
 
 /// How many balances one statement may carry.
@@ -29,6 +32,8 @@ pub(super) struct Open {
     to: Option<Day>,
     account_currency: bool,
     foreign: bool,
+    /// What is wrong with the batch of the entry closed last.
+    pub(super) batch_remark: Option<Defect>,
     counted: Totals,
     declared: Declared,
 }
@@ -47,12 +52,27 @@ pub(super) struct Draft {
     entry_ref: Option<String>,
     servicer_ref: Option<String>,
     codes: Vec<String>,
-    pub(super) details: usize,
+    pub(super) detail: Detail,
+    detail_negative: Option<bool>,
+    details: Vec<Detail>,
+    batch: Batch,
+    returned: bool,
+    other_ref: Option<String>,
     customer_ref: Option<String>,
     debtor: Option<String>,
     creditor: Option<String>,
     memo: String,
     information: String,
+}
+
+/// The payments of an entry as counted, and as `Btch` declares them.
+#[derive(Default)]
+struct Batch {
+    details: u64,
+    /// Absolute; `None` once a payment has no amount of its own in the entry's currency.
+    sum: Option<Decimal>,
+    said_details: Option<Decimal>,
+    said_sum: Option<Decimal>,
 }
 
 #[derive(Default)]
@@ -158,6 +178,9 @@ impl Open {
                 draft.codes.extend(some_text(text))
             }
             [AddtlNtryInf] => append(&mut draft.information, text),
+            [NtryDtls, Btch, NbOfTxs] => add(&mut draft.batch.said_details, plain(text)),
+            [NtryDtls, Btch, TtlAmt] => add(&mut draft.batch.said_sum, plain(text)),
+            [NtryDtls, TxDtls] | [TxDtls] => draft.close_detail(),
             [NtryDtls, TxDtls, rest @ ..] | [TxDtls, rest @ ..] => draft.detail_text(rest, text),
             _ => {}
         }
@@ -188,6 +211,11 @@ impl Open {
     ) -> Result<Entry, Defect> {
         let draft = std::mem::take(&mut self.draft);
         let amount = signed(&draft, "Ntry", xml)?;
+        self.batch_remark = draft.batch.check(amount.abs()).map(|found| {
+            Defect::new(DefectCode::DeclaredTotals, found)
+                .line(ordinal)
+                .column("NtryDtls/Btch")
+        });
         self.counted.entries += 1;
         let side = if amount < Decimal::ZERO {
             &mut self.counted.debits
@@ -198,7 +226,8 @@ impl Open {
             .checked_add(amount.abs())
             .ok_or_else(|| xml.defect(DefectCode::BadAmount, "the sum of the entries overflows"))?;
         // A batch has no reference and no counterparty of its own.
-        let single = draft.details <= 1;
+        let single = draft.batch.details <= 1;
+        let reversal = reversal(&draft, single);
         let counterparty = if draft.direction == Some(true) {
             draft.debtor
         } else {
@@ -212,12 +241,13 @@ impl Open {
             currency: draft.currency,
             booked_on: draft.day,
             value_on: draft.value_on,
+            reversal,
             customer_ref: draft.customer_ref.filter(|_| single),
             bank_ref: draft.servicer_ref.or(draft.entry_ref),
             code: (!draft.codes.is_empty()).then(|| draft.codes.join("/")),
             counterparty: counterparty.filter(|_| single),
             memo,
-            reversal: draft.reversal,
+            details: if single { Vec::new() } else { draft.details },
             line: ordinal,
         })
     }
@@ -289,18 +319,117 @@ impl Open {
 }
 
 impl Draft {
+    pub(super) fn start_detail(&mut self) {
+        self.detail = Detail::default();
+        self.detail_negative = None;
+        (self.debtor, self.creditor) = (None, None);
+    }
+
     fn detail_text(&mut self, path: &[Tag], text: &str) {
         use Tag::*;
         match path {
             [Refs, EndToEndId] if !matches!(text, "NOTPROVIDED" | "NOT PROVIDED") => {
                 self.customer_ref = some_text(text).or(self.customer_ref.take());
+                self.detail.reference = some_text(text).or(self.detail.reference.take());
             }
+            [Refs, InstrId | TxId | AcctSvcrRef] => {
+                self.other_ref = self.other_ref.take().or_else(|| some_text(text));
+                self.detail.reference = self.detail.reference.take().or_else(|| some_text(text));
+            }
+            [RtrInf, ..] => self.returned = true,
+            // The amount of the payment itself stands before the one it was made of.
+            [Amt] => self.detail.amount = plain(text),
+            [AmtDtls, TxAmt, Amt] => {
+                self.detail.amount = self.detail.amount.or_else(|| plain(text));
+            }
+            [CdtDbtInd] => self.detail_negative = direction_of(text).map(|credit| !credit),
             [RltdPties, Dbtr, Nm] | [RltdPties, Dbtr, Pty, Nm] => self.debtor = some_text(text),
             [RltdPties, Cdtr, Nm] | [RltdPties, Cdtr, Pty, Nm] => self.creditor = some_text(text),
             [RmtInf, Ustrd] => append(&mut self.memo, text),
             _ => {}
         }
     }
+
+    fn close_detail(&mut self) {
+        let mut detail = std::mem::take(&mut self.detail);
+        self.batch.details += 1;
+        let negative = self
+            .detail_negative
+            .unwrap_or(self.direction == Some(false));
+        let own = detail.currency.is_empty() || detail.currency == self.currency;
+        let before = match self.batch.details {
+            1 => Some(Decimal::ZERO),
+            _ => self.batch.sum,
+        };
+        let against = negative != (self.direction == Some(false));
+        let counted = detail.amount.filter(|_| own);
+        let counted = counted.map(|amount| if against { -amount } else { amount });
+        self.batch.sum = before
+            .zip(counted)
+            .and_then(|(sum, more)| sum.checked_add(more));
+        detail.amount = (detail.amount).map(|amount| if negative { -amount } else { amount });
+        detail.counterparty = match negative {
+            true => self.creditor.clone(),
+            false => self.debtor.clone(),
+        };
+        if self.details.len() < DETAILS_MAX {
+            self.details.push(detail);
+        }
+    }
+}
+
+impl Batch {
+    /// What `Btch` declares against the payments present and the entry's own amount; details that
+    /// claim nothing are not judged, and a `Btch` without details is only a count.
+    fn check(&self, amount: Decimal) -> Option<String> {
+        let claims = self.said_details.is_some() || self.said_sum.is_some();
+        if !claims || self.details == 0 {
+            return None;
+        }
+        let present = self.details;
+        if self
+            .said_details
+            .is_some_and(|said| said != Decimal::from(present))
+        {
+            return Some(format!(
+                "Btch declares other than the {present} payments present"
+            ));
+        }
+        match self.sum {
+            Some(sum) if sum != amount => Some(format!(
+                "the payments of the batch give {sum}, the entry is {amount}"
+            )),
+            Some(sum) if self.said_sum.is_some_and(|said| said != sum) => Some(format!(
+                "Btch declares other than the {sum} of the payments present"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// `RvslInd` marks the entry; `RtrInf` marks a returned payment, where the entry is one payment.
+/// The references of a correction are those of the payment it corrects.
+fn reversal(draft: &Draft, single: bool) -> Option<Reversal> {
+    let kind = if draft.returned && single {
+        ReversalKind::Returned
+    } else if draft.reversal {
+        ReversalKind::Reversed
+    } else {
+        return None;
+    };
+    let reference = draft.customer_ref.as_ref().or(draft.other_ref.as_ref());
+    Some(Reversal {
+        original: reference.filter(|_| single).cloned(),
+        ..Reversal::unlinked(kind)
+    })
+}
+
+/// Adds up what several `Btch` of one entry declare; an unreadable figure declares nothing.
+fn add(sum: &mut Option<Decimal>, more: Option<Decimal>) {
+    *sum = match (*sum, more) {
+        (Some(sum), Some(more)) => sum.checked_add(more),
+        (sum, more) => sum.or(more),
+    };
 }
 
 /// Opening and closing balance of a statement (ISO 20022 external balance types). A paginated
@@ -350,13 +479,17 @@ fn amount(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<De
 }
 
 fn direction(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<bool, Defect> {
+    direction_of(text).ok_or_else(|| {
+        let found = format!("{:?} is neither CRDT nor DBIT", clip(text));
+        xml.defect(DefectCode::BadCode, found).column(element)
+    })
+}
+
+fn direction_of(text: &str) -> Option<bool> {
     match text {
-        "CRDT" => Ok(true),
-        "DBIT" => Ok(false),
-        _ => {
-            let found = format!("{:?} is neither CRDT nor DBIT", clip(text));
-            Err(xml.defect(DefectCode::BadCode, found).column(element))
-        }
+        "CRDT" => Some(true),
+        "DBIT" => Some(false),
+        _ => None,
     }
 }
 

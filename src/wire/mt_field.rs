@@ -11,7 +11,7 @@
 use rust_decimal::Decimal;
 
 use super::amount::{comma, nearest_day, some_text, swift_day};
-use super::{Balance, Entry, EntryStatus};
+use super::{Balance, Entry, EntryStatus, Reversal, ReversalKind};
 use crate::base::Day;
 
 /// A field that could be read, with a remark where a date had to be mended.
@@ -62,12 +62,17 @@ pub(crate) fn statement_line(
         currency: currency.to_owned(),
         booked_on: Some(booked_on),
         value_on: Some(value_on),
+        // A reversal repeats the reference of what it reverses, where the bank has one.
+        reversal: mark.reversal.then(|| Reversal {
+            original: reference(customer),
+            ..Reversal::unlinked(ReversalKind::Reversed)
+        }),
         customer_ref: reference(customer),
         bank_ref: reference(bank),
         code: some_text(code),
         counterparty: some_text(name),
         memo: String::new(),
-        reversal: mark.reversal,
+        details: Vec::new(),
         line,
     };
     Ok(Scanned {
@@ -256,7 +261,7 @@ mod tests {
     fn a_reversed_credit_is_money_out_and_a_reversed_debit_money_in() {
         let signed = |mark: &str| {
             let entry = line(&format!("2601020102{mark}100,00NTRFNONREF"));
-            (entry.amount, entry.reversal, entry.status)
+            (entry.amount, entry.reversal.is_some(), entry.status)
         };
         let booked = EntryStatus::Booked;
         assert_eq!(signed("C"), (yuan("100.00"), false, booked));
