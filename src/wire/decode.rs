@@ -166,6 +166,9 @@ pub(crate) struct Decoded<R> {
     allowed: usize,
     budget: usize,
     failure: Option<Defect>,
+    /// A byte that does not fit, behind text that is handed out first: what comes before a failure
+    /// must not depend on the size of the pieces.
+    pending: Option<Defect>,
     ended: bool,
 }
 
@@ -191,6 +194,7 @@ impl<R: BufRead> Decoded<R> {
             allowed: usize::MAX,
             budget: usize::MAX,
             failure: failure.or(unknown),
+            pending: None,
             ended: false,
         }
     }
@@ -228,11 +232,10 @@ impl<R: BufRead> Decoded<R> {
             let at = (self.offset + read as u64).saturating_sub(back);
             let line = self.line + memchr_iter(b'\n', &self.out[..written]).count() as u64;
             let name = self.decoder.encoding().name();
-            return Err(Defect::new(
-                DefectCode::BadEncoding,
-                format!("byte {at} of the file is not {name}"),
-            )
-            .line(line));
+            let found = format!("byte {at} of the file is not {name}");
+            self.pending = Some(Defect::new(DefectCode::BadEncoding, found).line(line));
+            (self.out_at, self.out_end) = (0, written);
+            return Ok(());
         }
         if from_head {
             self.head_at += read;
@@ -259,7 +262,11 @@ impl<R: BufRead> BufRead for Decoded<R> {
             return Err(io::Error::other(defect.to_string()));
         }
         while self.out_at == self.out_end && !self.ended {
-            if let Err(defect) = self.refill() {
+            let refilled = match self.pending.take() {
+                Some(defect) => Err(defect),
+                None => self.refill(),
+            };
+            if let Err(defect) = refilled {
                 return Err(self.fail(defect));
             }
         }

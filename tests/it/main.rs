@@ -3,6 +3,7 @@
 mod arrival;
 mod books;
 mod bundle;
+mod formats_b;
 mod guards;
 mod harness;
 mod interrupted;

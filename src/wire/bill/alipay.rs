@@ -110,7 +110,11 @@ impl<'t> Parts<'t> {
                 return Totals::of(rest, *number);
             }
         }
-        let last = self.trailer.last().map_or(1, |(number, _)| *number);
+        let ends = [self.rows.last(), self.trailer.last()];
+        let last = (ends.into_iter().flatten())
+            .map(|(number, _)| *number)
+            .max();
+        let last = last.unwrap_or(1);
         Err(truncated(
             &format!("the bill ends without its {label}"),
             last,

@@ -287,6 +287,3 @@ fn push_trade(bill: Bill, sink: &mut Sink<'_>) {
     }
     sink(Item::Close(head));
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,8 @@
 //! 招商银行, the older front-end: XML `CMBSDKPGK` with one `NTQTSINFZ` a row, in GBK.
 //!
 //! `AMTCDR` C is money in, D money out; `TRSAMTC`, `TRSAMTD` or `TRSAMT` the amount; `TRSBLV` the
-//! balance behind it; `RSVFLG` `*` 冲帐, `X` 补帐. The reply has no page and names no account unless
-//! `ACCNBR` stands in it; the request knows it.
+//! balance behind it; `RSVFLG` `*` 冲帐, `X` 补帐. The reply has no page, and names no account or currency
+//! unless `ACCNBR` or `CCYNBR` stand in it; the request knows them.
 
 use rust_decimal::Decimal;
 

@@ -256,7 +256,7 @@ fn mark_page(statement: &mut Statement, page: Page) -> Option<Defect> {
     };
     let missing = match (page.follows, page.goes_on) {
         (false, false) => return None,
-        (true, true) => "before and after",
+        (true, true) => "before or after",
         (true, false) => "before",
         (false, true) => "after",
     };
