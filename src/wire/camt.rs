@@ -13,7 +13,8 @@
 use std::io::BufRead;
 use std::sync::LazyLock;
 
-use super::camt_statement::{Draft, Open};
+use super::camt_entry::Draft;
+use super::camt_statement::Open;
 use super::xml::{Node, XmlReader};
 use super::{Item, Sink, Statement};
 use crate::base::{Defect, DefectCode};
@@ -45,8 +46,7 @@ tags! {
     TtlDbtNtries, TtlNtries, TxAmt, TxDtls, TxId, TxsSummry, Ustrd, ValDt,
 }
 
-/// Names by their length and outer letters. A file is mostly tags, and comparing each with all names
-/// in turn was a quarter of the time of reading it.
+/// Names by their length and outer letters: a file is mostly tags, and one bucket holds few names.
 static BUCKETS: LazyLock<Vec<Vec<(&'static str, Tag)>>> = LazyLock::new(|| {
     let mut buckets = vec![Vec::new(); BUCKETS_COUNT];
     for (name, tag) in Tag::NAMED {

@@ -10,11 +10,9 @@ use rust_decimal::Decimal;
 
 use super::amount::{iso_day, plain, some_text};
 use super::camt::Tag;
+use super::camt_entry::{Draft, add, append, direction_of, reversal};
 use super::xml::{XmlReader, clip};
-use super::{
-    Balance, DETAILS_MAX, Detail, Entry, EntryStatus, MEMO_MAX_BYTES, Reversal, ReversalKind,
-    Statement,
-};
+use super::{Balance, Entry, EntryStatus, Statement};
 use crate::base::{Day, Defect, DefectCode};
 
 /// How many balances one statement may carry.
@@ -36,43 +34,6 @@ pub(super) struct Open {
     pub(super) batch_remark: Option<Defect>,
     counted: Totals,
     declared: Declared,
-}
-
-/// A balance or an entry being read: both have an amount, a currency and a direction.
-#[derive(Default)]
-pub(super) struct Draft {
-    kind: String,
-    amount: Option<Decimal>,
-    pub(super) currency: String,
-    direction: Option<bool>,
-    day: Option<Day>,
-    value_on: Option<Day>,
-    status: Option<EntryStatus>,
-    reversal: bool,
-    entry_ref: Option<String>,
-    servicer_ref: Option<String>,
-    codes: Vec<String>,
-    pub(super) detail: Detail,
-    detail_negative: Option<bool>,
-    details: Vec<Detail>,
-    batch: Batch,
-    returned: bool,
-    other_ref: Option<String>,
-    customer_ref: Option<String>,
-    debtor: Option<String>,
-    creditor: Option<String>,
-    memo: String,
-    information: String,
-}
-
-/// The payments of an entry as counted, and as `Btch` declares them.
-#[derive(Default)]
-struct Batch {
-    details: u64,
-    /// Absolute; `None` once a payment has no amount of its own in the entry's currency.
-    sum: Option<Decimal>,
-    said_details: Option<Decimal>,
-    said_sum: Option<Decimal>,
 }
 
 #[derive(Default)]
@@ -318,120 +279,6 @@ impl Open {
     }
 }
 
-impl Draft {
-    pub(super) fn start_detail(&mut self) {
-        self.detail = Detail::default();
-        self.detail_negative = None;
-        (self.debtor, self.creditor) = (None, None);
-    }
-
-    fn detail_text(&mut self, path: &[Tag], text: &str) {
-        use Tag::*;
-        match path {
-            [Refs, EndToEndId] if !matches!(text, "NOTPROVIDED" | "NOT PROVIDED") => {
-                self.customer_ref = some_text(text).or(self.customer_ref.take());
-                self.detail.reference = some_text(text).or(self.detail.reference.take());
-            }
-            [Refs, InstrId | TxId | AcctSvcrRef] => {
-                self.other_ref = self.other_ref.take().or_else(|| some_text(text));
-                self.detail.reference = self.detail.reference.take().or_else(|| some_text(text));
-            }
-            [RtrInf, ..] => self.returned = true,
-            // The amount of the payment itself stands before the one it was made of.
-            [Amt] => self.detail.amount = plain(text),
-            [AmtDtls, TxAmt, Amt] => {
-                self.detail.amount = self.detail.amount.or_else(|| plain(text));
-            }
-            [CdtDbtInd] => self.detail_negative = direction_of(text).map(|credit| !credit),
-            [RltdPties, Dbtr, Nm] | [RltdPties, Dbtr, Pty, Nm] => self.debtor = some_text(text),
-            [RltdPties, Cdtr, Nm] | [RltdPties, Cdtr, Pty, Nm] => self.creditor = some_text(text),
-            [RmtInf, Ustrd] => append(&mut self.memo, text),
-            _ => {}
-        }
-    }
-
-    fn close_detail(&mut self) {
-        let mut detail = std::mem::take(&mut self.detail);
-        self.batch.details += 1;
-        let negative = self
-            .detail_negative
-            .unwrap_or(self.direction == Some(false));
-        let own = detail.currency.is_empty() || detail.currency == self.currency;
-        let before = match self.batch.details {
-            1 => Some(Decimal::ZERO),
-            _ => self.batch.sum,
-        };
-        let against = negative != (self.direction == Some(false));
-        let counted = detail.amount.filter(|_| own);
-        let counted = counted.map(|amount| if against { -amount } else { amount });
-        self.batch.sum = before
-            .zip(counted)
-            .and_then(|(sum, more)| sum.checked_add(more));
-        detail.amount = (detail.amount).map(|amount| if negative { -amount } else { amount });
-        detail.counterparty = match negative {
-            true => self.creditor.clone(),
-            false => self.debtor.clone(),
-        };
-        if self.details.len() < DETAILS_MAX {
-            self.details.push(detail);
-        }
-    }
-}
-
-impl Batch {
-    /// What `Btch` declares against the payments present and the entry's own amount; details that
-    /// claim nothing are not judged, and a `Btch` without details is only a count.
-    fn check(&self, amount: Decimal) -> Option<String> {
-        let claims = self.said_details.is_some() || self.said_sum.is_some();
-        if !claims || self.details == 0 {
-            return None;
-        }
-        let present = self.details;
-        if self
-            .said_details
-            .is_some_and(|said| said != Decimal::from(present))
-        {
-            return Some(format!(
-                "Btch declares other than the {present} payments present"
-            ));
-        }
-        match self.sum {
-            Some(sum) if sum != amount => Some(format!(
-                "the payments of the batch give {sum}, the entry is {amount}"
-            )),
-            Some(sum) if self.said_sum.is_some_and(|said| said != sum) => Some(format!(
-                "Btch declares other than the {sum} of the payments present"
-            )),
-            _ => None,
-        }
-    }
-}
-
-/// `RvslInd` marks the entry; `RtrInf` marks a returned payment, where the entry is one payment.
-/// The references of a correction are those of the payment it corrects.
-fn reversal(draft: &Draft, single: bool) -> Option<Reversal> {
-    let kind = if draft.returned && single {
-        ReversalKind::Returned
-    } else if draft.reversal {
-        ReversalKind::Reversed
-    } else {
-        return None;
-    };
-    let reference = draft.customer_ref.as_ref().or(draft.other_ref.as_ref());
-    Some(Reversal {
-        original: reference.filter(|_| single).cloned(),
-        ..Reversal::unlinked(kind)
-    })
-}
-
-/// Adds up what several `Btch` of one entry declare; an unreadable figure declares nothing.
-fn add(sum: &mut Option<Decimal>, more: Option<Decimal>) {
-    *sum = match (*sum, more) {
-        (Some(sum), Some(more)) => sum.checked_add(more),
-        (sum, more) => sum.or(more),
-    };
-}
-
 /// Opening and closing balance of a statement (ISO 20022 external balance types). A paginated
 /// statement has `ITBD` where a page begins or ends; a feed of available balances only has `OPAV`
 /// and `CLAV`.
@@ -485,14 +332,6 @@ fn direction(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result
     })
 }
 
-fn direction_of(text: &str) -> Option<bool> {
-    match text {
-        "CRDT" => Some(true),
-        "DBIT" => Some(false),
-        _ => None,
-    }
-}
-
 fn day(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<Day, Defect> {
     iso_day(text).ok_or_else(|| {
         let found = format!("{:?} is not a day", clip(text));
@@ -507,18 +346,6 @@ fn first_day(text: &str) -> Option<Day> {
         .get(11..13)
         .is_some_and(|hour| ("12".."24").contains(&hour));
     Some(if afternoon { day.next() } else { day })
-}
-
-/// Adds a line to a text, up to [`MEMO_MAX_BYTES`]: a batch of a million details has no memo worth
-/// more.
-fn append(text: &mut String, more: &str) {
-    if more.is_empty() || text.len() + more.len() >= MEMO_MAX_BYTES {
-        return;
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(more);
 }
 
 #[cfg(test)]

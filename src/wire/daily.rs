@@ -24,8 +24,8 @@ pub const DAYS_MAX: i32 = 3_700;
 /// Opening and closing of each day of a balanced CNY statement.
 ///
 /// # Errors `UNBALANCED`, `NO_BALANCES`, `ONE_SIDED` as [`verify`] says; `BAD_CODE` for another
-/// currency; `GAP` for a page whose neighbour is missing; `BAD_AMOUNT` for a fraction of a fen; `BAD_DATE` for balances without days or in the
-/// wrong order.
+/// currency; `GAP` for a page whose neighbour is missing; `BAD_AMOUNT` for a fraction of a fen;
+/// `BAD_DATE` for balances without days or in the wrong order.
 pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>, Defect> {
     let (verdict, defects) = verify(statement);
     if verdict != Verdict::Balanced {

@@ -162,6 +162,8 @@ pub(crate) struct Decoded<R> {
     out_at: usize,
     out_end: usize,
     offset: u64,
+    /// The line at the head of `out`. Lines are counted a chunk at a time, since a reader takes a few
+    /// bytes at a time.
     line: u64,
     allowed: usize,
     budget: usize,
@@ -207,7 +209,7 @@ impl<R: BufRead> Decoded<R> {
 
     /// The line reached, counted from 1.
     pub(crate) fn line(&self) -> u64 {
-        self.line
+        self.line + newlines(&self.out[..self.out_at])
     }
 
     /// The failure behind an I/O error of this reader.
@@ -216,6 +218,8 @@ impl<R: BufRead> Decoded<R> {
     }
 
     fn refill(&mut self) -> Result<(), Defect> {
+        self.line += newlines(&self.out[..self.out_end]);
+        (self.out_at, self.out_end) = (0, 0);
         let from_head = self.head_at < self.head.len();
         let raw = if from_head {
             &self.head[self.head_at..]
@@ -230,7 +234,7 @@ impl<R: BufRead> Decoded<R> {
         if let DecoderResult::Malformed(bad, after) = result {
             let back = u64::from(bad) + u64::from(after);
             let at = (self.offset + read as u64).saturating_sub(back);
-            let line = self.line + memchr_iter(b'\n', &self.out[..written]).count() as u64;
+            let line = self.line + newlines(&self.out[..written]);
             let name = self.decoder.encoding().name();
             let found = format!("byte {at} of the file is not {name}");
             self.pending = Some(Defect::new(DefectCode::BadEncoding, found).line(line));
@@ -275,7 +279,7 @@ impl<R: BufRead> BufRead for Decoded<R> {
             let found = format!(
                 "a tag, comment or text is longer than {allowed} bytes (limit TOKEN_MAX_BYTES)"
             );
-            let defect = Defect::new(DefectCode::TooLarge, found).line(self.line);
+            let defect = Defect::new(DefectCode::TooLarge, found).line(self.line());
             return Err(self.fail(defect));
         }
         let end = self.out_end.min(self.out_at.saturating_add(self.budget));
@@ -284,7 +288,6 @@ impl<R: BufRead> BufRead for Decoded<R> {
 
     fn consume(&mut self, amount: usize) {
         let end = self.out_end.min(self.out_at + amount);
-        self.line += memchr_iter(b'\n', &self.out[self.out_at..end]).count() as u64;
         self.budget = self.budget.saturating_sub(end - self.out_at);
         self.out_at = end;
     }
@@ -298,6 +301,10 @@ impl<R: BufRead> Read for Decoded<R> {
         self.consume(length);
         Ok(length)
     }
+}
+
+fn newlines(text: &[u8]) -> u64 {
+    memchr_iter(b'\n', text).count() as u64
 }
 
 fn fill_head(source: &mut impl BufRead, head: &mut Vec<u8>) -> io::Result<()> {

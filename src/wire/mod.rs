@@ -13,6 +13,7 @@ mod archive;
 mod bank_csv;
 pub mod bill;
 mod camt;
+mod camt_entry;
 mod camt_statement;
 mod daily;
 mod decode;

@@ -340,6 +340,9 @@ fn hostile_files_are_refused_with_their_code() {
     }
 }
 
+/// About how many places a fixture is cut at; a short one is cut at every byte.
+const CUTS_PER_FILE: usize = 400;
+
 #[test]
 fn a_file_cut_anywhere_never_panics_and_a_cut_camt_file_is_refused() {
     for file in fixtures() {
@@ -348,7 +351,7 @@ fn a_file_cut_anywhere_never_panics_and_a_cut_camt_file_is_refused() {
             .iter()
             .rposition(|b| *b == b'>')
             .unwrap_or(whole.len());
-        for cut in 0..end {
+        for cut in (0..end).step_by(1 + end / CUTS_PER_FILE) {
             let found = inspect("f", &whole[..cut]);
             let is_camt = file.extension().is_some_and(|extension| extension == "xml");
             let refused = found[0].verdict == Verdict::Refused;
