@@ -29,6 +29,8 @@ use args::{Args, Command, ReportFormat, ReportName, StatementCommand};
 
 /// Try again later (EX_TEMPFAIL of sysexits).
 const EXIT_TEMPORARY: u8 = 75;
+/// How much of a statement file is read at a time.
+const INSPECT_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Runs the command line and returns its exit code.
 pub fn main() -> ExitCode {
@@ -214,8 +216,11 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let mut unread = 0_u32;
     for path in files {
         let name = path.display().to_string();
-        match std::fs::read(path) {
-            Ok(bytes) => all.extend(wire::inspect(&name, &bytes)),
+        match File::open(path) {
+            Ok(file) => {
+                let reader = io::BufReader::with_capacity(INSPECT_BUFFER_BYTES, file);
+                all.extend(wire::inspect_reader(&name, reader));
+            }
             Err(e) => {
                 writeln!(io::stderr(), "jintuo: reading {name}: {e}")?;
                 unread += 1;

@@ -4,15 +4,17 @@
 //! Versions are folded into one model by local names (`feeds.md` §1.2): `Sts` or `Sts/Cd`,
 //! `Dbtr/Nm` or `Dbtr/Pty/Nm`, `Id/IBAN`, `Id/Othr/Id` or `Id/PrtryAcct/Id`.
 //!
-//! Invariants: one entry per `Ntry`, never per `TxDtls`; the sign is `CdtDbtInd` alone, `RvslInd`
-//! only marks; anything but `BOOK` is pending; an amount, sign or day that cannot be read refuses
-//! the file.
+//! Invariants: one entry per `Ntry`, never per `TxDtls`, which only explain it; the sign is
+//! `CdtDbtInd` alone, `RvslInd` only marks; anything but `BOOK` is pending; an amount, sign or day
+//! that cannot be read refuses the file.
 //! Absent on purpose: an allow-list of versions, and validation against the schemas, which banks do
 //! not keep to.
 
 use std::io::BufRead;
+use std::sync::LazyLock;
 
-use super::camt_statement::{Draft, Open};
+use super::camt_entry::Draft;
+use super::camt_statement::Open;
 use super::xml::{Node, XmlReader};
 use super::{Item, Sink, Statement};
 use crate::base::{Defect, DefectCode};
@@ -24,25 +26,54 @@ macro_rules! tags {
         pub(super) enum Tag { Statement, Message, Iban, Other, $($tag),* }
 
         impl Tag {
-            fn of(name: &str) -> Tag {
-                match name {
-                    "Stmt" | "Rpt" | "Ntfctn" => Tag::Statement,
-                    "IBAN" => Tag::Iban,
-                    $(stringify!($tag) => Tag::$tag,)*
-                    _ if message_kind(name).is_some() => Tag::Message,
-                    _ => Tag::Other,
-                }
-            }
+            /// The names that are one tag each.
+            const NAMED: &[(&str, Tag)] = &[
+                ("Stmt", Tag::Statement),
+                ("Rpt", Tag::Statement),
+                ("Ntfctn", Tag::Statement),
+                ("IBAN", Tag::Iban),
+                $((stringify!($tag), Tag::$tag),)*
+            ];
         }
     };
 }
 
 tags! {
-    Acct, AcctSvcrRef, AddtlNtryInf, Amt, Bal, BkTxCd, BookgDt, Ccy, Cd, CdOrPrtry, Cdtr,
-    CdtDbtInd, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, Id,
-    NbOfNtries, Nm, Ntry, NtryDtls, NtryRef, Othr, Prtry, PrtryAcct, Pty, Refs, RltdPties, RmtInf,
-    RvslInd, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlCdtNtries, TtlDbtNtries, TtlNtries, TxDtls,
-    TxsSummry, Ustrd, ValDt,
+    Acct, AcctSvcrRef, AddtlNtryInf, Amt, AmtDtls, Bal, BkTxCd, BookgDt, Btch, Ccy, Cd, CdOrPrtry,
+    Cdtr, CdtDbtInd, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, Id,
+    InstrId, NbOfNtries, NbOfTxs, Nm, Ntry, NtryDtls, NtryRef, Othr, Prtry, PrtryAcct, Pty, Refs,
+    RltdPties, RmtInf, RtrInf, RvslInd, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlAmt, TtlCdtNtries,
+    TtlDbtNtries, TtlNtries, TxAmt, TxDtls, TxId, TxsSummry, Ustrd, ValDt,
+}
+
+/// Names by their length and outer letters: a file is mostly tags, and one bucket holds few names.
+static BUCKETS: LazyLock<Vec<Vec<(&'static str, Tag)>>> = LazyLock::new(|| {
+    let mut buckets = vec![Vec::new(); BUCKETS_COUNT];
+    for (name, tag) in Tag::NAMED {
+        buckets[bucket(name)].push((*name, *tag));
+    }
+    buckets
+});
+const BUCKETS_COUNT: usize = 256;
+
+fn bucket(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let (first, last) = (bytes.first(), bytes.last());
+    let letter = |byte: Option<&u8>| byte.copied().map_or(0, usize::from);
+    (bytes.len() * 37 + letter(first) * 5 + letter(last)) % BUCKETS_COUNT
+}
+
+impl Tag {
+    fn of(name: &str, buckets: &[Vec<(&'static str, Tag)>]) -> Tag {
+        let own = buckets[bucket(name)]
+            .iter()
+            .find(|(other, _)| *other == name);
+        match own {
+            Some((_, tag)) => *tag,
+            None if message_kind(name).is_some() => Tag::Message,
+            None => Tag::Other,
+        }
+    }
 }
 
 /// `camt.052` … by the local name of the message element, versions of 2005 carry a suffix.
@@ -88,7 +119,9 @@ pub(crate) fn read(source: impl BufRead, sink: &mut Sink<'_>) -> Result<(), Defe
     let mut xml = XmlReader::new(source);
     let mut fold = Fold {
         sink,
+        buckets: &BUCKETS,
         path: Vec::new(),
+        base: 0,
         format: None,
         open: None,
         statements: 0,
@@ -110,7 +143,10 @@ pub(crate) fn read(source: impl BufRead, sink: &mut Sink<'_>) -> Result<(), Defe
 
 struct Fold<'f, 's> {
     sink: &'f mut Sink<'s>,
+    buckets: &'static [Vec<(&'static str, Tag)>],
     path: Vec<Tag>,
+    /// How many elements stand around the inside of the open statement.
+    base: usize,
     format: Option<String>,
     open: Option<Open>,
     statements: usize,
@@ -122,7 +158,7 @@ impl Fold<'_, '_> {
         if let Some(version) = xml.namespaces.iter().find_map(|uri| version_in(uri)) {
             self.format = Some(version.to_owned());
         }
-        let tag = Tag::of(&xml.name);
+        let tag = Tag::of(&xml.name, self.buckets);
         self.path.push(tag);
         match (tag, self.path.as_slice()) {
             (Tag::Message, _) if self.format.is_none() => {
@@ -138,6 +174,7 @@ impl Fold<'_, '_> {
                     ..Statement::default()
                 };
                 self.open = Some(Open::new(head));
+                self.base = self.path.len();
                 self.statements += 1;
             }
             (_, [.., Tag::Message, Tag::Statement, Tag::Bal]) => self.reset_draft(),
@@ -148,7 +185,12 @@ impl Fold<'_, '_> {
             }
             (Tag::TxDtls, _) => {
                 if let Some(open) = &mut self.open {
-                    open.draft.details += 1;
+                    open.draft.start_detail();
+                }
+            }
+            (Tag::Amt, [.., Tag::TxDtls, _] | [.., Tag::TxDtls, Tag::AmtDtls, Tag::TxAmt, _]) => {
+                if let Some(open) = &mut self.open {
+                    open.draft.detail.currency.clone_from(&xml.currency);
                 }
             }
             (Tag::Amt, [.., Tag::Statement, Tag::Bal | Tag::Ntry, _]) => {
@@ -181,15 +223,17 @@ impl Fold<'_, '_> {
 
     fn end(&mut self, xml: &mut XmlReader<impl BufRead>) -> Result<(), Defect> {
         let text = std::mem::take(&mut xml.text);
-        if let Some(at) = self.statement_at() {
-            let path = &self.path[at + 1..];
+        if self.open.is_some() {
+            let path = self.path.get(self.base..).unwrap_or_default();
             if let Some(open) = &mut self.open {
                 match path {
                     [] => {}
                     [Tag::Bal] => open.close_balance(xml)?,
                     [Tag::Ntry] => {
                         let entry = open.close_entry(xml, self.entries)?;
-                        if let Some(defect) = open.check_currency(&entry, self.entries) {
+                        let remark = open.batch_remark.take();
+                        let currency = open.check_currency(&entry, self.entries);
+                        for defect in [remark, currency].into_iter().flatten() {
                             (self.sink)(Item::Defect(defect));
                         }
                         (self.sink)(Item::Entry(entry));
@@ -209,14 +253,6 @@ impl Fold<'_, '_> {
         Ok(())
     }
 
-    fn statement_at(&self) -> Option<usize> {
-        self.open.as_ref()?;
-        self.path
-            .windows(2)
-            .position(|pair| pair == [Tag::Message, Tag::Statement])
-            .map(|at| at + 1)
-    }
-
     fn close_statement(&mut self) {
         self.announce();
         let Some(mut open) = self.open.take() else {
@@ -234,7 +270,7 @@ impl Fold<'_, '_> {
 mod tests {
     use rust_decimal::Decimal;
 
-    use super::super::{Entry, EntryStatus, Format, parse};
+    use super::super::{Entry, EntryStatus, Format, ReversalKind, parse};
     use super::*;
 
     fn entry(inside: &str) -> Result<Entry, DefectCode> {
@@ -254,7 +290,10 @@ mod tests {
             format!("<Amt Ccy='CNY'>5</Amt><CdtDbtInd>{side}</CdtDbtInd><RvslInd>true</RvslInd>")
         };
         let credit = entry(&body("CRDT")).unwrap();
-        assert_eq!((credit.amount, credit.reversal), (Decimal::from(5), true));
+        assert_eq!(
+            (credit.amount, credit.reversal.map(|r| r.kind)),
+            (Decimal::from(5), Some(ReversalKind::Reversed))
+        );
         assert_eq!(entry(&body("DBIT")).unwrap().amount, Decimal::from(-5));
     }
 

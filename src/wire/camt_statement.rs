@@ -10,8 +10,9 @@ use rust_decimal::Decimal;
 
 use super::amount::{iso_day, plain, some_text};
 use super::camt::Tag;
+use super::camt_entry::{Draft, add, append, direction_of, reversal};
 use super::xml::{XmlReader, clip};
-use super::{Balance, Entry, EntryStatus, MEMO_MAX_BYTES, Statement};
+use super::{Balance, Entry, EntryStatus, Statement};
 use crate::base::{Day, Defect, DefectCode};
 
 /// How many balances one statement may carry.
@@ -29,30 +30,10 @@ pub(super) struct Open {
     to: Option<Day>,
     account_currency: bool,
     foreign: bool,
+    /// What is wrong with the batch of the entry closed last.
+    pub(super) batch_remark: Option<Defect>,
     counted: Totals,
     declared: Declared,
-}
-
-/// A balance or an entry being read: both have an amount, a currency and a direction.
-#[derive(Default)]
-pub(super) struct Draft {
-    kind: String,
-    amount: Option<Decimal>,
-    pub(super) currency: String,
-    direction: Option<bool>,
-    day: Option<Day>,
-    value_on: Option<Day>,
-    status: Option<EntryStatus>,
-    reversal: bool,
-    entry_ref: Option<String>,
-    servicer_ref: Option<String>,
-    codes: Vec<String>,
-    pub(super) details: usize,
-    customer_ref: Option<String>,
-    debtor: Option<String>,
-    creditor: Option<String>,
-    memo: String,
-    information: String,
 }
 
 #[derive(Default)]
@@ -158,6 +139,9 @@ impl Open {
                 draft.codes.extend(some_text(text))
             }
             [AddtlNtryInf] => append(&mut draft.information, text),
+            [NtryDtls, Btch, NbOfTxs] => add(&mut draft.batch.said_details, plain(text)),
+            [NtryDtls, Btch, TtlAmt] => add(&mut draft.batch.said_sum, plain(text)),
+            [NtryDtls, TxDtls] | [TxDtls] => draft.close_detail(),
             [NtryDtls, TxDtls, rest @ ..] | [TxDtls, rest @ ..] => draft.detail_text(rest, text),
             _ => {}
         }
@@ -188,6 +172,11 @@ impl Open {
     ) -> Result<Entry, Defect> {
         let draft = std::mem::take(&mut self.draft);
         let amount = signed(&draft, "Ntry", xml)?;
+        self.batch_remark = draft.batch.check(amount.abs()).map(|found| {
+            Defect::new(DefectCode::DeclaredTotals, found)
+                .line(ordinal)
+                .column("NtryDtls/Btch")
+        });
         self.counted.entries += 1;
         let side = if amount < Decimal::ZERO {
             &mut self.counted.debits
@@ -198,7 +187,8 @@ impl Open {
             .checked_add(amount.abs())
             .ok_or_else(|| xml.defect(DefectCode::BadAmount, "the sum of the entries overflows"))?;
         // A batch has no reference and no counterparty of its own.
-        let single = draft.details <= 1;
+        let single = draft.batch.details <= 1;
+        let reversal = reversal(&draft, single);
         let counterparty = if draft.direction == Some(true) {
             draft.debtor
         } else {
@@ -212,12 +202,13 @@ impl Open {
             currency: draft.currency,
             booked_on: draft.day,
             value_on: draft.value_on,
+            reversal,
             customer_ref: draft.customer_ref.filter(|_| single),
             bank_ref: draft.servicer_ref.or(draft.entry_ref),
             code: (!draft.codes.is_empty()).then(|| draft.codes.join("/")),
             counterparty: counterparty.filter(|_| single),
             memo,
-            reversal: draft.reversal,
+            details: if single { Vec::new() } else { draft.details },
             line: ordinal,
         })
     }
@@ -288,21 +279,6 @@ impl Open {
     }
 }
 
-impl Draft {
-    fn detail_text(&mut self, path: &[Tag], text: &str) {
-        use Tag::*;
-        match path {
-            [Refs, EndToEndId] if !matches!(text, "NOTPROVIDED" | "NOT PROVIDED") => {
-                self.customer_ref = some_text(text).or(self.customer_ref.take());
-            }
-            [RltdPties, Dbtr, Nm] | [RltdPties, Dbtr, Pty, Nm] => self.debtor = some_text(text),
-            [RltdPties, Cdtr, Nm] | [RltdPties, Cdtr, Pty, Nm] => self.creditor = some_text(text),
-            [RmtInf, Ustrd] => append(&mut self.memo, text),
-            _ => {}
-        }
-    }
-}
-
 /// Opening and closing balance of a statement (ISO 20022 external balance types). A paginated
 /// statement has `ITBD` where a page begins or ends; a feed of available balances only has `OPAV`
 /// and `CLAV`.
@@ -350,14 +326,10 @@ fn amount(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<De
 }
 
 fn direction(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<bool, Defect> {
-    match text {
-        "CRDT" => Ok(true),
-        "DBIT" => Ok(false),
-        _ => {
-            let found = format!("{:?} is neither CRDT nor DBIT", clip(text));
-            Err(xml.defect(DefectCode::BadCode, found).column(element))
-        }
-    }
+    direction_of(text).ok_or_else(|| {
+        let found = format!("{:?} is neither CRDT nor DBIT", clip(text));
+        xml.defect(DefectCode::BadCode, found).column(element)
+    })
 }
 
 fn day(text: &str, element: &str, xml: &XmlReader<impl BufRead>) -> Result<Day, Defect> {
@@ -374,18 +346,6 @@ fn first_day(text: &str) -> Option<Day> {
         .get(11..13)
         .is_some_and(|hour| ("12".."24").contains(&hour));
     Some(if afternoon { day.next() } else { day })
-}
-
-/// Adds a line to a text, up to [`MEMO_MAX_BYTES`]: a batch of a million details has no memo worth
-/// more.
-fn append(text: &mut String, more: &str) {
-    if more.is_empty() || text.len() + more.len() >= MEMO_MAX_BYTES {
-        return;
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(more);
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pages::is_interim;
 use super::verify::is_booked;
 use super::{Statement, Verdict, verify};
 use crate::base::{Day, Defect, DefectCode, Money};
@@ -23,8 +24,8 @@ pub const DAYS_MAX: i32 = 3_700;
 /// Opening and closing of each day of a balanced CNY statement.
 ///
 /// # Errors `UNBALANCED`, `NO_BALANCES`, `ONE_SIDED` as [`verify`] says; `BAD_CODE` for another
-/// currency; `BAD_AMOUNT` for a fraction of a fen; `BAD_DATE` for balances without days or in the
-/// wrong order.
+/// currency; `GAP` for a page whose neighbour is missing; `BAD_AMOUNT` for a fraction of a fen;
+/// `BAD_DATE` for balances without days or in the wrong order.
 pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>, Defect> {
     let (verdict, defects) = verify(statement);
     if verdict != Verdict::Balanced {
@@ -33,6 +34,16 @@ pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>,
             .find(|d| d.code != DefectCode::Duplicate);
         let other = "the statement ties on the value date only, so its days cannot be told";
         return Err(reason.unwrap_or_else(|| Defect::new(DefectCode::Unbalanced, other)));
+    }
+    // The days of one page are not the account's days: a page that is missing may move them.
+    for (balance, what) in [
+        (&statement.opening, "opens"),
+        (&statement.closing, "closes"),
+    ] {
+        if balance.as_ref().is_some_and(is_interim) {
+            let found = format!("the statement {what} between two pages, the other one is missing");
+            return Err(Defect::new(DefectCode::Gap, found));
+        }
     }
     if let Some(currency) = statement
         .currency

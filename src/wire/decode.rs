@@ -193,10 +193,15 @@ pub(crate) struct Decoded<R> {
     out_at: usize,
     out_end: usize,
     offset: u64,
+    /// The line at the head of `out`. Lines are counted a chunk at a time, since a reader takes a few
+    /// bytes at a time.
     line: u64,
     allowed: usize,
     budget: usize,
     failure: Option<Defect>,
+    /// A byte that does not fit, behind text that is handed out first: what comes before a failure
+    /// must not depend on the size of the pieces.
+    pending: Option<Defect>,
     ended: bool,
 }
 
@@ -222,6 +227,7 @@ impl<R: BufRead> Decoded<R> {
             allowed: usize::MAX,
             budget: usize::MAX,
             failure: failure.or(unknown),
+            pending: None,
             ended: false,
         }
     }
@@ -234,7 +240,7 @@ impl<R: BufRead> Decoded<R> {
 
     /// The line reached, counted from 1.
     pub(crate) fn line(&self) -> u64 {
-        self.line
+        self.line + newlines(&self.out[..self.out_at])
     }
 
     /// The failure behind an I/O error of this reader.
@@ -243,6 +249,8 @@ impl<R: BufRead> Decoded<R> {
     }
 
     fn refill(&mut self) -> Result<(), Defect> {
+        self.line += newlines(&self.out[..self.out_end]);
+        (self.out_at, self.out_end) = (0, 0);
         let from_head = self.head_at < self.head.len();
         let raw = if from_head {
             &self.head[self.head_at..]
@@ -257,13 +265,12 @@ impl<R: BufRead> Decoded<R> {
         if let DecoderResult::Malformed(bad, after) = result {
             let back = u64::from(bad) + u64::from(after);
             let at = (self.offset + read as u64).saturating_sub(back);
-            let line = self.line + memchr_iter(b'\n', &self.out[..written]).count() as u64;
+            let line = self.line + newlines(&self.out[..written]);
             let name = self.decoder.encoding().name();
-            return Err(Defect::new(
-                DefectCode::BadEncoding,
-                format!("byte {at} of the file is not {name}"),
-            )
-            .line(line));
+            let found = format!("byte {at} of the file is not {name}");
+            self.pending = Some(Defect::new(DefectCode::BadEncoding, found).line(line));
+            (self.out_at, self.out_end) = (0, written);
+            return Ok(());
         }
         if from_head {
             self.head_at += read;
@@ -290,7 +297,11 @@ impl<R: BufRead> BufRead for Decoded<R> {
             return Err(io::Error::other(defect.to_string()));
         }
         while self.out_at == self.out_end && !self.ended {
-            if let Err(defect) = self.refill() {
+            let refilled = match self.pending.take() {
+                Some(defect) => Err(defect),
+                None => self.refill(),
+            };
+            if let Err(defect) = refilled {
                 return Err(self.fail(defect));
             }
         }
@@ -299,7 +310,7 @@ impl<R: BufRead> BufRead for Decoded<R> {
             let found = format!(
                 "a tag, comment or text is longer than {allowed} bytes (limit TOKEN_MAX_BYTES)"
             );
-            let defect = Defect::new(DefectCode::TooLarge, found).line(self.line);
+            let defect = Defect::new(DefectCode::TooLarge, found).line(self.line());
             return Err(self.fail(defect));
         }
         let end = self.out_end.min(self.out_at.saturating_add(self.budget));
@@ -308,7 +319,6 @@ impl<R: BufRead> BufRead for Decoded<R> {
 
     fn consume(&mut self, amount: usize) {
         let end = self.out_end.min(self.out_at + amount);
-        self.line += memchr_iter(b'\n', &self.out[self.out_at..end]).count() as u64;
         self.budget = self.budget.saturating_sub(end - self.out_at);
         self.out_at = end;
     }
@@ -322,6 +332,10 @@ impl<R: BufRead> Read for Decoded<R> {
         self.consume(length);
         Ok(length)
     }
+}
+
+fn newlines(text: &[u8]) -> u64 {
+    memchr_iter(b'\n', text).count() as u64
 }
 
 fn fill_head(source: &mut impl BufRead, head: &mut Vec<u8>) -> io::Result<()> {

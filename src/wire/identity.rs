@@ -91,7 +91,8 @@ mod tests {
             code: None,
             counterparty: Some("余".into()),
             memo: String::new(),
-            reversal: false,
+            reversal: None,
+            details: Vec::new(),
             line: 1,
         }
     }

@@ -1,11 +1,17 @@
 //! `jintuo statement inspect`: what a file says and whether it proves itself, without storing
 //! anything.
 
+use std::io::{BufRead, Read};
+
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::verify::is_booked;
-use super::{Balance, Collected, Statement, Verdict, continuity, sniff, stream, verify};
+use super::proof::{Proof, Sum};
+use super::sniff::sniff_head;
+use super::verify::{EntriesDigest, Outline, continuity_of};
+use super::{
+    Balance, Format, Item, STATEMENTS_MAX, Statement, Verdict, sniff, stream, too_many_statements,
+};
 use crate::base::{Defect, DefectCode};
 
 /// One statement of a file as `interchange.md` prints it. Amounts are decimal strings; `credits`
@@ -31,72 +37,139 @@ pub struct Inspection {
 
 /// Inspects one file: one object per statement, and one for a file that is refused.
 pub fn inspect(file: &str, bytes: &[u8]) -> Vec<Inspection> {
-    let Some(format) = sniff(bytes) else {
-        return vec![refused(file, None, vec![unknown(bytes)])];
-    };
-    let mut parsed = Collected::default();
-    stream(format, bytes, &mut |item| parsed.push(item));
-    let Collected {
-        statements,
-        defects,
-        refused: is_refused,
-        ..
-    } = parsed.finish();
-    if is_refused {
-        let name = format.as_str().to_owned();
-        return vec![refused(
-            file,
-            Some(name),
-            defects.into_iter().map(|(_, d)| d).collect(),
-        )];
-    }
-    let mut inspections: Vec<Inspection> = statements
-        .iter()
-        .map(|statement| judge(file, statement))
-        .collect();
-    for (at, defect) in defects.into_iter().chain(continuity(&statements)) {
-        if let Some(inspection) = inspections.get_mut(at) {
-            inspection.defects.push(defect.file(file));
-        }
-    }
-    inspections
+    inspect_reader(file, bytes)
 }
 
-fn judge(file: &str, statement: &Statement) -> Inspection {
-    let (verdict, defects) = verify(statement);
-    let (mut credits, mut debits) = (Some(Decimal::ZERO), Some(Decimal::ZERO));
-    for entry in &statement.entries {
-        let side = if entry.amount.is_sign_negative() {
-            &mut debits
-        } else {
-            &mut credits
-        };
-        *side = side.and_then(|sum| sum.checked_add(entry.amount.abs()));
+/// Inspects one file while it is read. A camt file of any length needs fixed memory: entries are
+/// counted, summed and let go; a statement is at most [`super::STATEMENTS_MAX`]-th of its file.
+pub fn inspect_reader(file: &str, mut reader: impl BufRead) -> Vec<Inspection> {
+    let head = match sniff_head(&mut reader) {
+        Ok(head) => head,
+        Err(e) => {
+            let found = format!("the file could not be read: {e}");
+            return vec![refused(
+                file,
+                None,
+                vec![Defect::new(DefectCode::Unreadable, found)],
+            )];
+        }
+    };
+    let whole = head.as_slice().chain(reader);
+    let Some(format) = sniff(&head) else {
+        return vec![refused(file, None, vec![unknown(whole)])];
+    };
+    let mut fold = Fold::default();
+    stream(format, whole, &mut |item| fold.take(item));
+    fold.inspections(file, format)
+}
+
+/// A statement whose entries have been let go.
+struct Judged {
+    head: Statement,
+    entries: EntriesDigest,
+    inspection: Inspection,
+}
+
+#[derive(Default)]
+struct Fold {
+    judged: Vec<Judged>,
+    proof: Proof,
+    open: bool,
+    defects: Vec<(usize, Defect)>,
+    refused: bool,
+}
+
+impl Fold {
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Open(_) => self.open = true,
+            Item::Entry(entry) => self.proof.add(&entry),
+            Item::Close(head) => {
+                self.open = false;
+                let proof = std::mem::take(&mut self.proof);
+                if self.judged.len() < STATEMENTS_MAX {
+                    self.judged.push(judge(head, proof));
+                } else if !self.refused {
+                    self.remark(too_many_statements());
+                    self.refused = true;
+                }
+            }
+            Item::Defect(defect) => self.remark(defect),
+            Item::Refused(defect) => {
+                self.remark(defect);
+                self.refused = true;
+            }
+        }
     }
-    let booked = statement
-        .entries
-        .iter()
-        .filter(|entry| is_booked(entry))
-        .count();
+
+    fn remark(&mut self, defect: Defect) {
+        let latest = self.judged.len();
+        let at = if self.open {
+            latest
+        } else {
+            latest.saturating_sub(1)
+        };
+        self.defects.push((at, defect));
+    }
+
+    fn inspections(self, file: &str, format: Format) -> Vec<Inspection> {
+        if self.refused {
+            let name = format.as_str().to_owned();
+            let defects = self.defects.into_iter().map(|(_, defect)| defect);
+            return vec![refused(file, Some(name), defects.collect())];
+        }
+        let outlines: Vec<Outline<'_>> = (self.judged.iter())
+            .map(|judged| Outline {
+                head: &judged.head,
+                entries: judged.entries,
+            })
+            .collect();
+        let breaks = continuity_of(&outlines);
+        let mut inspections: Vec<Inspection> = self
+            .judged
+            .into_iter()
+            .map(|judged| judged.inspection)
+            .collect();
+        for (at, defect) in self.defects.into_iter().chain(breaks) {
+            if let Some(inspection) = inspections.get_mut(at) {
+                inspection.defects.push(defect);
+            }
+        }
+        for inspection in &mut inspections {
+            file.clone_into(&mut inspection.file);
+            for defect in &mut inspection.defects {
+                file.clone_into(&mut defect.place.file);
+            }
+        }
+        inspections
+    }
+}
+
+fn judge(head: Statement, proof: Proof) -> Judged {
     let balance = |b: &Option<Balance>| b.as_ref().map(|b| b.amount.to_string());
     // The parsers refuse a file whose sums overflow; a text in place of a number would be a lie.
-    let sum = |sum: Option<Decimal>| sum.unwrap_or(Decimal::MAX).to_string();
-    Inspection {
-        file: file.to_owned(),
-        format: Some(statement.format.clone()),
-        account: statement.account.clone(),
-        currency: statement.currency.clone(),
-        opening: balance(&statement.opening),
-        closing: balance(&statement.closing),
-        entries: statement.entries.len() as u64,
-        credits: sum(credits),
-        debits: sum(debits),
-        pending: (statement.entries.len() - booked) as u64,
+    let sum = |sum: Sum| sum.0.unwrap_or(Decimal::MAX).to_string();
+    let (entries, count, booked) = (proof.entries(), proof.count, proof.booked);
+    let (credits, debits) = (sum(proof.credits), sum(proof.debits));
+    let (verdict, defects) = proof.judge(&head);
+    let inspection = Inspection {
+        file: String::new(),
+        format: Some(head.format.clone()),
+        account: head.account.clone(),
+        currency: head.currency.clone(),
+        opening: balance(&head.opening),
+        closing: balance(&head.closing),
+        entries: count,
+        credits,
+        debits,
+        pending: count - booked,
         verdict,
-        defects: defects
-            .into_iter()
-            .map(|defect| defect.file(file))
-            .collect(),
+        defects,
+    };
+    Judged {
+        head,
+        entries,
+        inspection,
     }
 }
 
@@ -121,11 +194,11 @@ fn refused(file: &str, format: Option<String>, defects: Vec<Defect>) -> Inspecti
 }
 
 /// Why no format fits: an empty file and a broken charset have remedies of their own.
-fn unknown(bytes: &[u8]) -> Defect {
-    match super::decode::read_text(bytes) {
+fn unknown(reader: impl BufRead) -> Defect {
+    match super::decode::read_text(reader) {
         Err(defect) => defect,
         Ok(_) => {
-            let found = "the bytes are no camt, MT940/942 or bank CSV with known columns";
+            let found = "the bytes are no statement, bill or bank reply in a format that is read";
             Defect::new(DefectCode::UnknownFormat, found)
         }
     }

@@ -9,17 +9,23 @@
 //! from the parser's own success.
 
 mod amount;
+mod archive;
 mod bank;
+pub mod bill;
 mod camt;
+mod camt_entry;
 mod camt_statement;
 mod daily;
 mod decode;
+pub mod direct;
 mod identity;
 mod inspect;
 mod mt940;
 mod mt_field;
 mod ofx;
 mod pages;
+mod proof;
+mod running;
 mod sniff;
 mod verify;
 mod xml;
@@ -33,11 +39,12 @@ use serde::Serialize;
 
 use crate::base::{Day, Defect, DefectCode};
 
+pub use archive::{ARCHIVE_MAX_BYTES, MEMBERS_MAX, RATIO_MAX, UNPACKED_MAX_BYTES};
 pub use bank::SHEET_MAX_BYTES;
 pub use daily::{DAYS_MAX, daily_balances};
 pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, inspect_reader};
 pub use pages::join_pages;
 pub use sniff::{resembles_statement, sniff};
 pub use verify::{continuity, verify};
@@ -49,6 +56,10 @@ pub const DEFECTS_MAX: usize = 1_000;
 pub const ENTRIES_MAX: usize = 5_000_000;
 /// The longest memo kept of one entry, in bytes; a longer one is cut at a line of its own.
 pub const MEMO_MAX_BYTES: usize = 64 * 1024;
+/// How many payments of one batch entry are kept; all of them are counted and summed.
+pub const DETAILS_MAX: usize = 1_000;
+/// How many statements one file may hold.
+pub const STATEMENTS_MAX: usize = 100_000;
 
 /// The statement formats told apart by [`sniff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,10 +76,17 @@ pub enum Format {
     BankXls,
     /// A bank's own export as an `.xlsx` workbook.
     BankXlsx,
+    /// A reply of a bank's direct link (银企直联).
+    Direct(direct::Bank),
+    /// A bill of a payment channel.
+    Bill(bill::Kind),
+    /// An archive of bills.
+    Zip,
 }
 
 impl Format {
-    /// The family's name: `camt`, `mt940`, `bank-csv`, `ofx`, `bank-xls`, `bank-xlsx`.
+    /// The family's name: `camt`, `mt940`, `bank-csv`, `ofx`, `bank-xls`, `bank-xlsx`, `zip`; with the
+    /// kind where a family has several: `direct:ccb-6wy101`, `wechat-trade`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Format::Camt => "camt",
@@ -77,21 +95,90 @@ impl Format {
             Format::Ofx => "ofx",
             Format::BankXls => "bank-xls",
             Format::BankXlsx => "bank-xlsx",
+            Format::Direct(bank) => bank.as_str(),
+            Format::Bill(kind) => kind.as_str(),
+            Format::Zip => "zip",
         }
     }
 }
 
 /// Whether an entry has reached the account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryStatus {
+    #[default]
     Booked,
     /// Pending, informational, expected: never counts towards a balance.
     Pending,
 }
 
+/// What kind of correction a bank marked an entry as (`feeds.md` §4.12): three different events for
+/// the rules of an escrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReversalKind {
+    /// 冲正, 冲帐, `RvslInd`, `RC`/`RD`: takes an earlier entry back.
+    Reversed,
+    /// 补帐: puts in what an earlier day missed.
+    Supplement,
+    /// 退汇, `RtrInf`: a payment came back from the other bank.
+    Returned,
+}
+
+/// The mark of a correction and, where the bank names it, the entry it corrects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reversal {
+    pub kind: ReversalKind,
+    /// The reference of the original as the bank writes it; `None` leaves the link open. It may name
+    /// any reference of the original, so it is looked for among both.
+    pub original: Option<String>,
+    /// The day of the original, where the bank gives it beside the reference.
+    pub original_on: Option<Day>,
+}
+
+impl Reversal {
+    /// A mark without a link.
+    pub const fn unlinked(kind: ReversalKind) -> Reversal {
+        Reversal {
+            kind,
+            original: None,
+            original_on: None,
+        }
+    }
+
+    /// The mark that stands in a bank's own words: 冲正 or 冲帐, 补帐, 退汇.
+    pub fn in_words<'t>(texts: impl IntoIterator<Item = &'t str>) -> Option<Reversal> {
+        const WORDS: [(&str, ReversalKind); 6] = [
+            ("冲正", ReversalKind::Reversed),
+            ("冲帐", ReversalKind::Reversed),
+            ("冲账", ReversalKind::Reversed),
+            ("补帐", ReversalKind::Supplement),
+            ("补账", ReversalKind::Supplement),
+            ("退汇", ReversalKind::Returned),
+        ];
+        let kind_in = |text: &str| {
+            let found = WORDS.iter().find(|(word, _)| text.contains(word));
+            found.map(|(_, kind)| *kind)
+        };
+        texts.into_iter().find_map(kind_in).map(Reversal::unlinked)
+    }
+}
+
+/// One payment inside a batch entry. It explains its entry and never counts beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Detail {
+    /// Signed in the account's favour, as its entry is; `None` where the bank leaves it out.
+    pub amount: Option<Decimal>,
+    /// ISO 4217, may differ from the entry's; empty where none is named.
+    pub currency: String,
+    /// The reference the payer gave, else the bank's.
+    pub reference: Option<String>,
+    /// Name of the other side.
+    pub counterparty: Option<String>,
+}
+
 /// One entry of a statement. `amount` is signed: money in is positive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Whether it has reached the account.
     pub status: EntryStatus,
@@ -113,8 +200,11 @@ pub struct Entry {
     pub counterparty: Option<String>,
     /// Free text verbatim: `RmtInf/Ustrd` and `AddtlNtryInf`, `:86:`, the memo columns.
     pub memo: String,
-    /// Marked as a reversal by the bank (`RvslInd`, `RC`/`RD`, 冲正).
-    pub reversal: bool,
+    /// Marked as a correction by the bank (`RvslInd`, `RC`/`RD`, 冲正); the sign is already the
+    /// entry's own.
+    pub reversal: Option<Reversal>,
+    /// The payments of a batch (camt `TxDtls`), at most [`DETAILS_MAX`]; empty for a single payment.
+    pub details: Vec<Detail>,
     /// Line (text formats) or element ordinal (XML) within the file, counted from 1.
     pub line: u64,
 }
@@ -184,7 +274,19 @@ pub type Sink<'s> = dyn FnMut(Item) + 's;
 
 /// Reads a statement file piece by piece. camt is read in fixed memory; MT and CSV files, whose
 /// charset shows only at their end, are held once and limited by [`TEXT_MAX_BYTES`].
+///
+/// Settings a contract leaves open have their defaults; see [`stream_with`].
 pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
+    stream_with(format, reader, &direct::Settings::default(), sink);
+}
+
+/// [`stream`] with the settings of a direct link.
+pub fn stream_with(
+    format: Format,
+    reader: impl BufRead,
+    settings: &direct::Settings,
+    sink: &mut Sink<'_>,
+) {
     let mut remarks = 0_usize;
     let mut limited = |item: Item| {
         if matches!(item, Item::Defect(_)) {
@@ -209,6 +311,11 @@ pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
             .and_then(|bytes| bank::read_xls(bytes, &mut limited)),
         Format::BankXlsx => decode::read_bytes(reader, SHEET_MAX_BYTES, "SHEET_MAX_BYTES")
             .and_then(|bytes| bank::read_xlsx(bytes, &mut limited)),
+        Format::Direct(bank) => direct::read(bank, reader, settings, &mut limited),
+        Format::Bill(kind) => {
+            decode::read_text(reader).and_then(|text| bill::read(kind, &text, &mut limited))
+        }
+        Format::Zip => bill::read_archive(reader, &mut limited),
     };
     if let Err(defect) = result {
         sink(Item::Refused(defect));
@@ -217,8 +324,17 @@ pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
 
 /// Reads a whole statement file. A refused file gives no statements, and its last defect says why.
 pub fn parse(format: Format, reader: impl BufRead) -> (Vec<Statement>, Vec<Defect>) {
+    parse_with(format, reader, &direct::Settings::default())
+}
+
+/// [`parse`] with the settings of a direct link.
+pub fn parse_with(
+    format: Format,
+    reader: impl BufRead,
+    settings: &direct::Settings,
+) -> (Vec<Statement>, Vec<Defect>) {
     let mut parsed = Collected::default();
-    stream(format, reader, &mut |item| parsed.push(item));
+    stream_with(format, reader, settings, &mut |item| parsed.push(item));
     let Collected {
         statements,
         defects,
@@ -230,6 +346,12 @@ pub fn parse(format: Format, reader: impl BufRead) -> (Vec<Statement>, Vec<Defec
         statements,
         defects.into_iter().map(|(_, defect)| defect).collect(),
     )
+}
+
+fn too_many_statements() -> Defect {
+    let found =
+        format!("the file has more than {STATEMENTS_MAX} statements (limit STATEMENTS_MAX)");
+    Defect::new(DefectCode::TooLarge, found)
 }
 
 /// The items of one file put together: statements, and remarks with the statement they belong to.
@@ -255,8 +377,13 @@ impl Collected {
             }
             Item::Close(mut statement) => {
                 statement.entries = std::mem::take(&mut self.entries);
-                self.statements.push(statement);
                 self.open = false;
+                if self.statements.len() < STATEMENTS_MAX {
+                    self.statements.push(statement);
+                } else if !self.refused {
+                    self.remark(too_many_statements());
+                    self.refused = true;
+                }
             }
             Item::Defect(defect) => self.remark(defect),
             Item::Refused(defect) => {

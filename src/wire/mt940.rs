@@ -14,10 +14,11 @@
 
 use rust_decimal::Decimal;
 
-use super::mt_field::{balance, declared, statement_line};
+use super::mt_field::{balance, declared, floor_currency, report_day, statement_line};
+use super::verify::is_booked;
 use super::xml::clip;
 use super::{Entry, Item, MEMO_MAX_BYTES, Sink, Statement};
-use crate::base::{Defect, DefectCode};
+use crate::base::{Day, Defect, DefectCode};
 
 /// Tags that start a field; longest first where one is the head of another.
 const TAGS: [&str; 22] = [
@@ -87,8 +88,10 @@ struct Message {
     closed: bool,
     trailer: bool,
     last_line: u64,
-    counts: [u64; 2],
-    sums: [Decimal; 2],
+    /// Number and sum each way: of all entries, of booked ones.
+    totals: [[(u64, Decimal); 2]; 2],
+    reported_on: Option<Day>,
+    first_booked: Option<Day>,
     declared: [Option<(u64, Decimal)>; 2],
 }
 
@@ -223,7 +226,7 @@ impl Scanner<'_, '_> {
             "25" | "25P" => message.set_account(text),
             "28C" | "28" | "28D" => message.set_number(text),
             "60F" | "60M" | "62F" | "62M" => message.set_balance(field.tag, text).map_err(bad)?,
-            "13D" => message.mark_interim(),
+            "13D" => message.set_reported(text),
             "34F" => message.set_floor(text),
             "90C" => message.set_declared(0, text),
             "90D" => message.set_declared(1, text),
@@ -243,7 +246,11 @@ impl Scanner<'_, '_> {
             _ => None,
         };
         if let Some(remark) = remark {
-            let defect = Defect::new(DefectCode::BadDate, remark).line(field.line);
+            let code = match field.tag {
+                "34F" | "90C" | "90D" => DefectCode::BadAmount,
+                _ => DefectCode::BadDate,
+            };
+            let defect = Defect::new(code, remark).line(field.line);
             (self.sink)(Item::Defect(defect.column(format!(":{}:", field.tag))));
         }
         Ok(())
@@ -264,6 +271,10 @@ impl Scanner<'_, '_> {
             let found = "the message ends without a closing balance :62F: or :62M:";
             let defect = Defect::new(DefectCode::Truncated, found).line(message.last_line);
             (self.sink)(Item::Defect(defect.column(":62F:")));
+        }
+        if let Some(day) = message.reported_on {
+            let first = message.first_booked.unwrap_or(day);
+            message.head.period = (first <= day).then_some((first, day));
         }
         if let Some(defect) = message.check_declared() {
             (self.sink)(Item::Defect(defect));
@@ -308,24 +319,29 @@ impl Message {
         Ok(scanned.remark)
     }
 
-    fn mark_interim(&mut self) -> Option<String> {
+    /// `:13D:` says when an MT942 was made. The report covers its booked entries up to that day, as
+    /// the bank's own clock shows it.
+    fn set_reported(&mut self, text: &str) -> Option<String> {
         self.interim = true;
-        None
+        self.reported_on = report_day(text);
+        (self.reported_on.is_none()).then(|| format!("{:?} is not YYMMDDhhmm±hhmm", clip(text)))
     }
 
-    /// `:34F:` names the currency of an MT942, which has no balances.
+    /// `:34F:` names the currency of an MT942, which has no balances, and the amount below which
+    /// entries are left out: what is reported is never the whole.
     fn set_floor(&mut self, text: &str) -> Option<String> {
         self.interim = true;
+        let currency = floor_currency(text);
         if self.head.currency.is_none() {
-            self.head.currency = text.get(..3).map(str::to_owned);
+            self.head.currency = currency.map(str::to_owned);
         }
-        None
+        (currency.is_none()).then(|| format!("{:?} is no floor limit", clip(text)))
     }
 
     fn set_declared(&mut self, side: usize, text: &str) -> Option<String> {
         self.interim = true;
         self.declared[side] = declared(text);
-        None
+        (self.declared[side].is_none()).then(|| format!("{:?} is no declared total", clip(text)))
     }
 
     fn announce(&mut self, sink: &mut Sink<'_>) {
@@ -349,10 +365,18 @@ impl Message {
         let mut entry = scanned.value;
         supplement.trim_end().clone_into(&mut entry.memo);
         let side = usize::from(entry.amount < Decimal::ZERO);
-        self.counts[side] += 1;
-        self.sums[side] = self.sums[side]
-            .checked_add(entry.amount.abs())
-            .ok_or_else(|| "the sum of the entries overflows".to_owned())?;
+        let booked = usize::from(is_booked(&entry));
+        // Of all entries, and of the booked ones among them.
+        for totals in &mut self.totals[..=booked] {
+            totals[side].0 += 1;
+            totals[side].1 = totals[side]
+                .1
+                .checked_add(entry.amount.abs())
+                .ok_or_else(|| "the sum of the entries overflows".to_owned())?;
+        }
+        if is_booked(&entry) {
+            self.first_booked = self.first_booked.into_iter().chain(entry.booked_on).min();
+        }
         self.entry = Some(entry);
         Ok(scanned.remark)
     }
@@ -382,8 +406,10 @@ impl Message {
 
     fn check_declared(&self) -> Option<Defect> {
         for (side, tag) in ["90C", "90D"].into_iter().enumerate() {
-            let (count, sum) = (self.counts[side], self.sums[side]);
-            if let Some(said) = self.declared[side].filter(|said| *said != (count, sum)) {
+            // Banks count expected entries or leave them out; both agree.
+            let either = self.totals.map(|totals| totals[side]);
+            let (count, sum) = either[0];
+            if let Some(said) = self.declared[side].filter(|said| !either.contains(said)) {
                 let found = format!(
                     "declares {} entries of {}, {count} of {sum} are present",
                     said.0, said.1

@@ -11,7 +11,7 @@
 use rust_decimal::Decimal;
 
 use super::amount::{comma, nearest_day, some_text, swift_day};
-use super::{Balance, Entry, EntryStatus};
+use super::{Balance, Entry, EntryStatus, Reversal, ReversalKind};
 use crate::base::Day;
 
 /// A field that could be read, with a remark where a date had to be mended.
@@ -62,12 +62,17 @@ pub(crate) fn statement_line(
         currency: currency.to_owned(),
         booked_on: Some(booked_on),
         value_on: Some(value_on),
+        // A reversal repeats the reference of what it reverses, where the bank has one.
+        reversal: mark.reversal.then(|| Reversal {
+            original: reference(customer),
+            ..Reversal::unlinked(ReversalKind::Reversed)
+        }),
         customer_ref: reference(customer),
         bank_ref: reference(bank),
         code: some_text(code),
         counterparty: some_text(name),
         memo: String::new(),
-        reversal: mark.reversal,
+        details: Vec::new(),
         line,
     };
     Ok(Scanned {
@@ -141,6 +146,37 @@ pub(crate) fn declared(text: &str) -> Option<(u64, Decimal)> {
     let count = text[..digits].parse().ok()?;
     let sum = text[digits..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
     Some((count, comma(sum.trim())?))
+}
+
+/// `:13D:` of MT942, `6!n4!n1x4!n`: the day of a report at the bank's clock, whose offset may be
+/// left out.
+pub(crate) fn report_day(text: &str) -> Option<Day> {
+    let text = text.trim();
+    let (day, rest) = text.split_at_checked(6)?;
+    let (time, offset) = rest.split_at_checked(4)?;
+    let clock = |text: &str, hours_max: u32| {
+        let digits = text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit());
+        let figure = |part: &str| part.parse::<u32>().ok();
+        let (hours, minutes) = (figure(text.get(..2)?)?, figure(text.get(2..)?)?);
+        (digits && hours <= hours_max && minutes < 60).then_some(())
+    };
+    // 24:00 is the end of a day with some banks; no zone is further than 14 hours away.
+    clock(time, 24)?;
+    if let Some(offset) = offset.strip_prefix(['+', '-']) {
+        clock(offset, 14)?;
+    } else if !offset.is_empty() {
+        return None;
+    }
+    swift_day(day)?.ok()
+}
+
+/// `:34F:` of MT942, `3!a[1!a]15d`: the currency of a floor limit for debits (D), credits (C) or
+/// both.
+pub(crate) fn floor_currency(text: &str) -> Option<&str> {
+    let (currency, rest) = text.trim().split_at_checked(3)?;
+    let amount = rest.strip_prefix(['D', 'C']).unwrap_or(rest);
+    let letters = currency.bytes().all(|b| b.is_ascii_uppercase());
+    comma(amount.trim()).filter(|_| letters).map(|_| currency)
 }
 
 #[derive(Clone, Copy)]
@@ -256,7 +292,7 @@ mod tests {
     fn a_reversed_credit_is_money_out_and_a_reversed_debit_money_in() {
         let signed = |mark: &str| {
             let entry = line(&format!("2601020102{mark}100,00NTRFNONREF"));
-            (entry.amount, entry.reversal, entry.status)
+            (entry.amount, entry.reversal.is_some(), entry.status)
         };
         let booked = EntryStatus::Booked;
         assert_eq!(signed("C"), (yuan("100.00"), false, booked));
@@ -336,5 +372,24 @@ mod tests {
             (yuan("95000.00"), "")
         );
         assert_eq!(declared("3PLN0,03"), Some((3, yuan("0.03"))));
+    }
+
+    #[test]
+    fn the_head_of_a_report() {
+        let day = |text: &str| report_day(text).map(|day| day.to_string());
+        assert_eq!(day("2606051530+0800").as_deref(), Some("2026-06-05"));
+        assert_eq!(day("2606052400-0930").as_deref(), Some("2026-06-05"));
+        assert_eq!(day("2606051530").as_deref(), Some("2026-06-05"));
+        assert_eq!(
+            [
+                day("260605"),
+                day("2606051530+9900"),
+                day("2606051560+0800")
+            ],
+            [None, None, None]
+        );
+        assert_eq!(floor_currency("CNYD1000,"), Some("CNY"));
+        assert_eq!(floor_currency("EUR0,"), Some("EUR"));
+        assert_eq!([floor_currency("CNY"), floor_currency("D1000,")], [None; 2]);
     }
 }

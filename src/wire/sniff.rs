@@ -1,7 +1,9 @@
 //! Tells a statement format from the bytes; the file's name is never asked.
 
-use super::decode::decode_head;
-use super::{Format, bank, camt, mt940, ofx};
+use std::io::{self, BufRead, Read};
+
+use super::decode::{TEXT_MAX_BYTES, decode_head};
+use super::{Format, archive, bank, bill, camt, direct, mt940, ofx};
 
 /// How much of a file is looked at.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -21,6 +23,9 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
     if bank::recognises_ole(bytes) {
         return Some(Format::BankXls);
     }
+    if archive::recognises(bytes) {
+        return Some(Format::Zip);
+    }
     let head = decode_head(bytes, HEAD_BYTES);
     let text = head.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     if ofx::recognises(text) {
@@ -30,12 +35,37 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
         return Some(Format::BankXls);
     }
     if text.starts_with('<') {
-        return is_camt(text).then_some(Format::Camt);
+        if is_camt(text) {
+            return Some(Format::Camt);
+        }
+        return direct::recognises(text).map(Format::Direct);
+    }
+    if text.starts_with('{') && !text.starts_with("{1:") {
+        return direct::recognises(text).map(Format::Direct);
+    }
+    if let Some(kind) = bill::recognises(text) {
+        return Some(Format::Bill(kind));
     }
     if is_mt(text) {
         return Some(Format::Mt940);
     }
     bank::recognises_csv(text).then_some(Format::BankCsv)
+}
+
+/// Reads as much of a file as [`sniff`] looks at: the head of a text, the whole of an archive, whose
+/// list of contents stands at its end.
+pub(crate) fn sniff_head(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    // A little more than is looked at, so that the cut shows and a last character is whole.
+    let wanted = HEAD_BYTES as u64 + 64;
+    reader.by_ref().take(wanted).read_to_end(&mut head)?;
+    if head.starts_with(b"PK") || head.starts_with(b"\xd0\xcf\x11\xe0") {
+        reader
+            .by_ref()
+            .take(TEXT_MAX_BYTES)
+            .read_to_end(&mut head)?;
+    }
+    Ok(head)
 }
 
 fn is_camt(text: &str) -> bool {

@@ -6,68 +6,73 @@
 //! Absent on purpose: a tolerance. A statement that is one cent off is off.
 
 use std::collections::HashMap;
-
-use rust_decimal::Decimal;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::pages::is_interim;
+use super::proof::Proof;
 use super::{Entry, EntryStatus, Statement, Verdict};
-use crate::base::{Day, Defect, DefectCode};
-
-/// How many duplicates of one statement are named.
-const DUPLICATES_NAMED_MAX: usize = 100;
+use crate::base::{Defect, DefectCode};
 
 /// The verdict of the arithmetic, with its reasons.
 pub fn verify(statement: &Statement) -> (Verdict, Vec<Defect>) {
-    let mut defects = duplicate_entries(&statement.entries);
-    let (opening, closing) = match (&statement.opening, &statement.closing) {
-        (Some(opening), Some(closing)) => (opening, closing),
-        (None, None) => {
-            let found = "the statement carries no balance and proves nothing";
-            defects.push(Defect::new(DefectCode::NoBalances, found));
-            return (Verdict::NoBalances, defects);
+    let mut proof = Proof::default();
+    for entry in &statement.entries {
+        proof.add(entry);
+    }
+    proof.judge(statement)
+}
+
+/// A statement without its entries, and a digest that stands for them.
+pub(crate) struct Outline<'s> {
+    pub(crate) head: &'s Statement,
+    pub(crate) entries: EntriesDigest,
+}
+
+impl Outline<'_> {
+    fn of(statement: &Statement) -> Outline<'_> {
+        let mut proof = Proof::default();
+        statement.entries.iter().for_each(|entry| proof.add(entry));
+        Outline {
+            head: statement,
+            entries: proof.entries(),
         }
-        (one, _) => {
-            let missing = if one.is_some() { "closing" } else { "opening" };
-            let found = format!("the statement has no {missing} balance");
-            defects.push(Defect::new(DefectCode::OneSided, found));
-            return (Verdict::OneSided, defects);
+    }
+}
+
+/// Stands for a list of entries when two statements are compared: their number and a chained hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EntriesDigest {
+    count: u64,
+    hash: [u64; 2],
+}
+
+impl EntriesDigest {
+    /// The digest with one entry more.
+    pub(crate) fn add(&mut self, key: [u64; 2], line: u64) {
+        self.count += 1;
+        for (at, part) in key.into_iter().enumerate() {
+            let mut hasher = DefaultHasher::new();
+            (self.hash[at], part, line).hash(&mut hasher);
+            self.hash[at] = hasher.finish();
         }
-    };
-    if let Some(defect) = foreign_entry(statement) {
-        defects.push(defect);
-        return (Verdict::Unbalanced, defects);
     }
-    let reaches = |keep: &dyn Fn(&Entry) -> bool| {
-        let booked = statement.entries.iter().filter(|e| is_booked(e) && keep(e));
-        booked
-            .map(|e| e.amount)
-            .try_fold(opening.amount, Decimal::checked_add)
-    };
-    let total = reaches(&|_| true);
-    if total == Some(closing.amount) {
-        return (Verdict::Balanced, defects);
-    }
-    // The value-date basis (§4.7): an entry valued after the closing day is not in the closing
-    // balance.
-    let valued_by_then =
-        |day: Day| move |e: &Entry| e.value_on.is_none_or(|value_on| value_on <= day);
-    if let Some(day) = closing.day
-        && reaches(&valued_by_then(day)) == Some(closing.amount)
-    {
-        return (Verdict::ExplainedByValueDate, defects);
-    }
-    defects.push(unbalanced(opening.amount, total, closing.amount));
-    (Verdict::Unbalanced, defects)
 }
 
 /// Compares each statement with the one before it of the same account and currency, in the order of
 /// their days: a `GAP` where opening and previous closing differ, a `DUPLICATE` where one comes
 /// twice. The number is the statement's index.
 pub fn continuity(statements: &[Statement]) -> Vec<(usize, Defect)> {
+    let outlines: Vec<Outline<'_>> = statements.iter().map(Outline::of).collect();
+    continuity_of(&outlines)
+}
+
+/// [`continuity`] of statements whose entries have been read and let go.
+pub(crate) fn continuity_of(statements: &[Outline<'_>]) -> Vec<(usize, Defect)> {
     let mut accounts: Vec<Vec<usize>> = Vec::new();
     let mut index: HashMap<(Option<&str>, Option<&str>), usize> = HashMap::new();
     for (at, statement) in statements.iter().enumerate() {
-        let account = (statement.account.as_deref(), statement.currency.as_deref());
+        let head = statement.head;
+        let account = (head.account.as_deref(), head.currency.as_deref());
         let group = *index.entry(account).or_insert(accounts.len());
         if group == accounts.len() {
             accounts.push(Vec::new());
@@ -79,13 +84,14 @@ pub fn continuity(statements: &[Statement]) -> Vec<(usize, Defect)> {
         // Stable: pages of one day stay in the order of the file.
         group.sort_by_key(|at| {
             statements[*at]
+                .head
                 .opening
                 .as_ref()
                 .and_then(|balance| balance.day)
         });
         for (place, at) in group.iter().enumerate() {
-            let next = group.get(place + 1).map(|next| &statements[*next]);
-            defects.extend(missing_page(&statements[*at], next).map(|defect| (*at, defect)));
+            let next = group.get(place + 1).map(|next| statements[*next].head);
+            defects.extend(missing_page(statements[*at].head, next).map(|defect| (*at, defect)));
         }
         for pair in group.windows(2) {
             let (before, after) = (&statements[pair[0]], &statements[pair[1]]);
@@ -95,8 +101,10 @@ pub fn continuity(statements: &[Statement]) -> Vec<(usize, Defect)> {
     defects
 }
 
-fn follow(before: &Statement, after: &Statement) -> Option<Defect> {
-    if before == after && before.opening.is_some() {
+fn follow(before: &Outline<'_>, after: &Outline<'_>) -> Option<Defect> {
+    let same = before.entries == after.entries && same_head(before.head, after.head);
+    let (before, after) = (before.head, after.head);
+    if same && before.opening.is_some() {
         let number = after.number.as_deref().unwrap_or("without number");
         return Some(Defect::new(
             DefectCode::Duplicate,
@@ -109,6 +117,16 @@ fn follow(before: &Statement, after: &Statement) -> Option<Defect> {
         let found = format!("opens with {opening}, the statement before it closed with {closing}");
         Defect::new(DefectCode::Gap, found)
     })
+}
+
+/// Equal in everything but the entries.
+fn same_head(one: &Statement, other: &Statement) -> bool {
+    let ends = |s: &Statement| (s.opening.clone(), s.closing.clone());
+    let names = |s: &Statement| (s.format.clone(), s.account.clone(), s.currency.clone());
+    names(one) == names(other)
+        && one.number == other.number
+        && one.period == other.period
+        && ends(one) == ends(other)
 }
 
 /// A SWIFT page that closes with `:62M:` promises another that opens with `:60M:`.
@@ -130,59 +148,10 @@ pub(crate) fn is_booked(entry: &Entry) -> bool {
     entry.status == EntryStatus::Booked
 }
 
-fn foreign_entry(statement: &Statement) -> Option<Defect> {
-    let own = statement.currency.as_deref()?;
-    let foreign =
-        |entry: &&Entry| is_booked(entry) && !entry.currency.is_empty() && entry.currency != own;
-    let entry = statement.entries.iter().find(foreign)?;
-    let found = format!(
-        "a booked entry is in {}, the balances are in {own}",
-        entry.currency
-    );
-    Some(Defect::new(DefectCode::Unbalanced, found).line(entry.line))
-}
-
-fn unbalanced(opening: Decimal, total: Option<Decimal>, closing: Decimal) -> Defect {
-    let Some(total) = total else {
-        return Defect::new(DefectCode::Unbalanced, "the sum of the entries overflows");
-    };
-    let difference = match total.checked_sub(closing) {
-        Some(difference) => difference.to_string(),
-        None => "more than can be counted".to_owned(),
-    };
-    let found = format!(
-        "opening {opening} and the booked entries give {total}, closing is {closing}: \
-         difference {difference}"
-    );
-    Defect::new(DefectCode::Unbalanced, found)
-}
-
-fn duplicate_entries(entries: &[Entry]) -> Vec<Defect> {
-    let mut first = HashMap::with_capacity(entries.len());
-    let mut defects = Vec::new();
-    for entry in entries {
-        let days = (entry.booked_on, entry.value_on);
-        let references = (&entry.customer_ref, &entry.bank_ref, &entry.code);
-        let texts = (&entry.counterparty, &entry.memo, entry.reversal);
-        let all = (
-            entry.status,
-            entry.amount,
-            &entry.currency,
-            days,
-            references,
-            texts,
-        );
-        let line = *first.entry(all).or_insert(entry.line);
-        if line != entry.line && defects.len() < DUPLICATES_NAMED_MAX {
-            let found = format!("the entry equals the one at {line} in every field; both are kept");
-            defects.push(Defect::new(DefectCode::Duplicate, found).line(entry.line));
-        }
-    }
-    defects
-}
-
 #[cfg(test)]
 mod tests {
+    use rust_decimal::Decimal;
+
     use super::super::Balance;
     use super::*;
 
@@ -210,7 +179,8 @@ mod tests {
             code: None,
             counterparty: None,
             memo: String::new(),
-            reversal: false,
+            reversal: None,
+            details: Vec::new(),
             line,
         }
     }

@@ -41,8 +41,9 @@ pub(crate) struct XmlReader<R: BufRead> {
     root_closed: bool,
     /// Local name of the tag that opened.
     pub(crate) name: String,
-    /// Its `Ccy` attribute, empty if none.
+    /// Its `Ccy` attribute, or the one watched in its place; empty if none.
     pub(crate) currency: String,
+    watched: &'static str,
     /// The namespaces it declares.
     pub(crate) namespaces: Vec<String>,
     /// Text since the last tag.
@@ -51,6 +52,11 @@ pub(crate) struct XmlReader<R: BufRead> {
 
 impl<R: BufRead> XmlReader<R> {
     pub(crate) fn new(source: R) -> XmlReader<R> {
+        XmlReader::watching(source, "Ccy")
+    }
+
+    /// A reader that keeps another attribute than `Ccy`.
+    pub(crate) fn watching(source: R, watched: &'static str) -> XmlReader<R> {
         let mut reader = quick_xml::Reader::from_reader(Decoded::new(source));
         reader.config_mut().expand_empty_elements = true;
         XmlReader {
@@ -60,6 +66,7 @@ impl<R: BufRead> XmlReader<R> {
             root_closed: false,
             name: String::new(),
             currency: String::new(),
+            watched,
             namespaces: Vec::new(),
             text: String::new(),
         }
@@ -146,7 +153,7 @@ impl<R: BufRead> XmlReader<R> {
             let attribute = attribute
                 .map_err(|e| self.defect(DefectCode::Malformed, format!("bad attribute: {e}")))?;
             let key = attribute.key.as_ref();
-            if key == "Ccy" {
+            if key == self.watched {
                 self.currency.push_str(attribute.value.trim());
             } else if key == "xmlns" || key.starts_with("xmlns:") {
                 self.namespaces.push(attribute.value.clone().into_owned());

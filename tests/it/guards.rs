@@ -236,15 +236,15 @@ fn a_lost_lock_cannot_write() {
         assert!(two.is_locked(Job::Import).await.expect("a look"));
         let tx = lost.begin_write(&one).await.expect("the lock is held");
         tx.rollback().await.expect("a rollback");
-        let mut tx = two.begin_write().await.expect("a transaction");
-        let sql = "SELECT pg_terminate_backend(l.pid, 60000) FROM pg_locks l \
-                   JOIN pg_class c ON c.oid = l.relation \
-                   JOIN pg_namespace n ON n.oid = c.relnamespace \
-                   WHERE c.relname = 'job_lock' AND n.nspname = current_schema() \
-                     AND l.mode = 'RowShareLock' AND l.pid <> pg_backend_pid()";
-        jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
-            .expect("the server's step");
-        tx.rollback().await.expect("a rollback");
+        store
+            .as_superuser(
+                "SELECT pg_terminate_backend(l.pid, 60000) FROM pg_locks l \
+                 JOIN pg_class c ON c.oid = l.relation \
+                 JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relname = 'job_lock' AND n.nspname = current_schema() \
+                   AND l.mode = 'RowShareLock' AND l.pid <> pg_backend_pid()",
+            )
+            .await;
         let held = two.lock(Job::Import).await.expect("the lock is free again");
         let refused = lost.begin_write(&one).await;
         assert!(

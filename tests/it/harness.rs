@@ -232,6 +232,11 @@ impl Store {
         }
     }
 
+    /// Runs SQL in the store's schema as the login of the test server, which owns everything.
+    pub(crate) async fn as_superuser(&self, sql: &str) {
+        execute(&self.url, sql).await;
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         self.schema.is_some()
     }

@@ -5,6 +5,7 @@ mod books;
 mod bundle;
 mod first_days;
 mod formats_a;
+mod formats_b;
 mod guards;
 mod harness;
 mod interrupted;

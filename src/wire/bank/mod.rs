@@ -4,7 +4,7 @@
 mod csv;
 mod group;
 mod preamble;
-mod profile;
+pub(super) mod profile;
 mod rows;
 mod sheet;
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::profile::{Binding, Column, Perspective, currency_code, key};
 use crate::base::{Day, Defect, DefectCode};
 use crate::wire::amount::{cell, cell_day, nearest_day};
 use crate::wire::xml::clip;
-use crate::wire::{Balance, DEFECTS_MAX, Entry, EntryStatus, Item, Sink, Statement};
+use crate::wire::{Balance, DEFECTS_MAX, Entry, EntryStatus, Item, Reversal, Sink, Statement};
 
 /// How many accounts one file may interleave.
 const ACCOUNTS_MAX: usize = 10_000;
@@ -173,9 +173,8 @@ impl Table {
             value_on,
             customer_ref: self.one(cells, Column::CustomerReference),
             bank_ref: self.one(cells, Column::Reference),
-            reversal: [code.as_deref().unwrap_or_default(), &memo]
-                .iter()
-                .any(|t| t.contains("冲正")),
+            reversal: Reversal::in_words([code.as_deref().unwrap_or_default(), &memo]),
+            details: Vec::new(),
             code,
             counterparty: self.one(cells, Column::Counterparty),
             memo,

@@ -14,7 +14,7 @@ mod values;
 
 use super::amount::some_text;
 use super::xml::{DEPTH_MAX, TOKEN_MAX_BYTES, clip};
-use super::{Entry, EntryStatus, Item, Sink, Statement};
+use super::{Entry, EntryStatus, Item, Reversal, ReversalKind, Sink, Statement};
 use tags::{Tags, Token};
 use text::Dialect;
 use values::{Draft, EntryDraft, amount, bad, currency, day};
@@ -342,7 +342,12 @@ impl Fold<'_, '_> {
             code: entry.code,
             counterparty: entry.name,
             memo: entry.memo,
-            reversal: entry.corrects.is_some(),
+            reversal: entry.corrects.map(|original| Reversal {
+                kind: ReversalKind::Reversed,
+                original: Some(original),
+                original_on: None,
+            }),
+            details: Vec::new(),
             line: entry.line,
         }));
         Ok(())

@@ -128,7 +128,7 @@ fn an_aggregate_must_close() {
 fn a_correction_is_kept_marked_and_named() {
     let text = entry("<DTPOSTED>20260604<TRNAMT>5<FITID>8<CORRECTFITID>7<CORRECTACTION>REPLACE");
     let (statements, defects) = read(&text);
-    assert!(statements[0].entries[0].reversal);
+    assert!(statements[0].entries[0].reversal.is_some());
     assert_eq!(defects, [DefectCode::Conflict]);
 }
 

@@ -190,12 +190,9 @@ fn fixtures() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/wire");
     let mut files = Vec::new();
     for source in std::fs::read_dir(root).expect("fixtures are there") {
-        for file in source
-            .expect("readable")
-            .path()
-            .read_dir()
-            .expect("a folder per source")
-        {
+        let source = source.expect("readable").path();
+        // Beside the folders, one per source, stands a word on where fixtures come from.
+        for file in source.read_dir().into_iter().flatten() {
             files.push(file.expect("readable").path());
         }
     }
@@ -355,6 +352,9 @@ fn hostile_files_are_refused_with_their_code() {
     }
 }
 
+/// About how many places a fixture is cut at; a short one is cut at every byte.
+const CUTS_PER_FILE: usize = 400;
+
 #[test]
 fn a_file_cut_anywhere_never_panics_and_a_cut_camt_file_is_refused() {
     for file in fixtures() {
@@ -363,7 +363,7 @@ fn a_file_cut_anywhere_never_panics_and_a_cut_camt_file_is_refused() {
             .iter()
             .rposition(|b| *b == b'>')
             .unwrap_or(whole.len());
-        for cut in 0..end {
+        for cut in (0..end).step_by(1 + end / CUTS_PER_FILE) {
             let found = inspect("f", &whole[..cut]);
             let is_camt = file.extension().is_some_and(|extension| extension == "xml");
             let refused = found[0].verdict == Verdict::Refused;
