@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use jintuo::report::Wanted;
+use jintuo::store::Db;
 use jintuo::{intake, run};
 
 use crate::bundle::Bundle;
@@ -30,6 +32,35 @@ async fn cut<T>(polls: usize, work: impl Future<Output = T>) -> bool {
         work.as_mut().poll(context).map(|_| true)
     })
     .await
+}
+
+/// Counts the files an import has started.
+struct FilesStarted<'a>(&'a AtomicUsize);
+
+impl intake::Progress for FilesStarted<'_> {
+    fn total(&mut self, _: u64) {}
+    fn file(&mut self, _: &str) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn bytes(&mut self, _: u64) {}
+    fn done(&mut self) {}
+}
+
+/// Imports until so many files have been started, then drops the work: a killed import.
+async fn import_cut_in_file(db: &Db, inputs: &[PathBuf], files: usize) {
+    let started = AtomicUsize::new(0);
+    let mut progress = FilesStarted(&started);
+    let options = intake::Options::default();
+    let mut work = Box::pin(intake::import(db, inputs, &options, &mut progress));
+    std::future::poll_fn(|context| {
+        let ended = work.as_mut().poll(context).is_ready();
+        assert!(!ended, "the import has {files} files");
+        if started.load(Ordering::Relaxed) < files {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 async fn books(store: &Store, at: i64) -> Books {
