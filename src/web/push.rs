@@ -252,9 +252,9 @@ fn signed_headers(headers: &HeaderMap) -> Result<Headers<'_>, Refusal> {
         let mut values = headers.get_all(name).iter();
         let value = values.next().and_then(|v| v.to_str().ok());
         let alone = values.next().is_none();
-        value
-            .filter(|_| alone)
-            .ok_or(Refusal::Unauthorized("a signature header is missing or doubled"))
+        value.filter(|_| alone).ok_or(Refusal::Unauthorized(
+            "a signature header is missing or doubled",
+        ))
     };
     Ok(Headers {
         key_id: one(signature::KEY_HEADER)?,
@@ -265,8 +265,13 @@ fn signed_headers(headers: &HeaderMap) -> Result<Headers<'_>, Refusal> {
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let kind = kind.and_then(|k| k.split(';').next()).unwrap_or_default().trim();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
+    let kind = kind
+        .and_then(|k| k.split(';').next())
+        .unwrap_or_default()
+        .trim();
     let known = TYPES.iter().any(|t| t.eq_ignore_ascii_case(kind));
     if !known || headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::UnknownType);
@@ -306,7 +311,11 @@ fn refuse(feed: &str, refusal: &Refusal) -> Response {
             tracing::warn!(feed.name = %feed, reason, "push refused");
             (StatusCode::UNAUTHORIZED, "not accepted", None)
         }
-        Refusal::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time", None),
+        Refusal::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not come in time",
+            None,
+        ),
         Refusal::NonceUsed => (
             StatusCode::CONFLICT,
             "the nonce has been used",
@@ -322,9 +331,7 @@ fn refuse(feed: &str, refusal: &Refusal) -> Response {
             "no type a statement has",
             Some("send application/octet-stream, uncompressed"),
         ),
-        Refusal::Unusable(what) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "not usable", Some(*what))
-        }
+        Refusal::Unusable(what) => (StatusCode::UNPROCESSABLE_ENTITY, "not usable", Some(*what)),
         Refusal::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too many pushes", None),
         Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", None),
         Refusal::BrokenOff => (StatusCode::BAD_REQUEST, "the body broke off", None),
@@ -338,7 +345,12 @@ fn refuse(feed: &str, refusal: &Refusal) -> Response {
         object.insert("detail".to_owned(), json!(detail));
     }
     let mut response = answer(status, "application/problem+json", &body);
-    if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
+    if [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ]
+    .contains(&status)
+    {
         let wait = header::HeaderValue::from_static(RETRY_AFTER_SECONDS);
         response.headers_mut().insert(header::RETRY_AFTER, wait);
     }

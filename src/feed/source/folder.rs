@@ -142,7 +142,9 @@ impl Folder {
         let companion_of = |name: &str| -> Option<PathBuf> {
             let end = self.companion.as_deref()?;
             let beside = files.get(&format!("{name}{end}"));
-            let stem = name.rsplit_once('.').map(|(stem, _)| format!("{stem}{end}"));
+            let stem = name
+                .rsplit_once('.')
+                .map(|(stem, _)| format!("{stem}{end}"));
             let found = beside.or_else(|| files.get(&stem?));
             found.map(|(path, _)| path.clone())
         };

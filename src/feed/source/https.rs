@@ -181,7 +181,10 @@ impl Https {
             let (name, bytes, next) = match answer {
                 Answer::Nothing => return Ok(()),
                 Answer::NoSuchCursor if began_again => {
-                    return Err(SourceError::permanent(doing, "the bank refuses its own cursor"));
+                    return Err(SourceError::permanent(
+                        doing,
+                        "the bank refuses its own cursor",
+                    ));
                 }
                 Answer::NoSuchCursor => {
                     began_again = true;
@@ -217,7 +220,10 @@ impl Https {
                 return Ok(());
             }
         }
-        Err(SourceError::permanent(doing, "the bank's pages have no end"))
+        Err(SourceError::permanent(
+            doing,
+            "the bank's pages have no end",
+        ))
     }
 
     async fn ask(&self, mark: &Mark) -> Result<Answer, SourceError> {
@@ -359,7 +365,9 @@ impl Https {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => {
                 let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-                (at.to_utc() - self.clock.now()).to_std().unwrap_or_default()
+                (at.to_utc() - self.clock.now())
+                    .to_std()
+                    .unwrap_or_default()
             }
         };
         Some(wait.min(RETRY_AFTER_MAX))
@@ -495,17 +503,23 @@ fn cause(error: &reqwest::Error) -> String {
             return e.to_string();
         }
     }
-    let io = chain(error).filter_map(|e| e.downcast_ref::<io::Error>()).last();
+    let io = chain(error)
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .last();
     if error.is_timeout() {
         "no answer in time".to_owned()
     } else if error.is_connect() {
-        io.map_or("no connection".to_owned(), |e| format!("no connection: {}", e.kind()))
+        io.map_or("no connection".to_owned(), |e| {
+            format!("no connection: {}", e.kind())
+        })
     } else if error.is_body() || error.is_decode() {
         "the answer broke off".to_owned()
     } else if error.is_builder() {
         "the client cannot be made of these settings".to_owned()
     } else {
-        io.map_or("no answer".to_owned(), |e| format!("no answer: {}", e.kind()))
+        io.map_or("no answer".to_owned(), |e| {
+            format!("no answer: {}", e.kind())
+        })
     }
 }
 
@@ -516,7 +530,9 @@ fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error +
 
 /// What TLS said, which an I/O error wraps without naming it as its source.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
     let wrapped = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
     wrapped.or_else(|| error.downcast_ref())
 }

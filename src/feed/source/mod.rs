@@ -188,9 +188,7 @@ pub fn open(
             surroundings,
         )?)),
         #[cfg(feature = "sftp")]
-        config::Source::Sftp(settings) => {
-            Some(Box::new(sftp::Sftp::new(settings, surroundings)?))
-        }
+        config::Source::Sftp(settings) => Some(Box::new(sftp::Sftp::new(settings, surroundings)?)),
         #[cfg(not(feature = "sftp"))]
         config::Source::Sftp(_) => {
             return Err(SourceError::permanent(
@@ -214,7 +212,14 @@ fn is_unfinished(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower.starts_with('.')
         || lower.ends_with('~')
-        || [".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload"]
-            .iter()
-            .any(|end| lower.ends_with(end))
+        || [
+            ".part",
+            ".partial",
+            ".tmp",
+            ".temp",
+            ".filepart",
+            ".crdownload",
+        ]
+        .iter()
+        .any(|end| lower.ends_with(end))
 }

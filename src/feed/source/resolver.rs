@@ -28,7 +28,8 @@ pub enum Trust {
 }
 
 /// How names become addresses: the system's resolver, or a table in tests.
-pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync>;
+pub type Lookup =
+    Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync>;
 
 /// The system's resolver.
 pub fn system_lookup() -> Lookup {
@@ -259,7 +260,9 @@ impl Door {
     pub fn open(&self, text: &str) -> Result<(Url, Door), Refused> {
         let odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\' || !c.is_ascii();
         if text.contains(odd) {
-            return Err(Refused::Form("holds a blank, a backslash or a letter outside of ASCII"));
+            return Err(Refused::Form(
+                "holds a blank, a backslash or a letter outside of ASCII",
+            ));
         }
         let url = Url::parse(text).map_err(|_| Refused::Form("is no URL"))?;
         let mut door = self.clone();
@@ -329,7 +332,8 @@ impl Door {
     /// A name that cannot be resolved, or one of whose addresses is refused.
     pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
         self.check_host(host)?;
-        let found = match host.parse() {
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        let found = match literal.parse() {
             Ok(ip) => vec![ip],
             Err(_) => (self.lookup)(host.to_owned()).await?,
         };
@@ -510,14 +514,27 @@ mod tests {
 
     #[test]
     fn a_private_network_is_opened_by_block_and_no_further() {
-        let door = door(&["10.1.0.0/16", "fd00:ec2::/32", "100.64.0.0/10"], false, Trust::Strict);
+        let door = door(
+            &["10.1.0.0/16", "fd00:ec2::/32", "100.64.0.0/10"],
+            false,
+            Trust::Strict,
+        );
         let good = |text: &str| door.check(text.parse().unwrap()).is_ok();
         assert!(good("10.1.255.1") && good("fd00:ec2::1") && good("100.64.0.1"));
         assert!(!good("10.2.0.1") && !good("192.168.0.1"));
         assert!(!good("fd00:ec2::254") && !good("100.100.100.200"));
-        for text in ["0.0.0.0/0", "127.0.0.0/8", "169.254.0.0/16", "10.0.0.0/7", "8.8.8.0/24",
-            "::/0", "10.0.0.0", "10.0.0.0/33", "fe80::/10", "x/8"]
-        {
+        for text in [
+            "0.0.0.0/0",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "10.0.0.0/7",
+            "8.8.8.0/24",
+            "::/0",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "fe80::/10",
+            "x/8",
+        ] {
             let wrong = Door::new(&[text.to_owned()], false, Trust::Strict, system_lookup());
             assert!(wrong.is_err(), "{text}");
         }
@@ -526,10 +543,18 @@ mod tests {
     #[tokio::test]
     async fn one_forbidden_answer_refuses_the_name() {
         let answers = |_: String| -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
-            Box::pin(async { Ok(vec!["8.8.8.8".parse().unwrap(), "10.0.0.1".parse().unwrap()]) })
+            Box::pin(async {
+                Ok(vec![
+                    "8.8.8.8".parse().unwrap(),
+                    "10.0.0.1".parse().unwrap(),
+                ])
+            })
         };
         let door = Door::new(&[], false, Trust::Strict, Arc::new(answers)).unwrap();
         assert!(door.resolve("bank.example.com").await.is_err());
-        assert!(Door::resolve(&door, "1.1").await.is_err(), "a number is no name");
+        assert!(
+            Door::resolve(&door, "1.1").await.is_err(),
+            "a number is no name"
+        );
     }
 }

@@ -144,7 +144,9 @@ impl Sftp {
             }
             let ready = match companion {
                 Some(end) => {
-                    let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+                    let stem = name
+                        .rsplit_once('.')
+                        .map_or(name.as_str(), |(stem, _)| stem);
                     let there = |stem: &str| files.contains_key(&format!("{stem}{end}"));
                     there(name) || there(stem)
                 }
@@ -182,7 +184,9 @@ impl Sftp {
         let addresses: Vec<SocketAddr> = (found.into_iter())
             .map(|ip| SocketAddr::new(ip, self.port))
             .collect();
-        let dialled = self.within(doing, TcpStream::connect(&addresses[..])).await?;
+        let dialled = self
+            .within(doing, TcpStream::connect(&addresses[..]))
+            .await?;
         let stream = dialled.map_err(|e| SourceError::temporary(doing, e.kind().to_string()))?;
         let settings = client::Config {
             inactivity_timeout: Some(self.timeout),
@@ -212,8 +216,14 @@ impl Sftp {
         };
         match self.within("logging in", log_in).await? {
             Ok(answer) if answer.success() => Ok(handle),
-            Ok(_) => Err(SourceError::permanent("logging in", "the bank refuses the log-in")),
-            Err(_) => Err(SourceError::temporary("logging in", "the session broke off")),
+            Ok(_) => Err(SourceError::permanent(
+                "logging in",
+                "the bank refuses the log-in",
+            )),
+            Err(_) => Err(SourceError::temporary(
+                "logging in",
+                "the session broke off",
+            )),
         }
     }
 
@@ -239,7 +249,11 @@ impl Sftp {
     async fn list(&self, session: &RawSftpSession) -> Result<Look, SourceError> {
         let doing = "listing the bank's folder";
         let wrong = |e: SftpError| failed(doing, &e);
-        let folder = if self.folder.is_empty() { "/" } else { &self.folder };
+        let folder = if self.folder.is_empty() {
+            "/"
+        } else {
+            &self.folder
+        };
         let handle = session.opendir(folder).await.map_err(wrong)?.handle;
         let mut files = Look::new();
         let mut seen = 0;

@@ -397,7 +397,10 @@ mod tests {
         let mut accepted = 0;
         let mut edits = 0;
         let mut body = vec![b'x'; 1_000];
-        for (key, bit) in keys.iter().flat_map(|k| (0..8_000).map(move |bit| (k, bit))) {
+        for (key, bit) in keys
+            .iter()
+            .flat_map(|k| (0..8_000).map(move |bit| (k, bit)))
+        {
             let digest = body_digest(&body);
             let signature = sign(key, REQUEST, AT, NONCE, &digest);
             body[bit / 8] ^= 1 << (bit % 8);
@@ -436,8 +439,7 @@ mod tests {
                     };
                     let keys = std::slice::from_ref(key);
                     edits += 1;
-                    accepted +=
-                        usize::from(verify(keys, REQUEST, headers, BODY, now()).is_ok());
+                    accepted += usize::from(verify(keys, REQUEST, headers, BODY, now()).is_ok());
                 }
             }
         }
@@ -470,7 +472,13 @@ mod tests {
             assert_eq!(claim.unwrap_err(), Refused::Timestamp, "{timestamp}");
         }
         let long = "a".repeat(65);
-        for nonce in ["", "short", "6f1c0a9b8d7e6f5a\n", "6f1c 0a9b8d7e6f5a", &long] {
+        for nonce in [
+            "",
+            "short",
+            "6f1c0a9b8d7e6f5a\n",
+            "6f1c 0a9b8d7e6f5a",
+            &long,
+        ] {
             let claim = Claim::new(&keys, REQUEST, Headers { nonce, ..good }, now());
             assert_eq!(claim.unwrap_err(), Refused::Nonce, "{nonce}");
         }
