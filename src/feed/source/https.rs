@@ -523,16 +523,18 @@ fn cause(error: &reqwest::Error) -> String {
     }
 }
 
-fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |e| e.source())
+    std::iter::successors(Some(first), |e: &&(dyn Error + 'static)| (*e).source())
 }
 
-/// What TLS said, which an I/O error wraps without naming it as its source.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner = error
+/// What TLS said, which I/O errors wrap, some twice, without naming it as their source.
+fn tls_error<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    while let Some(inner) = error
         .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    let wrapped = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
-    wrapped.or_else(|| error.downcast_ref())
+        .and_then(io::Error::get_ref)
+    {
+        error = inner;
+    }
+    error.downcast_ref()
 }

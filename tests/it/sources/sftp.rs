@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use jintuo::feed::source::Source;
+use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::keys::{PrivateKey, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Msg, Session};
+use russh::server::{Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId};
 use russh_sftp::protocol::{
     Attrs, Data, File, FileAttributes, Handle, Name, OpenFlags, Status, StatusCode, Version,
@@ -122,8 +122,12 @@ impl russh::server::Handler for Peer {
         Ok(if good { Auth::Accept } else { reject() })
     }
 
-    async fn auth_publickey(&mut self, user: &str, key: &PublicKey) -> Result<Auth, russh::Error> {
-        let known = private_key(2).public_key().key_data() == key.key_data();
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
+        let known = private_key(2).public_key().key_data() == key.public_key.key_data();
         Ok(if user == "jintuo" && known {
             Auth::Accept
         } else {
@@ -229,7 +233,7 @@ impl russh_sftp::server::Handler for Disk {
         flags: OpenFlags,
         _: FileAttributes,
     ) -> Result<Handle, StatusCode> {
-        if flags != OpenFlags::READ {
+        if flags.bits() != OpenFlags::READ.bits() {
             self.changes
                 .lock()
                 .unwrap()
