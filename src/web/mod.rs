@@ -10,6 +10,7 @@
 //! is whole in a hardened browser on a closed network.
 
 mod assets;
+pub mod bank_sim;
 mod chart;
 mod district;
 mod figures;

@@ -1,4 +1,5 @@
 //! Signed pushes over a socket, on both databases: what is accepted, once, and what is not.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 

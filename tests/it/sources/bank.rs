@@ -170,7 +170,7 @@ impl Tripwire {
     }
 
     /// Fails if anybody came before us: connections are accepted in the order they were made.
-    pub(super) async fn is_untouched(self) {
+    pub(super) async fn assert_untouched(self) {
         let own = tokio::net::TcpStream::connect(("127.0.0.1", self.port())).await;
         let own = own
             .expect("the tripwire listens")

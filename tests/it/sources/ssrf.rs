@@ -112,7 +112,7 @@ async fn no_form_of_an_address_reaches_loopback() {
             assert!(!error.is_temporary(), "{url}: {error}");
         }
     }
-    tripwire.is_untouched().await;
+    tripwire.assert_untouched().await;
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
         assert!(!error.is_temporary(), "{error}");
         assert_eq!(count.load(Ordering::Relaxed), 1, "looked up once");
     }
-    tripwire.is_untouched().await;
+    tripwire.assert_untouched().await;
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn redirects_lead_nowhere() {
             !error.is_temporary() && error.to_string().contains("redirects"),
             "{error}"
         );
-        tripwire.is_untouched().await;
+        tripwire.assert_untouched().await;
     }
 }
 
@@ -200,5 +200,5 @@ async fn sftp_goes_through_the_same_door() {
         let error = pull.fetch(june(1, 2), None, &mut basket).await.unwrap_err();
         assert!(!error.is_temporary(), "{host}: {error}");
     }
-    tripwire.is_untouched().await;
+    tripwire.assert_untouched().await;
 }
