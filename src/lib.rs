@@ -64,16 +64,16 @@
 //! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] matches,
 //! [`position::measure`] measures, [`flag::raise`] raises, all pure per institution; the three stores write
 //! only what differs from the run before ([`reconcile::store::store_matches`], [`position::store::store`],
-//! [`flag::store::store`]). The last transaction sums districts and completes the row. A killed run is never
-//! seen.
+//! [`flag::store::store`], all through [`store::changes`]). The last transaction sums districts and
+//! completes the row. A killed run is never seen.
 //!
 //! # Modules
 //!
 //! The lines below this text are the dependency order: a module uses only modules listed above it. A test
 //! enforces it, and the comment between two lines keeps the formatter from sorting them. `sqlx` is named
-//! only in `store`, in files called `store.rs` and in [`check`]; `axum` only in [`web`]; `clap` only in
-//! [`cli`]. Modules up to [`check`] borrow a [`store::Tx`] or take values; only [`intake`], [`run`] and what
-//! is below them begin and commit ([`check`] reads).
+//! only in `store`, in each module's `store.rs` or `store/` and in [`check`]; `axum` only in [`web`];
+//! `clap` only in [`cli`]. Modules up to [`check`] borrow a [`store::Tx`] or take values; only [`intake`],
+//! [`run`] and what is below them begin and commit ([`check`] reads).
 //!
 //! # Invariants
 //!

@@ -120,8 +120,7 @@ CREATE TABLE institution_head (
   inst_id BIGINT PRIMARY KEY,
   seq BIGINT NOT NULL,
   hash BYTEA NOT NULL,
-  contracts BIGINT NOT NULL,
-  accounts BIGINT NOT NULL
+  contracts BIGINT NOT NULL
 );
 
 CREATE TABLE account_directory (

@@ -120,8 +120,7 @@ CREATE TABLE institution_head (
   inst_id INTEGER PRIMARY KEY,
   seq INTEGER NOT NULL,
   hash BLOB NOT NULL,
-  contracts INTEGER NOT NULL,
-  accounts INTEGER NOT NULL
+  contracts INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE account_directory (

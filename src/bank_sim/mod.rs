@@ -1,7 +1,7 @@
 //! Banks that do not always do what was agreed: statements with seeded trouble, for trying feeds out.
 //!
 //! [`Sim::new`] lives through a plan's days and decides what each bank delivers, when, and what goes wrong;
-//! [`Sim::visible`] says what a bank shows on a day, [`drop_files`] writes the same into a folder, and
+//! [`SimBank::visible`] says what a bank shows on a day, [`drop_files`] writes the same into a folder, and
 //! [`Manifest`] tells the truth and every trouble that was planted, so that a test can compare. Serving it
 //! over HTTP is `web`'s.
 //!

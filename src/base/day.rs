@@ -15,13 +15,6 @@ pub type Instant = DateTime<Utc>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(i32);
 
-/// What a figure is a function of: the business day, and the instant up to which facts are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AsOf {
-    pub day: Day,
-    pub known_at: Instant,
-}
-
 impl Day {
     /// The earliest and latest day the product accepts; a day outside is a typing error.
     pub const MIN: Day = Day(0);

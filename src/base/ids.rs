@@ -26,12 +26,6 @@ macro_rules! id {
 id! {
     /// An institution; leads every key of the tables it owns, and is the shard key.
     InstId,
-    /// A contract, counted from 1 within its institution; 0 stands for none.
-    ContractNo,
     /// A bank account, counted from 1 within its institution; 0 stands for none.
     AccountNo,
-    /// One import, in order of completion: what is known at an instant is a prefix of these.
-    ImportNo,
-    /// One reconciliation run.
-    RunId,
 }

@@ -10,7 +10,7 @@ pub mod uscc;
 
 pub use clock::Clock;
 pub use code::{Defect, DefectCode, FlagCode, Place, Severity};
-pub use day::{AsOf, Day, Instant};
+pub use day::{Day, Instant};
 pub use entropy::Entropy;
-pub use ids::{AccountNo, ContractNo, ImportNo, InstId, RunId};
+pub use ids::{AccountNo, InstId};
 pub use money::{Money, MoneyError, Ratio};

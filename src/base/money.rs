@@ -67,11 +67,6 @@ impl Money {
         fen.to_i64().map(Money).ok_or(MoneyError::Overflow)
     }
 
-    /// The amount in yuan with two decimals.
-    pub fn to_yuan(self) -> Decimal {
-        Decimal::new(self.0, 2)
-    }
-
     /// `self + other`, or `None` beyond 64 bits.
     pub fn checked_add(self, other: Money) -> Option<Money> {
         self.0.checked_add(other.0).map(Money)
@@ -90,12 +85,6 @@ impl Money {
     /// `max(0, self - other)`, the shape of every shortfall and remainder of `domain.md` §6.
     pub fn less_floored(self, other: Money) -> Money {
         Money(self.0.saturating_sub(other.0).max(0))
-    }
-
-    /// Sums amounts, `None` beyond 64 bits.
-    pub fn checked_sum(amounts: impl IntoIterator<Item = Money>) -> Option<Money> {
-        let total: i128 = amounts.into_iter().map(|m| i128::from(m.0)).sum();
-        i64::try_from(total).ok().map(Money)
     }
 
     /// `floor(self × numerator ÷ denominator)` for a non-negative amount: the cumulative value of

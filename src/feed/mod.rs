@@ -6,5 +6,7 @@
 //! Absent on purpose: dropping a row. What cannot be used is quarantined, what is early waits.
 
 pub mod deliveries;
+pub mod jobs;
+pub mod owed;
 pub mod source;
 pub mod store;

@@ -6,12 +6,14 @@
 use std::collections::HashSet;
 
 use super::ImportError;
-use super::session::{Session, Taken};
+use super::rows::Taken;
+use super::session::Session;
 use crate::base::{Day, Defect, DefectCode, InstId, Money};
 use crate::feed::store::{StatementDay, Waiting};
 use crate::ledger::{self, BankRole, Draft, Kind, LessonState};
 use crate::policy::Channel;
 use crate::registry::{Account, AccountKind};
+use crate::store::days;
 use crate::wire::interchange::{FileKind, Row};
 
 /// Rows whose order is looked up in one portion.
@@ -204,7 +206,7 @@ impl Session<'_> {
         self.days.push(StatementDay {
             inst_id: account.inst_id.0,
             account_no: account.account_no.0,
-            day: i64::from(day.epoch()),
+            day: days::number(day),
             sent_no: self.sent_no(source_no),
             opening_fen,
             closing_fen,

@@ -10,8 +10,10 @@
 mod bundle;
 mod facts;
 mod records;
+mod rows;
 mod session;
 mod statement;
+mod waits;
 
 use std::path::{Path, PathBuf};
 

@@ -17,7 +17,7 @@ use crate::base::{Day, Defect, DefectCode, Money};
 use crate::feed::store::{self, StatementDay};
 use crate::ledger::{self, Batch, Draft, Kind, NO_CONTRACT, Posted, Span};
 use crate::registry::{Account, Registry};
-use crate::store::Tx;
+use crate::store::{Tx, days};
 use crate::wire::interchange::plain_reference;
 use crate::wire::{self, Entry, EntryStatus, Statement, Verdict};
 
@@ -199,7 +199,7 @@ fn add(
         plan.days.push(StatementDay {
             inst_id: account.inst_id.0,
             account_no: account.account_no.0,
-            day: i64::from(day.epoch()),
+            day: days::number(day),
             sent_no: source_no,
             opening_fen: opening.fen(),
             closing_fen: closing.fen(),
@@ -337,7 +337,7 @@ async fn post(
     // Lines of days that are stored already are stored already, whatever format brought them.
     plan.batch
         .drafts
-        .retain(|d| !known.contains(&(d.inst_id.0, d.account_no, i64::from(d.day.epoch()))));
+        .retain(|d| !known.contains(&(d.inst_id.0, d.account_no, days::number(d.day))));
     session.days_stored_to = Some(i64::MAX);
     let days = session.new_days(&mut tx, plan.days).await?;
     store::append_statement_days(&mut tx, &days).await?;
@@ -381,7 +381,7 @@ async fn against_stored(
         .collect();
     let mut here: HashMap<AccountDay, Vec<i64>> = HashMap::new();
     for d in &plan.batch.drafts {
-        let key = (d.inst_id.0, d.account_no, i64::from(d.day.epoch()));
+        let key = (d.inst_id.0, d.account_no, days::number(d.day));
         here.entry(key)
             .or_default()
             .push(d.quantity * d.amount.fen());

@@ -14,11 +14,15 @@
 //! pays it: what stays in PAYABLE is approved and unpaid (credit) or paid without approval (debit).
 
 mod chain;
+mod contracts;
+mod live;
 mod post;
+mod rows;
 pub mod store;
 
 pub use chain::{ALGORITHM_SHA256, Chain, GENESIS, Link};
-pub use post::{Contracts, NO_CONTRACT, Posted, Slot, post, sorted};
+pub use contracts::{Contracts, NO_CONTRACT, Slot};
+pub use post::{Posted, post, sorted};
 
 use crate::base::{Day, InstId, Money};
 

@@ -6,111 +6,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::chain::{Chain, Link};
+use super::chain::Link;
+use super::contracts::{Contracts, Slot};
+use super::live::Live;
+use super::rows::Rows;
 use super::store::{self, Existing, FactKey, Head, key_account};
 use super::{Batch, Draft, Kind, LedgerAccount, LessonState, accounts};
 use crate::base::{Day, InstId, Money};
-use crate::registry::{IdIndex, Terms};
-use crate::store::{DbError, Result, Tx};
-
-/// Stands for "no contract" in [`Draft::contract`].
-pub const NO_CONTRACT: u32 = u32::MAX;
-
-/// A contract's terms and running totals, as posting needs them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Slot {
-    pub inst_id: InstId,
-    pub contract_no: i64,
-    pub terms: Terms,
-    /// Lessons confirmed or deemed.
-    pub lessons_counted: i64,
-    pub earned: Money,
-    dirty: bool,
-}
-
-/// The contracts an import has met, by order id.
-#[derive(Default)]
-pub struct Contracts {
-    ids: IdIndex,
-    slots: Vec<Slot>,
-    /// By (inst_id, contract_no); built when a correction first needs it.
-    by_number: Option<HashMap<(InstId, i64), u32>>,
-}
-
-impl Contracts {
-    pub fn get(&self, order_id: &str) -> Option<u32> {
-        self.ids.get(order_id)
-    }
-
-    pub fn slot(&self, number: u32) -> &Slot {
-        &self.slots[number as usize]
-    }
-
-    /// The number a contract has in its institution, 0 for none.
-    pub fn number_of(&self, contract: u32) -> i64 {
-        self.slots
-            .get(contract as usize)
-            .map_or(0, |s| s.contract_no)
-    }
-
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    pub fn order_id(&self, number: u32) -> &str {
-        self.ids.id(number)
-    }
-
-    /// Adds a contract with its stored totals, or gives it other terms.
-    pub fn put(&mut self, order_id: &str, slot: Slot) -> u32 {
-        let number = self.ids.insert(order_id);
-        if (number as usize) < self.slots.len() {
-            self.slots[number as usize].terms = slot.terms;
-        } else {
-            self.slots.push(slot);
-            if let Some(by_number) = &mut self.by_number {
-                by_number.insert((slot.inst_id, slot.contract_no), number);
-            }
-        }
-        number
-    }
-
-    fn numbered(&mut self, inst_id: InstId, contract_no: i64) -> Option<u32> {
-        let by_number = self.by_number.get_or_insert_with(|| {
-            (0..)
-                .zip(&self.slots)
-                .map(|(n, s)| ((s.inst_id, s.contract_no), n))
-                .collect()
-        });
-        by_number.get(&(inst_id, contract_no)).copied()
-    }
-
-    pub fn clear(&mut self) {
-        *self = Contracts::default();
-    }
-}
-
-impl Slot {
-    pub fn new(inst_id: InstId, contract_no: i64, terms: Terms) -> Slot {
-        Slot {
-            inst_id,
-            contract_no,
-            terms,
-            ..Slot::default()
-        }
-    }
-
-    #[must_use]
-    pub fn with_totals(mut self, lessons_counted: i64, earned: Money) -> Slot {
-        self.lessons_counted = lessons_counted;
-        self.earned = earned;
-        self
-    }
-}
+use crate::store::{DbError, Result, Tx, days};
 
 /// What became of the rows of one source file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,90 +153,6 @@ async fn load_corrected(
     Ok(())
 }
 
-/// The postings of one transaction, column by column.
-#[derive(Default)]
-pub(super) struct Rows<'a> {
-    pub(super) inst_id: Vec<i64>,
-    pub(super) seq: Vec<i64>,
-    pub(super) source_no: Vec<i64>,
-    pub(super) kind: Vec<i64>,
-    pub(super) debit: Vec<i64>,
-    pub(super) credit: Vec<i64>,
-    pub(super) amount_fen: Vec<i64>,
-    pub(super) business_day: Vec<i64>,
-    pub(super) contract_no: Vec<i64>,
-    pub(super) account_no: Vec<i64>,
-    pub(super) source_id: Vec<Cow<'a, str>>,
-    pub(super) revision: Vec<i64>,
-    pub(super) reverses: Vec<Option<i64>>,
-    pub(super) reference: Vec<&'a str>,
-    pub(super) channel: Vec<i64>,
-    pub(super) state: Vec<i64>,
-    pub(super) quantity: Vec<i64>,
-    pub(super) stated_fen: Vec<Option<i64>>,
-    pub(super) hash: Vec<Chain>,
-    /// (inst_id, seq, note) of the postings that have one.
-    pub(super) notes: Vec<(i64, i64, &'a str)>,
-    /// Debit and credit moved per (inst_id, ledger account).
-    pub(super) balances: HashMap<(i64, i64), (i128, i128)>,
-}
-
-impl<'a> Rows<'a> {
-    fn with_capacity(n: usize) -> Self {
-        Rows {
-            inst_id: Vec::with_capacity(n),
-            seq: Vec::with_capacity(n),
-            source_no: Vec::with_capacity(n),
-            kind: Vec::with_capacity(n),
-            debit: Vec::with_capacity(n),
-            credit: Vec::with_capacity(n),
-            amount_fen: Vec::with_capacity(n),
-            business_day: Vec::with_capacity(n),
-            contract_no: Vec::with_capacity(n),
-            account_no: Vec::with_capacity(n),
-            source_id: Vec::with_capacity(n),
-            revision: Vec::with_capacity(n),
-            reverses: Vec::with_capacity(n),
-            reference: Vec::with_capacity(n),
-            channel: Vec::with_capacity(n),
-            state: Vec::with_capacity(n),
-            quantity: Vec::with_capacity(n),
-            stated_fen: Vec::with_capacity(n),
-            hash: Vec::with_capacity(n),
-            ..Rows::default()
-        }
-    }
-
-    fn push(&mut self, link: Link<'_>, texts: (Cow<'a, str>, &'a str), hash: Chain) {
-        self.inst_id.push(link.inst_id);
-        self.seq.push(link.seq);
-        self.source_no.push(link.source_no);
-        self.kind.push(link.kind);
-        self.debit.push(link.debit);
-        self.credit.push(link.credit);
-        self.amount_fen.push(link.amount_fen);
-        self.business_day.push(link.business_day);
-        self.contract_no.push(link.contract_no);
-        self.account_no.push(link.account_no);
-        self.source_id.push(texts.0);
-        self.revision.push(link.revision);
-        self.reverses.push(link.reverses);
-        self.reference.push(texts.1);
-        self.channel.push(link.channel);
-        self.state.push(link.state);
-        self.quantity.push(link.quantity);
-        self.stated_fen.push(link.stated_fen);
-        self.hash.push(hash);
-        let debit = self.balances.entry((link.inst_id, link.debit)).or_default();
-        debit.0 += i128::from(link.amount_fen);
-        let credit = self
-            .balances
-            .entry((link.inst_id, link.credit))
-            .or_default();
-        credit.1 += i128::from(link.amount_fen);
-    }
-}
-
 /// Posts one institution's drafts onto the end of its chain.
 struct Poster<'a, 'b> {
     inst_id: InstId,
@@ -434,7 +253,7 @@ impl<'a> Poster<'a, '_> {
         if draft.kind == Kind::Lesson && LessonState::counts(draft.state) {
             amount = self.earn(draft.contract, draft.quantity)?;
         }
-        let contract_no = self.contract_no(draft.contract);
+        let contract_no = self.contracts.number_of(draft.contract);
         let live = Live {
             seq: self.next_seq(),
             revision,
@@ -459,7 +278,7 @@ impl<'a> Poster<'a, '_> {
             debit: live.debit,
             credit: live.credit,
             amount_fen: amount.fen(),
-            business_day: i64::from(draft.day.epoch()),
+            business_day: days::number(draft.day),
             contract_no,
             account_no: draft.account_no,
             source_id,
@@ -499,7 +318,7 @@ impl<'a> Poster<'a, '_> {
             debit: live.credit,
             credit: live.debit,
             amount_fen: live.amount.fen(),
-            business_day: i64::from(live.day.epoch()),
+            business_day: days::number(live.day),
             contract_no: live.contract_no,
             account_no: live.account_no,
             source_id,
@@ -571,8 +390,8 @@ impl<'a> Poster<'a, '_> {
             debit: debit.number(),
             credit: credit.number(),
             amount_fen: amount.fen(),
-            business_day: i64::from(day.epoch()),
-            contract_no: self.contract_no(contract),
+            business_day: days::number(day),
+            contract_no: self.contracts.number_of(contract),
             account_no: 0,
             source_id: &order_id,
             revision: seq, // each is its own: nothing replays a revaluation
@@ -588,14 +407,6 @@ impl<'a> Poster<'a, '_> {
         self.head.hash = hash;
         self.rows
             .push(link, (Cow::Owned(order_id.clone()), ""), hash);
-    }
-
-    fn contract_no(&self, contract: u32) -> i64 {
-        if contract == NO_CONTRACT {
-            0
-        } else {
-            self.contracts.slot(contract).contract_no
-        }
     }
 
     fn touch(&mut self, contract: u32) {
@@ -616,66 +427,6 @@ impl<'a> Poster<'a, '_> {
                     self.inst_id
                 ))
             })
-    }
-}
-
-/// The current version of a posted fact.
-#[derive(Clone, Debug)]
-struct Live<'a> {
-    seq: i64,
-    revision: i64,
-    day: Day,
-    contract_no: i64,
-    account_no: i64,
-    amount: Money,
-    stated: Option<Money>,
-    reference: &'a str,
-    channel: i64,
-    state: i64,
-    quantity: i64,
-    note: &'a str,
-    debit: i64,
-    credit: i64,
-}
-
-impl<'a> Live<'a> {
-    fn stored(row: &'a Existing) -> Live<'a> {
-        Live {
-            seq: row.seq,
-            revision: row.revision,
-            day: row.day,
-            contract_no: row.contract_no,
-            account_no: row.account_no,
-            amount: row.amount,
-            stated: row.stated,
-            reference: &row.reference,
-            channel: row.channel,
-            state: row.state,
-            quantity: row.quantity,
-            note: &row.note,
-            debit: row.debit,
-            credit: row.credit,
-        }
-    }
-
-    fn equals(&self, draft: &Draft, batch: &Batch, contracts: &Contracts) -> bool {
-        let contract_no = if draft.contract == NO_CONTRACT {
-            0
-        } else {
-            contracts.slot(draft.contract).contract_no
-        };
-        // An account that changed its kind moves its lines to the other side of the chart.
-        let (debit, credit) = accounts(draft.kind, draft.state, draft.role, draft.quantity);
-        (self.debit, self.credit) == (debit.number(), credit.number())
-            && self.day == draft.day
-            && self.stated.unwrap_or(self.amount) == draft.amount
-            && self.quantity == draft.quantity
-            && self.contract_no == contract_no
-            && self.account_no == draft.account_no
-            && self.channel == i64::from(draft.channel)
-            && self.state == i64::from(draft.state)
-            && self.reference == batch.text(draft.reference)
-            && self.note == batch.text(draft.note)
     }
 }
 

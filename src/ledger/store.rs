@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::Kind;
 use super::chain::{Chain, GENESIS};
-use super::post::{Rows, Slot};
+use super::contracts::Slot;
+use super::rows::Rows;
 use crate::base::{Day, InstId, Money};
 use crate::on;
 use crate::registry::Terms;
-use crate::store::bulk::{self, Column};
-use crate::store::{DbError, Result, Tx};
+use crate::store::bulk::{self, Column, bytes, ints, texts};
+use crate::store::{DbError, Result, Tx, days};
 
 /// The end of an institution's chain and its next numbers.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,6 @@ pub struct Head {
     pub seq: i64,
     pub hash: Chain,
     pub contracts: i64,
-    pub accounts: i64,
 }
 
 impl Default for Head {
@@ -26,7 +26,6 @@ impl Default for Head {
             seq: 0,
             hash: GENESIS,
             contracts: 0,
-            accounts: 0,
         }
     }
 }
@@ -50,13 +49,7 @@ pub struct Existing {
     pub credit: i64,
 }
 
-pub(crate) fn day(epoch: i64, table: &'static str) -> Result<Day> {
-    i32::try_from(epoch)
-        .map(Day::from_epoch)
-        .map_err(|_| DbError::Inconsistent(format!("{table} has the day {epoch}")))
-}
-
-pub(crate) fn chain(bytes: &[u8], table: &'static str) -> Result<Chain> {
+fn chain(bytes: &[u8], table: &'static str) -> Result<Chain> {
     bytes
         .try_into()
         .map_err(|_| DbError::Inconsistent(format!("{table} has a link of {} bytes", bytes.len())))
@@ -64,16 +57,16 @@ pub(crate) fn chain(bytes: &[u8], table: &'static str) -> Result<Chain> {
 
 /// Heads of institutions; one without a row has posted nothing.
 pub async fn heads(tx: &mut Tx, inst_ids: &[i64]) -> Result<HashMap<i64, Head>> {
-    type Row = (i64, i64, Vec<u8>, i64, i64);
+    type Row = (i64, i64, Vec<u8>, i64);
     let rows: Vec<Row> = bulk::lookup(
         tx,
-        vec![("inst_id", Column::Int(inst_ids.to_vec()))],
-        "SELECT h.inst_id, h.seq, h.hash, h.contracts, h.accounts \
+        vec![("inst_id", ints(inst_ids, |id| *id))],
+        "SELECT h.inst_id, h.seq, h.hash, h.contracts \
          FROM wanted w CROSS JOIN institution_head h WHERE h.inst_id = w.inst_id",
     )
     .await?;
     rows.into_iter()
-        .map(|(inst_id, seq, hash, contracts, accounts)| {
+        .map(|(inst_id, seq, hash, contracts)| {
             let hash = chain(&hash, "institution_head")?;
             Ok((
                 inst_id,
@@ -81,7 +74,6 @@ pub async fn heads(tx: &mut Tx, inst_ids: &[i64]) -> Result<HashMap<i64, Head>> 
                     seq,
                     hash,
                     contracts,
-                    accounts,
                 },
             ))
         })
@@ -94,26 +86,10 @@ pub async fn put_heads(tx: &mut Tx, heads: &[(i64, Head)]) -> Result<()> {
         "institution_head",
         &["inst_id"],
         vec![
-            (
-                "inst_id",
-                Column::Int(heads.iter().map(|(i, _)| *i).collect()),
-            ),
-            (
-                "seq",
-                Column::Int(heads.iter().map(|(_, h)| h.seq).collect()),
-            ),
-            (
-                "hash",
-                Column::Bytes(heads.iter().map(|(_, h)| h.hash.as_slice()).collect()),
-            ),
-            (
-                "contracts",
-                Column::Int(heads.iter().map(|(_, h)| h.contracts).collect()),
-            ),
-            (
-                "accounts",
-                Column::Int(heads.iter().map(|(_, h)| h.accounts).collect()),
-            ),
+            ("inst_id", ints(heads, |(i, _)| *i)),
+            ("seq", ints(heads, |(_, h)| h.seq)),
+            ("hash", bytes(heads, |(_, h)| h.hash.as_slice())),
+            ("contracts", ints(heads, |(_, h)| h.contracts)),
         ],
     )
     .await
@@ -165,12 +141,9 @@ pub(super) async fn existing(
     let rows: Vec<ExistingRow> = bulk::lookup(
         tx,
         vec![
-            ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
-            ("kind", Column::Int(keys.iter().map(|k| k.1).collect())),
-            (
-                "source_id",
-                Column::Text(keys.iter().map(|k| k.2).collect()),
-            ),
+            ("inst_id", ints(keys, |k| k.0)),
+            ("kind", ints(keys, |k| k.1)),
+            ("source_id", texts(keys, |k| k.2)),
         ],
         "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.seq, p.business_day, p.contract_no, \
                 p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
@@ -185,7 +158,7 @@ pub(super) async fn existing(
         let row = Existing {
             seq: r.seq,
             revision: r.revision,
-            day: day(r.business_day, "posting")?,
+            day: days::day(r.business_day, "posting")?,
             contract_no: r.contract_no,
             account_no: r.account_no,
             amount: Money::from_fen(r.amount_fen),
@@ -225,10 +198,7 @@ pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
             ("business_day", Column::Int(rows.business_day)),
             ("contract_no", Column::Int(rows.contract_no)),
             ("account_no", Column::Int(rows.account_no)),
-            (
-                "source_id",
-                Column::Text(rows.source_id.iter().map(AsRef::as_ref).collect()),
-            ),
+            ("source_id", texts(&rows.source_id, AsRef::as_ref)),
             ("revision", Column::Int(rows.revision)),
             ("reverses", Column::OptInt(rows.reverses)),
             ("reference", Column::Text(rows.reference)),
@@ -236,10 +206,7 @@ pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
             ("state", Column::Int(rows.state)),
             ("quantity", Column::Int(rows.quantity)),
             ("stated_fen", Column::OptInt(rows.stated_fen)),
-            (
-                "hash",
-                Column::Bytes(rows.hash.iter().map(<[u8; 33]>::as_slice).collect()),
-            ),
+            ("hash", bytes(&rows.hash, <[u8; 33]>::as_slice)),
         ],
     )
     .await
@@ -250,9 +217,9 @@ pub(super) async fn append_notes(tx: &mut Tx, notes: &[(i64, i64, &str)]) -> Res
         tx,
         "posting_note",
         vec![
-            ("inst_id", Column::Int(notes.iter().map(|n| n.0).collect())),
-            ("seq", Column::Int(notes.iter().map(|n| n.1).collect())),
-            ("note", Column::Text(notes.iter().map(|n| n.2).collect())),
+            ("inst_id", ints(notes, |n| n.0)),
+            ("seq", ints(notes, |n| n.1)),
+            ("note", texts(notes, |n| n.2)),
         ],
     )
     .await
@@ -281,14 +248,8 @@ pub(super) async fn move_balances(
         "ledger_balance",
         &["inst_id", "ledger_account"],
         vec![
-            (
-                "inst_id",
-                Column::Int(keys.iter().map(|(k, _)| k.0).collect()),
-            ),
-            (
-                "ledger_account",
-                Column::Int(keys.iter().map(|(k, _)| k.1).collect()),
-            ),
+            ("inst_id", ints(&keys, |(k, _)| k.0)),
+            ("ledger_account", ints(&keys, |(k, _)| k.1)),
             ("debit_fen", Column::Int(debit)),
             ("credit_fen", Column::Int(credit)),
         ],
@@ -304,22 +265,10 @@ pub(super) async fn put_contract_states(tx: &mut Tx, slots: &[Slot]) -> Result<(
         "contract_state",
         &["inst_id", "contract_no"],
         vec![
-            (
-                "inst_id",
-                Column::Int(slots.iter().map(|s| s.inst_id.0).collect()),
-            ),
-            (
-                "contract_no",
-                Column::Int(slots.iter().map(|s| s.contract_no).collect()),
-            ),
-            (
-                "lessons_counted",
-                Column::Int(slots.iter().map(|s| s.lessons_counted).collect()),
-            ),
-            (
-                "earned_fen",
-                Column::Int(slots.iter().map(|s| s.earned.fen()).collect()),
-            ),
+            ("inst_id", ints(&slots, |s| s.inst_id.0)),
+            ("contract_no", ints(&slots, |s| s.contract_no)),
+            ("lessons_counted", ints(&slots, |s| s.lessons_counted)),
+            ("earned_fen", ints(&slots, |s| s.earned.fen())),
         ],
     )
     .await
@@ -344,11 +293,8 @@ pub async fn contracts_by_number(tx: &mut Tx, keys: &[(i64, i64)]) -> Result<Vec
     let rows: Vec<ContractRow> = bulk::lookup(
         tx,
         vec![
-            ("inst_id", Column::Int(keys.iter().map(|k| k.0).collect())),
-            (
-                "contract_no",
-                Column::Int(keys.iter().map(|k| k.1).collect()),
-            ),
+            ("inst_id", ints(keys, |k| k.0)),
+            ("contract_no", ints(keys, |k| k.1)),
         ],
         "SELECT c.order_id, c.inst_id, c.contract_no, c.amount_fen, c.extras_fen, c.lessons, \
                 c.gift_lessons, COALESCE(s.lessons_counted, 0), COALESCE(s.earned_fen, 0) \
@@ -366,7 +312,7 @@ pub async fn contracts_by_number(tx: &mut Tx, keys: &[(i64, i64)]) -> Result<Vec
 pub async fn contracts_by_order(tx: &mut Tx, order_ids: &[&str]) -> Result<Vec<(String, Slot)>> {
     let rows: Vec<ContractRow> = bulk::lookup(
         tx,
-        vec![("order_id", Column::Text(order_ids.to_vec()))],
+        vec![("order_id", texts(order_ids, |id| id))],
         "SELECT c.order_id, c.inst_id, c.contract_no, c.amount_fen, c.extras_fen, c.lessons, \
                 c.gift_lessons, COALESCE(s.lessons_counted, 0), COALESCE(s.earned_fen, 0) \
          FROM wanted w CROSS JOIN contract_directory d CROSS JOIN contract c \
@@ -386,17 +332,6 @@ pub async fn is_empty(tx: &mut Tx) -> Result<bool> {
             .fetch_optional(c).await)
         .map_err(DbError::sql("looking for postings"))?;
     Ok(row.is_none())
-}
-
-/// Sum of a kind's live postings of an institution, for tests and checks.
-pub async fn total(tx: &mut Tx, inst_id: i64, kind: Kind) -> Result<Money> {
-    let (fen,): (i64,) = on!(tx, c => sqlx::query_as(
-            "SELECT CAST(COALESCE(SUM(CASE WHEN revision < 0 THEN -amount_fen ELSE amount_fen END), 0) \
-                    AS BIGINT) \
-             FROM posting WHERE inst_id = $1 AND kind = $2")
-            .bind(inst_id).bind(kind.number()).fetch_one(c).await)
-    .map_err(DbError::sql("summing postings"))?;
-    Ok(Money::from_fen(fen))
 }
 
 /// Lines of an account that stand, on the days `first..=last`: day and signed amount in fen.
@@ -421,7 +356,7 @@ pub async fn lines(
 pub async fn balances(tx: &mut Tx, inst_ids: &[i64]) -> Result<HashMap<(i64, i64), (i64, i64)>> {
     let rows: Vec<(i64, i64, i64, i64)> = bulk::lookup(
         tx,
-        vec![("inst_id", Column::Int(inst_ids.to_vec()))],
+        vec![("inst_id", ints(inst_ids, |id| *id))],
         "SELECT b.inst_id, b.ledger_account, b.debit_fen, b.credit_fen \
          FROM wanted w CROSS JOIN ledger_balance b WHERE b.inst_id = w.inst_id",
     )
@@ -436,7 +371,7 @@ pub async fn contract_states(
 ) -> Result<HashMap<(i64, i64), (i64, i64, Terms)>> {
     let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = bulk::lookup(
         tx,
-        vec![("inst_id", Column::Int(inst_ids.to_vec()))],
+        vec![("inst_id", ints(inst_ids, |id| *id))],
         "SELECT s.inst_id, s.contract_no, s.lessons_counted, s.earned_fen, \
                 c.amount_fen - c.extras_fen, c.lessons, c.gift_lessons \
          FROM wanted w CROSS JOIN contract_state s \

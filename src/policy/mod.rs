@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Day, FlagCode, Severity};
 
 pub use calendar::{CHINA, Calendar, Deadline};
-pub use store::{PolicyVersion, load, named};
+pub use store::{PolicyVersion, named};
 
 const BUILT_IN: [&str; 2] = [include_str!("default.toml"), include_str!("workload.toml")];
 

@@ -26,19 +26,6 @@ pub async fn named(tx: &mut Tx, name: &str) -> Result<Option<PolicyVersion>> {
     Ok(None)
 }
 
-/// The policy of a stored version.
-pub async fn load(tx: &mut Tx, policy_no: i64) -> Result<PolicyVersion> {
-    let row: Option<(String,)> =
-        on!(tx, c => sqlx::query_as("SELECT params FROM policy_version WHERE policy_no = $1")
-            .bind(policy_no).fetch_optional(c).await)
-        .map_err(DbError::sql("reading a policy version"))?;
-    let (text,) = row.ok_or_else(|| {
-        DbError::Inconsistent(format!("policy_version has no policy_no {policy_no}"))
-    })?;
-    let policy = Policy::parse(&text).map_err(DbError::Inconsistent)?;
-    Ok(PolicyVersion { policy_no, policy })
-}
-
 async fn keep(tx: &mut Tx, name: &str, text: &str) -> Result<i64> {
     let digest = Sha256::digest(text.as_bytes()).to_vec();
     let known: Option<(i64,)> = on!(tx, c => sqlx::query_as(

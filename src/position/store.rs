@@ -1,17 +1,15 @@
 //! SQL of positions: a row per change, from the run that found it up to the run that found otherwise.
 
-use std::collections::HashMap;
-
 use super::Position;
 use crate::base::Day;
 use crate::on;
-use crate::reconcile::store::OPEN;
-use crate::store::bulk::{self, Column};
-use crate::store::{DbError, Result, Tx};
+use crate::store::bulk::{ints, opt_ints, texts};
+use crate::store::changes::{self, ByRun, OPEN};
+use crate::store::{DbError, Result, Tx, days};
 
 /// A position to store, with what the registry says of its institution.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measured {
+pub struct NewPosition {
     pub inst_id: i64,
     pub district_id: String,
     pub position: Position,
@@ -47,7 +45,7 @@ struct Row {
     uncovered_since_day: Option<i64>,
 }
 
-impl Measured {
+impl NewPosition {
     fn to_row(&self, from_run: i64) -> Row {
         let p = &self.position;
         Row {
@@ -75,7 +73,7 @@ impl Measured {
             accounts_expected: p.accounts_expected,
             accounts_proven: p.accounts_proven,
             missing_days: p.missing_days,
-            uncovered_since_day: self.uncovered_since.map(|d| i64::from(d.epoch())),
+            uncovered_since_day: days::opt_number(self.uncovered_since),
         }
     }
 }
@@ -117,10 +115,10 @@ impl Row {
 pub async fn store(
     tx: &mut Tx,
     (first, last): (i64, i64),
-    (policy_no, run_id): (i64, i64),
-    measured: &[Measured],
+    by: ByRun,
+    positions: &[NewPosition],
 ) -> Result<()> {
-    let open: Vec<Row> = on!(tx, c => sqlx::query_as(
+    let standing: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, from_run, district_id, mode, status, required_fen, held_fen, \
                     explained_fen, uncovered_fen, covered_fen, deposit_required_fen, \
                     deposit_held_fen, unearned_confirmed_fen, unearned_delivered_fen, \
@@ -129,67 +127,52 @@ pub async fn store(
                     uncovered_since_day \
              FROM position \
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(policy_no).bind(OPEN).fetch_all(c).await)
+            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading positions"))?;
-    let known: HashMap<i64, Row> = open.into_iter().map(|r| (r.inst_id, r)).collect();
-    let (mut new, mut ended) = (Vec::new(), Vec::new());
-    for m in measured {
-        let row = m.to_row(run_id);
-        match known.get(&m.inst_id) {
-            Some(known) if known.says_the_same(&row) => continue,
-            Some(known) => ended.push((m.inst_id, known.from_run)),
-            None => {}
-        }
-        new.push(row);
-    }
-    let keys = vec![
-        ("inst_id", Column::Int(ended.iter().map(|e| e.0).collect())),
-        ("policy_no", Column::Int(vec![policy_no; ended.len()])),
-        ("from_run", Column::Int(ended.iter().map(|e| e.1).collect())),
+    let found: Vec<Row> = positions.iter().map(|p| p.to_row(by.run_id)).collect();
+    let inst_id = |row: &Row| row.inst_id;
+    let (ended, new) = changes::differ(&standing, &found, inst_id, inst_id, Row::says_the_same);
+    let ended = vec![
+        ("inst_id", ints(&ended, |r| r.inst_id)),
+        ("from_run", ints(&ended, |r| r.from_run)),
     ];
-    bulk::end_at(tx, "position", run_id, keys).await?;
-    append(tx, policy_no, &new).await
-}
-
-async fn append(tx: &mut Tx, policy_no: i64, rows: &[Row]) -> Result<()> {
-    let ints = |f: fn(&Row) -> i64| Column::Int(rows.iter().map(f).collect());
-    bulk::append(
-        tx,
-        "position",
-        vec![
-            ("inst_id", ints(|r| r.inst_id)),
-            ("policy_no", Column::Int(vec![policy_no; rows.len()])),
-            ("from_run", ints(|r| r.from_run)),
-            (
-                "district_id",
-                Column::Text(rows.iter().map(|r| r.district_id.as_str()).collect()),
-            ),
-            ("mode", ints(|r| r.mode)),
-            ("status", ints(|r| r.status)),
-            ("required_fen", ints(|r| r.required_fen)),
-            ("held_fen", ints(|r| r.held_fen)),
-            ("explained_fen", ints(|r| r.explained_fen)),
-            ("uncovered_fen", ints(|r| r.uncovered_fen)),
-            ("covered_fen", ints(|r| r.covered_fen)),
-            ("deposit_required_fen", ints(|r| r.deposit_required_fen)),
-            ("deposit_held_fen", ints(|r| r.deposit_held_fen)),
-            ("unearned_confirmed_fen", ints(|r| r.unearned_confirmed_fen)),
-            ("unearned_delivered_fen", ints(|r| r.unearned_delivered_fen)),
-            ("in_transit_fen", ints(|r| r.in_transit_fen)),
-            ("fee_window_fen", ints(|r| r.fee_window_fen)),
-            ("unidentified_fen", ints(|r| r.unidentified_fen)),
-            ("frozen_fen", ints(|r| r.frozen_fen)),
-            ("contracts", ints(|r| r.contracts)),
-            ("must_be_held", ints(|r| r.must_be_held)),
-            ("under_custody", ints(|r| r.under_custody)),
-            ("accounts_expected", ints(|r| r.accounts_expected)),
-            ("accounts_proven", ints(|r| r.accounts_proven)),
-            ("missing_days", ints(|r| r.missing_days)),
-            (
-                "uncovered_since_day",
-                Column::OptInt(rows.iter().map(|r| r.uncovered_since_day).collect()),
-            ),
-        ],
-    )
-    .await
+    let new = vec![
+        ("inst_id", ints(&new, |r| r.inst_id)),
+        ("district_id", texts(&new, |r| &r.district_id)),
+        ("mode", ints(&new, |r| r.mode)),
+        ("status", ints(&new, |r| r.status)),
+        ("required_fen", ints(&new, |r| r.required_fen)),
+        ("held_fen", ints(&new, |r| r.held_fen)),
+        ("explained_fen", ints(&new, |r| r.explained_fen)),
+        ("uncovered_fen", ints(&new, |r| r.uncovered_fen)),
+        ("covered_fen", ints(&new, |r| r.covered_fen)),
+        (
+            "deposit_required_fen",
+            ints(&new, |r| r.deposit_required_fen),
+        ),
+        ("deposit_held_fen", ints(&new, |r| r.deposit_held_fen)),
+        (
+            "unearned_confirmed_fen",
+            ints(&new, |r| r.unearned_confirmed_fen),
+        ),
+        (
+            "unearned_delivered_fen",
+            ints(&new, |r| r.unearned_delivered_fen),
+        ),
+        ("in_transit_fen", ints(&new, |r| r.in_transit_fen)),
+        ("fee_window_fen", ints(&new, |r| r.fee_window_fen)),
+        ("unidentified_fen", ints(&new, |r| r.unidentified_fen)),
+        ("frozen_fen", ints(&new, |r| r.frozen_fen)),
+        ("contracts", ints(&new, |r| r.contracts)),
+        ("must_be_held", ints(&new, |r| r.must_be_held)),
+        ("under_custody", ints(&new, |r| r.under_custody)),
+        ("accounts_expected", ints(&new, |r| r.accounts_expected)),
+        ("accounts_proven", ints(&new, |r| r.accounts_proven)),
+        ("missing_days", ints(&new, |r| r.missing_days)),
+        (
+            "uncovered_since_day",
+            opt_ints(&new, |r| r.uncovered_since_day),
+        ),
+    ];
+    changes::write(tx, "position", by, ended, new).await
 }

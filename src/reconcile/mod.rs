@@ -61,3 +61,24 @@ impl MatchKind {
         .find(|k| k.number() == number)
     }
 }
+
+/// A line that was matched, as the run keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatchedLine {
+    pub inst_id: i64,
+    pub entry_seq: i64,
+    pub kind: MatchKind,
+    /// The payment or approval; 0 for a batch, which has [`MatchedItem`]s.
+    pub payment_seq: i64,
+    /// How many payments or approvals it stands for.
+    pub n: i64,
+    pub amount_fen: i64,
+}
+
+/// A payment that a batch's line holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatchedItem {
+    pub inst_id: i64,
+    pub payment_seq: i64,
+    pub entry_seq: i64,
+}

@@ -142,7 +142,7 @@ pub async fn institutions(tx: &mut Tx, run: &Run) -> Result<Table> {
 
 /// The breaks report: every finding, whatever its severity.
 pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
-    let rows = store::findings(tx, run, None, None)
+    let rows = store::findings(tx, run, None)
         .await?
         .into_iter()
         .map(|f| {

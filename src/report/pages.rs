@@ -87,7 +87,7 @@ pub async fn district_page(
     let mut positions = store::positions(tx, &run, Some(district_id)).await?;
     positions.sort_by(worst_first);
     positions.truncate(PAGE_ROWS);
-    let mut findings = store::findings(tx, &run, Some(district_id), None).await?;
+    let mut findings = store::findings(tx, &run, Some(district_id)).await?;
     let findings_total = i64::try_from(findings.len()).unwrap_or(i64::MAX);
     findings.sort_by(|a, b| {
         (b.severity, a.due_on, a.code, &a.subject, a.date)
@@ -212,12 +212,11 @@ async fn institution_rows(
             tail.or_insert(&account.account_id);
         }
     }
+    let inst_ids: Vec<i64> = positions.iter().map(|p| p.inst_id).collect();
+    let flags = store::flags(tx, run, &inst_ids).await?;
     let mut rows = Vec::with_capacity(positions.len());
     for p in positions {
-        let findings = store::findings(tx, run, None, Some(p.inst_id)).await?;
-        let worst = findings
-            .iter()
-            .max_by_key(|f| (f.severity, std::cmp::Reverse(f.code)));
+        let flags = flags.get(&p.inst_id).copied().unwrap_or_default();
         let since = p.uncovered_since;
         rows.push(InstitutionRow {
             institution_id: p.institution_id.clone(),
@@ -237,8 +236,8 @@ async fn institution_rows(
             days_uncovered: since.map_or(0, |s| {
                 i64::from(CHINA.working_days_between(s.plus(-1), run.head.as_of))
             }),
-            worst_flag: worst.map(|f| (f.code, f.severity)),
-            flags: i64::try_from(findings.len()).unwrap_or(i64::MAX),
+            worst_flag: flags.worst,
+            flags: flags.n,
         });
     }
     Ok(rows)

@@ -1,5 +1,6 @@
 //! SQL of reports: reads of one completed run, and nothing else.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
@@ -8,10 +9,10 @@ use super::{RunHead, Status};
 use crate::base::{Day, FlagCode, Instant, Money, Severity};
 use crate::flag::Evidence;
 use crate::flag::store::code_and_severity;
-use crate::ledger::store::day as epoch_day;
 use crate::on;
 use crate::position::DistrictTotals;
-use crate::store::{DbError, Result, Tx};
+use crate::store::bulk::{self, ints, repeated};
+use crate::store::{DbError, Result, Tx, days};
 
 /// Which run a report wants.
 #[derive(Clone, Debug, Default)]
@@ -122,10 +123,9 @@ pub async fn district_totals(
     tx: &mut Tx,
     run_ids: &[i64],
 ) -> Result<HashMap<i64, Vec<(String, DistrictTotals)>>> {
-    use crate::store::bulk::{self, Column};
     let rows: Vec<DistrictTotalsRow> = bulk::lookup(
         tx,
-        vec![("run_id", Column::Int(run_ids.to_vec()))],
+        vec![("run_id", ints(run_ids, |id| *id))],
         "SELECT d.run_id, d.district_id, d.required_fen, d.held_fen, d.uncovered_fen, \
                 d.covered_fen, d.institutions, d.uncovered_institutions, d.unknown_institutions, \
                 d.must_be_held, d.under_custody, d.red_flags, d.amber_flags, d.unmatched_credits, \
@@ -239,10 +239,7 @@ pub async fn positions(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result
                 unearned_delivered: Money::from_fen(r.unearned_delivered_fen),
                 contracts: r.contracts,
                 missing_days: r.missing_days,
-                uncovered_since: r
-                    .uncovered_since_day
-                    .map(|d| epoch_day(d, "position"))
-                    .transpose()?,
+                uncovered_since: days::opt_day(r.uncovered_since_day, "position")?,
             })
         })
         .collect()
@@ -280,34 +277,30 @@ struct FindingRow {
     evidence: String,
 }
 
-/// Findings of a run in order of code and subject. `district` and `inst_id` narrow them.
+/// Findings of a run in order of code and subject. `district` narrows them.
 pub async fn findings(
     tx: &mut Tx,
     run: &Run,
     district: Option<&str>,
-    inst_id: Option<i64>,
 ) -> Result<Vec<FindingRecord>> {
     let district = district.or(run.district_id.as_deref()).unwrap_or("");
-    let (first, last) = inst_id.map_or((0, i64::MAX), |i| (i, i));
     let rows: Vec<FindingRow> = on!(tx, c => sqlx::query_as(
             "SELECT f.inst_id, d.institution_id, f.code, f.severity, f.subject, f.date_day, \
                     f.amount_fen, f.n, f.due_day, f.due_provisional, f.evidence \
              FROM finding f JOIN institution_directory d ON d.inst_id = f.inst_id \
              WHERE f.policy_no = $1 AND f.to_run > $2 AND f.from_run <= $2 \
-               AND f.inst_id BETWEEN $4 AND $5 \
                AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = f.inst_id \
                      AND p.policy_no = f.policy_no AND p.to_run > $2 AND p.from_run <= $2 \
                      AND p.district_id = $3)) \
              ORDER BY f.code, f.subject, f.account_no, f.date_day")
-            .bind(run.policy_no).bind(run.head.run_id).bind(district).bind(first).bind(last)
-            .fetch_all(c).await)
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
     rows.into_iter()
         .map(|r| {
             let (code, severity) = code_and_severity(r.code, r.severity)?;
             let date = match r.date_day {
                 0 => run.head.as_of,
-                day => epoch_day(day, "finding")?,
+                day => days::day(day, "finding")?,
             };
             Ok(FindingRecord {
                 inst_id: r.inst_id,
@@ -318,7 +311,7 @@ pub async fn findings(
                 date,
                 amount: Money::from_fen(r.amount_fen),
                 n: r.n,
-                due_on: r.due_day.map(|d| epoch_day(d, "finding")).transpose()?,
+                due_on: days::opt_day(r.due_day, "finding")?,
                 due_is_provisional: r.due_provisional != 0,
                 evidence: Evidence::from_json(&r.evidence).ok_or_else(|| {
                     DbError::Inconsistent(format!("finding has the evidence {:?}", r.evidence))
@@ -326,6 +319,42 @@ pub async fn findings(
             })
         })
         .collect()
+}
+
+/// What a run's findings say of one institution, without saying it all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flags {
+    pub worst: Option<(FlagCode, Severity)>,
+    pub n: i64,
+}
+
+/// How many findings institutions have, and which is the worst; one without findings is absent.
+pub async fn flags(tx: &mut Tx, run: &Run, inst_ids: &[i64]) -> Result<HashMap<i64, Flags>> {
+    let rows: Vec<(i64, i64, i64, i64)> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", ints(inst_ids, |id| *id)),
+            ("policy_no", repeated(run.policy_no, inst_ids.len())),
+            ("run_id", repeated(run.head.run_id, inst_ids.len())),
+        ],
+        "SELECT f.inst_id, f.code, f.severity, CAST(COUNT(*) AS BIGINT) \
+         FROM wanted w CROSS JOIN finding f \
+         WHERE f.inst_id = w.inst_id AND f.policy_no = w.policy_no AND f.to_run > w.run_id \
+           AND f.from_run <= w.run_id \
+         GROUP BY f.inst_id, f.code, f.severity",
+    )
+    .await?;
+    let mut flags: HashMap<i64, Flags> = HashMap::new();
+    for (inst_id, code, severity, n) in rows {
+        let found = code_and_severity(code, severity)?;
+        let flags = flags.entry(inst_id).or_default();
+        flags.n += n;
+        let rank = |(code, severity): (FlagCode, Severity)| (severity, Reverse(code));
+        if flags.worst.is_none_or(|worst| rank(worst) < rank(found)) {
+            flags.worst = Some(found);
+        }
+    }
+    Ok(flags)
 }
 
 /// Institutions by their worst finding: (severity, how many).

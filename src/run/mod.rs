@@ -5,22 +5,27 @@
 //! incomplete and changes no completed run: results are kept per run, so the command is given again.
 
 mod store;
+mod totals;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use crate::base::{Day, FlagCode, InstId, Instant, Money, Severity};
+use crate::base::{Day, InstId, Instant};
 use crate::feed;
-use crate::flag::{self, Finding};
+use crate::flag;
 use crate::ledger;
 use crate::policy::{self, Expected, PolicyVersion};
-use crate::position::{self, DistrictTotals, Measured, Since, Status};
+use crate::position::store::NewPosition;
+use crate::position::{self, DistrictTotals, Measured, Since};
 use crate::reconcile::store::Seen;
 use crate::reconcile::{
     self, CreditOutcome, ExpectedRange, Facts, LessonDay, Matching, match_lines,
 };
 use crate::registry::{self, AccountKind, Institution, Registry};
+use crate::store::changes::ByRun;
 use crate::store::lock::Job;
 use crate::store::{Db, DbError, Tx};
+
+use totals::Totals;
 
 /// Institutions in one transaction: bounds memory and what a crash repeats.
 const PORTION_INSTITUTIONS: usize = 256;
@@ -100,7 +105,7 @@ struct Context<'a> {
     accounts: HashMap<InstId, Vec<&'a registry::Account>>,
     policy: PolicyVersion,
     range: Option<ExpectedRange>,
-    run_id: i64,
+    by: ByRun,
     seen: Seen,
 }
 
@@ -145,6 +150,10 @@ pub async fn day(
     };
     let run_id = store::open(&mut tx, policy.policy_no, options, known_at, source_cut).await?;
     tx.commit().await?;
+    let by = ByRun {
+        policy_no: policy.policy_no,
+        run_id,
+    };
 
     let mut accounts: HashMap<InstId, Vec<&registry::Account>> = HashMap::new();
     for account in registry.accounts.iter() {
@@ -154,7 +163,7 @@ pub async fn day(
         accounts,
         policy,
         range,
-        run_id,
+        by,
         seen,
     };
     let scope = scope(&registry, options.district.as_deref());
@@ -167,9 +176,8 @@ pub async fn day(
         progress.done(portion.len() as u64);
     }
     let mut tx = lock.begin_write(db).await?;
-    let chain = (context.policy.policy_no, run_id);
-    let known = |inst_id: i64| scope.binary_search_by_key(&inst_id, |(id, _)| id.0).is_ok();
-    store::leave_out(&mut tx, chain, options.district.as_deref(), known).await?;
+    let inst_ids: Vec<i64> = scope.iter().map(|(id, _)| id.0).collect();
+    store::leave_out(&mut tx, by, options.district.as_deref(), &inst_ids).await?;
     store::append_districts(&mut tx, run_id, &totals.districts).await?;
     store::complete(&mut tx, run_id).await?;
     tx.commit().await?;
@@ -241,7 +249,6 @@ async fn reconcile_portion(
         return Ok(());
     };
     let range = (first.0.0, last.0.0);
-    let chain = (context.policy.policy_no, context.run_id);
     let mut facts: HashMap<i64, Facts> =
         reconcile::store::facts(tx, range.0, range.1, context.seen)
             .await?
@@ -261,20 +268,13 @@ async fn reconcile_portion(
         .map(|w| w.inst_id.0)
         .collect();
     let lessons = reconcile::store::lesson_days(tx, &swept, context.seen).await?;
-    let (mut lines, mut items, mut measured, mut findings) = (vec![], vec![], vec![], vec![]);
+    let (mut lines, mut items, mut positions, mut findings) = (vec![], vec![], vec![], vec![]);
     for w in &worked {
         let inst = w.inst_id.0;
-        lines.extend(w.matching.lines(&w.facts).into_iter().map(
-            |(kind, entry, payment, n, amount)| (inst, entry, (kind.number(), payment, n, amount)),
-        ));
-        items.extend(
-            w.matching
-                .items(&w.facts)
-                .into_iter()
-                .map(|(p, e)| (inst, p, e)),
-        );
+        lines.extend(w.matching.lines(&w.facts));
+        items.extend(w.matching.items(&w.facts));
         let since = w.since(context, lessons.get(&inst).map(Vec::as_slice));
-        measured.push(position::store::Measured {
+        positions.push(NewPosition {
             inst_id: inst,
             district_id: w.institution.district_id.clone(),
             position: w.measured.position.clone(),
@@ -302,10 +302,10 @@ async fn reconcile_portion(
             })
             .count() as u64;
     }
-    reconcile::store::store_matches(tx, range, chain, lines, items).await?;
-    position::store::store(tx, range, chain, &measured).await?;
-    flag::store::store(tx, range, chain, &findings).await?;
-    totals.add(&measured, &findings);
+    reconcile::store::store_matches(tx, range, context.by, &lines, &items).await?;
+    position::store::store(tx, range, context.by, &positions).await?;
+    flag::store::store(tx, range, context.by, &findings).await?;
+    totals.add(&positions, &findings);
     Ok(())
 }
 
@@ -363,93 +363,4 @@ async fn order_ids(
         .into_iter()
         .map(|(id, slot)| ((slot.inst_id.0, slot.contract_no), id))
         .collect())
-}
-
-struct Totals {
-    districts: BTreeMap<String, DistrictTotals>,
-    findings: u64,
-    red: u64,
-    amber: u64,
-    matched: u64,
-}
-
-impl Totals {
-    /// Every district in scope has its row, of zeros if need be.
-    fn new(registry: &Registry, district: Option<&str>) -> Totals {
-        let districts = registry
-            .districts
-            .iter()
-            .filter(|d| district.is_none_or(|id| d.district_id == id))
-            .map(|d| (d.district_id.clone(), DistrictTotals::default()))
-            .collect();
-        Totals {
-            districts,
-            findings: 0,
-            red: 0,
-            amber: 0,
-            matched: 0,
-        }
-    }
-
-    fn add(&mut self, measured: &[position::store::Measured], findings: &[(i64, Finding)]) {
-        let mut district_of: HashMap<i64, &str> = HashMap::new();
-        for m in measured {
-            district_of.insert(m.inst_id, &m.district_id);
-            let p = &m.position;
-            let d = self.districts.entry(m.district_id.clone()).or_default();
-            d.required = d.required.saturating_add(p.required);
-            d.held = d.held.saturating_add(p.held);
-            d.uncovered = d.uncovered.saturating_add(p.uncovered);
-            d.covered = d.covered.saturating_add(p.covered);
-            d.institutions += 1;
-            d.uncovered_institutions += i64::from(p.uncovered > Money::ZERO);
-            d.unknown_institutions += i64::from(p.status == Some(Status::Unknown));
-            d.must_be_held += i64::from(p.must_be_held);
-            d.under_custody += i64::from(p.must_be_held && p.under_custody);
-            d.accounts_expected += p.accounts_expected;
-            d.accounts_proven += p.accounts_proven;
-            d.missing_days += p.missing_days;
-        }
-        for (inst_id, finding) in findings {
-            self.findings += 1;
-            let Some(d) = district_of
-                .get(inst_id)
-                .and_then(|d| self.districts.get_mut(*d))
-            else {
-                continue;
-            };
-            match finding.severity {
-                Severity::Red => {
-                    self.red += 1;
-                    d.red_flags += 1;
-                }
-                Severity::Amber => {
-                    self.amber += 1;
-                    d.amber_flags += 1;
-                }
-                Severity::Watch => {}
-            }
-            d.unmatched_credits += i64::from(finding.code == FlagCode::UnmatchedCredit);
-        }
-    }
-
-    fn summary(self, run_id: i64, as_of: Day, known_at: Instant, institutions: usize) -> Summary {
-        let accounts_unproven = self
-            .districts
-            .values()
-            .map(|d| d.accounts_expected - d.accounts_proven)
-            .sum();
-        Summary {
-            run_id,
-            as_of,
-            known_at,
-            institutions,
-            districts: self.districts.into_iter().collect(),
-            findings: self.findings,
-            red: self.red,
-            amber: self.amber,
-            matched: self.matched,
-            accounts_unproven,
-        }
-    }
 }

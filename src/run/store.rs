@@ -6,8 +6,8 @@ use super::Options;
 use crate::base::Instant;
 use crate::on;
 use crate::position::DistrictTotals;
-use crate::reconcile::store::OPEN;
-use crate::store::bulk::{self, Column};
+use crate::store::bulk::{self, ints, repeated, texts};
+use crate::store::changes::{self, ByRun, OPEN};
 use crate::store::{DbError, Result, Tx};
 
 pub(super) async fn open(
@@ -31,32 +31,48 @@ pub(super) async fn open(
 }
 
 /// Ends what earlier runs of the policy say of institutions this run would cover and does not know, or
-/// that have left its district: a run's results are of its own scope only.
+/// that have left its district: a run's results are of its own scope only. `scope` is sorted.
+///
+/// Reads what stands outside the scope's numbers, few as a rule, or of a district what stands in it.
 pub(super) async fn leave_out(
     tx: &mut Tx,
-    (policy_no, run_id): (i64, i64),
+    by: ByRun,
     district: Option<&str>,
-    in_scope: impl Fn(i64) -> bool,
+    scope: &[i64],
 ) -> Result<()> {
-    let open: Vec<(i64, String)> = on!(tx, c => sqlx::query_as(
-            "SELECT inst_id, district_id FROM position WHERE policy_no = $1 AND to_run = $2 \
-             ORDER BY inst_id")
-            .bind(policy_no).bind(OPEN).fetch_all(c).await)
-    .map_err(DbError::sql("reading what earlier runs cover"))?;
-    let gone: Vec<i64> = open
-        .into_iter()
-        .filter(|(_, d)| district.is_none_or(|id| id == d))
-        .map(|(inst_id, _)| inst_id)
-        .filter(|inst_id| !in_scope(*inst_id))
+    let ranges = match district {
+        None => gaps(scope),
+        Some(_) => vec![(0, i64::MAX)],
+    };
+    let standing: Vec<(i64,)> = bulk::lookup(
+        tx,
+        vec![
+            ("first", ints(&ranges, |r| r.0)),
+            ("last", ints(&ranges, |r| r.1)),
+            ("policy_no", repeated(by.policy_no, ranges.len())),
+            ("to_run", repeated(OPEN, ranges.len())),
+            ("district_id", texts(&ranges, |_| district.unwrap_or(""))),
+        ],
+        "SELECT p.inst_id FROM wanted w CROSS JOIN position p \
+         WHERE p.inst_id BETWEEN w.first AND w.last AND p.policy_no = w.policy_no \
+           AND p.to_run = w.to_run AND (w.district_id = '' OR p.district_id = w.district_id) \
+         ORDER BY p.inst_id",
+    )
+    .await?;
+    let gone: Vec<i64> = (standing.into_iter().map(|(inst_id,)| inst_id))
+        .filter(|inst_id| scope.binary_search(inst_id).is_err())
         .collect();
     for table in ["position", "finding", "match_line", "match_item"] {
-        let keys = vec![
-            ("inst_id", Column::Int(gone.clone())),
-            ("policy_no", Column::Int(vec![policy_no; gone.len()])),
-        ];
-        bulk::end_open_at(tx, table, run_id, OPEN, keys).await?;
+        changes::end_all_of(tx, table, by, &gone).await?;
     }
     Ok(())
+}
+
+/// The ranges of institution numbers between those of a sorted scope, both ends included.
+fn gaps(scope: &[i64]) -> Vec<(i64, i64)> {
+    let after = [0].iter().chain(scope).map(|id| id + 1);
+    let before = scope.iter().map(|id| id - 1).chain([i64::MAX]);
+    after.zip(before).filter(|(a, b)| a <= b).collect()
 }
 
 pub(super) async fn complete(tx: &mut Tx, run_id: i64) -> Result<()> {
@@ -77,16 +93,13 @@ pub(super) async fn append_districts(
     run_id: i64,
     districts: &BTreeMap<String, DistrictTotals>,
 ) -> Result<()> {
-    let ints = |f: fn(&DistrictTotals) -> i64| Column::Int(districts.values().map(f).collect());
+    let ints = |of: fn(&DistrictTotals) -> i64| ints(districts.values(), of);
     bulk::append(
         tx,
         "district_coverage",
         vec![
-            ("run_id", Column::Int(vec![run_id; districts.len()])),
-            (
-                "district_id",
-                Column::Text(districts.keys().map(String::as_str).collect()),
-            ),
+            ("run_id", repeated(run_id, districts.len())),
+            ("district_id", texts(districts.keys(), String::as_str)),
             ("required_fen", ints(|d| d.required.fen())),
             ("held_fen", ints(|d| d.held.fen())),
             ("uncovered_fen", ints(|d| d.uncovered.fen())),
@@ -105,4 +118,15 @@ pub(super) async fn append_districts(
         ],
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gaps;
+
+    #[test]
+    fn a_scope_and_its_gaps_are_all_numbers() {
+        assert_eq!(gaps(&[]), [(1, i64::MAX)]);
+        assert_eq!(gaps(&[1, 2, 4]), [(3, 3), (5, i64::MAX)]);
+    }
 }

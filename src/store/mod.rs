@@ -2,7 +2,7 @@
 //!
 //! A store function is written once and expanded per driver by [`on!`](crate::on); what truly differs between
 //! SQLite and PostgreSQL is listed in [`dialect`]. Bulk appends and bulk look-ups, which differ in
-//! their text only, live in [`bulk`].
+//! their text only, live in [`bulk`]; results that are kept as changes in [`changes`].
 //!
 //! Invariants: one transaction has one `now`; dropping a [`Tx`] rolls it back; a write transaction on
 //! SQLite takes the write lock at its start, so it never fails half-way for lack of it.
@@ -10,6 +10,8 @@
 //! retries (an error from COMMIT is not a rollback: the caller repeats the whole step by its key).
 
 pub mod bulk;
+pub mod changes;
+pub mod days;
 pub mod dialect;
 pub mod lock;
 mod migrate;

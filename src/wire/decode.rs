@@ -33,23 +33,54 @@ const CHUNK_OUT_BYTES: usize = CHUNK_BYTES * 3 + 64;
 /// # Errors `UNREADABLE`, `TOO_LARGE` (file or line), `TRUNCATED` (empty), `BAD_ENCODING` with byte
 /// and line.
 pub(crate) fn read_text(reader: impl BufRead) -> Result<String, Defect> {
+    let bytes = read_bytes(reader, TEXT_MAX_BYTES, "TEXT_MAX_BYTES")?;
+    check_lines(&bytes)?;
+    decode_bytes(bytes)
+}
+
+/// Reads a whole file into memory, no further than its limit.
+///
+/// # Errors `UNREADABLE`, `TOO_LARGE` with the limit and its name.
+pub(crate) fn read_bytes(
+    reader: impl BufRead,
+    bytes_max: u64,
+    limit: &str,
+) -> Result<Vec<u8>, Defect> {
     let mut bytes = Vec::new();
     reader
-        .take(TEXT_MAX_BYTES + 1)
+        .take(bytes_max + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| unreadable(&e))?;
-    if bytes.len() as u64 > TEXT_MAX_BYTES {
-        return Err(Defect::new(
-            DefectCode::TooLarge,
-            format!("the file is longer than {TEXT_MAX_BYTES} bytes (limit TEXT_MAX_BYTES)"),
-        ));
+    if bytes.len() as u64 > bytes_max {
+        let found = format!("the file is longer than {bytes_max} bytes (limit {limit})");
+        return Err(Defect::new(DefectCode::TooLarge, found));
     }
-    check_lines(&bytes)?;
+    Ok(bytes)
+}
+
+/// Tells the charset of whole bytes by the fixed rule of the module; for texts of tags, whose lines
+/// have no limit.
+///
+/// # Errors `TRUNCATED` (empty), `BAD_ENCODING` with byte and line.
+pub(crate) fn decode_bytes(bytes: Vec<u8>) -> Result<String, Defect> {
     let text = decode_text(bytes)?;
     if text.trim().is_empty() {
         return Err(Defect::new(DefectCode::Truncated, "the file is empty"));
     }
     Ok(text)
+}
+
+/// Decodes bytes in the charset their own header names.
+///
+/// # Errors `BAD_ENCODING` with byte and line.
+pub(crate) fn decode_as(encoding: &'static Encoding, bytes: Vec<u8>) -> Result<String, Defect> {
+    if encoding == UTF_8 {
+        return String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            bad_encoding("UTF-8", at, e.as_bytes(), at)
+        });
+    }
+    strict(encoding, &bytes).map_err(|at| bad_encoding(encoding.name(), at, &bytes, at))
 }
 
 /// Decodes the start of a file for recognition only; the tail of a cut character is dropped.
@@ -332,7 +363,8 @@ fn charset_of(head: &[u8]) -> (&'static Encoding, usize, Option<Defect>) {
     }
 }
 
-fn declared_charset(head: &[u8]) -> Option<&[u8]> {
+/// The charset an XML declaration names.
+pub(crate) fn declared_charset(head: &[u8]) -> Option<&[u8]> {
     let start = head.iter().position(|b| !b.is_ascii_whitespace())?;
     let head = &head[start..];
     if !head.starts_with(b"<?xml") {

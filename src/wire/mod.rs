@@ -9,7 +9,7 @@
 //! from the parser's own success.
 
 mod amount;
-mod bank_csv;
+mod bank;
 mod camt;
 mod camt_statement;
 mod daily;
@@ -18,8 +18,8 @@ mod identity;
 mod inspect;
 mod mt940;
 mod mt_field;
+mod ofx;
 mod pages;
-mod profile;
 mod sniff;
 mod verify;
 mod xml;
@@ -33,6 +33,7 @@ use serde::Serialize;
 
 use crate::base::{Day, Defect, DefectCode};
 
+pub use bank::SHEET_MAX_BYTES;
 pub use daily::{DAYS_MAX, daily_balances};
 pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
@@ -58,15 +59,24 @@ pub enum Format {
     Mt940,
     /// A bank's own CSV export, read through a column-mapping profile.
     BankCsv,
+    /// OFX 1 (SGML) and OFX 2 (XML), statements of bank accounts and cards.
+    Ofx,
+    /// A bank's own export called `.xls`: a BIFF8 workbook or an HTML table.
+    BankXls,
+    /// A bank's own export as an `.xlsx` workbook.
+    BankXlsx,
 }
 
 impl Format {
-    /// The family's name: `camt`, `mt940`, `bank-csv`.
+    /// The family's name: `camt`, `mt940`, `bank-csv`, `ofx`, `bank-xls`, `bank-xlsx`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Format::Camt => "camt",
             Format::Mt940 => "mt940",
             Format::BankCsv => "bank-csv",
+            Format::Ofx => "ofx",
+            Format::BankXls => "bank-xls",
+            Format::BankXlsx => "bank-xlsx",
         }
     }
 }
@@ -191,8 +201,14 @@ pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
             decode::read_text(reader).and_then(|text| mt940::read(&text, &mut limited))
         }
         Format::BankCsv => {
-            decode::read_text(reader).and_then(|text| bank_csv::read(&text, &mut limited))
+            decode::read_text(reader).and_then(|text| bank::read_csv(&text, &mut limited))
         }
+        Format::Ofx => decode::read_bytes(reader, TEXT_MAX_BYTES, "TEXT_MAX_BYTES")
+            .and_then(|bytes| ofx::read(bytes, &mut limited)),
+        Format::BankXls => decode::read_bytes(reader, SHEET_MAX_BYTES, "SHEET_MAX_BYTES")
+            .and_then(|bytes| bank::read_xls(bytes, &mut limited)),
+        Format::BankXlsx => decode::read_bytes(reader, SHEET_MAX_BYTES, "SHEET_MAX_BYTES")
+            .and_then(|bytes| bank::read_xlsx(bytes, &mut limited)),
     };
     if let Err(defect) = result {
         sink(Item::Refused(defect));

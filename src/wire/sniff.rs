@@ -1,7 +1,7 @@
 //! Tells a statement format from the bytes; the file's name is never asked.
 
 use super::decode::decode_head;
-use super::{Format, bank_csv, camt, mt940};
+use super::{Format, bank, camt, mt940, ofx};
 
 /// How much of a file is looked at.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -12,17 +12,30 @@ const MT_SEARCH_LINES: usize = 200;
 ///
 /// camt is an XML file that names a camt.052/.053/.054 namespace or message element (ISO 20022); MT
 /// is a text with a SWIFT block `{1:` or a field such as `:20:` at the head of a line; a bank CSV
-/// has a header line that fits a profile.
+/// has a header line that fits a profile; OFX has its header or an `<OFX>` root; a workbook is a zip
+/// that begins with a part of one, an OLE2 container, or an HTML table with such a header line.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
+    if bank::recognises_xlsx(bytes) {
+        return Some(Format::BankXlsx);
+    }
+    if bank::recognises_ole(bytes) {
+        return Some(Format::BankXls);
+    }
     let head = decode_head(bytes, HEAD_BYTES);
     let text = head.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if ofx::recognises(text) {
+        return Some(Format::Ofx);
+    }
+    if bank::recognises_html(text) {
+        return Some(Format::BankXls);
+    }
     if text.starts_with('<') {
         return is_camt(text).then_some(Format::Camt);
     }
     if is_mt(text) {
         return Some(Format::Mt940);
     }
-    bank_csv::recognises(text).then_some(Format::BankCsv)
+    bank::recognises_csv(text).then_some(Format::BankCsv)
 }
 
 fn is_camt(text: &str) -> bool {
@@ -70,9 +83,7 @@ mod tests {
             .0
             .into_owned();
         assert_eq!(sniff(&csv), Some(Format::BankCsv));
-        assert_eq!(
-            [sniff(b""), sniff(b"OFXHEADER:100\n"), sniff(b"PK\x03\x04")],
-            [None; 3]
-        );
+        assert_eq!([sniff(b""), sniff(b"PK\x03\x04")], [None; 2]);
+        assert_eq!(sniff(b"OFXHEADER:100\n"), Some(Format::Ofx));
     }
 }

@@ -4,6 +4,7 @@ mod arrival;
 mod books;
 mod bundle;
 mod first_days;
+mod formats_a;
 mod guards;
 mod harness;
 mod interrupted;

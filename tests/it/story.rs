@@ -67,7 +67,7 @@ async fn found_on(db: &Db, day: Day) -> Found {
         .await
         .expect("readable")
         .expect("a completed run");
-    let findings = report::store::findings(&mut tx, &run, None, None)
+    let findings = report::store::findings(&mut tx, &run, None)
         .await
         .expect("the step works");
     findings

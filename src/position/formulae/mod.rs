@@ -11,6 +11,7 @@ use crate::reconcile::{
     PaymentOutcome, prove,
 };
 use crate::registry::{self, AccountKind, CustodyMode, Institution, Prepays, Terms};
+use crate::store::days;
 
 /// One account of an institution as of the day.
 #[derive(Clone, Debug)]
@@ -309,7 +310,7 @@ fn inferred_mode(accounts: &[Account]) -> CustodyMode {
 
 /// What third parties have frozen of an account on a day, at most its balance.
 pub(super) fn frozen_on(facts: &Facts, account_no: i64, closing: Money, day: Day) -> Money {
-    let epoch = i64::from(day.epoch());
+    let epoch = days::number(day);
     let mut frozen = Money::ZERO;
     for f in facts.freezes.iter().filter(|f| f.account_no == account_no) {
         let in_force = f.from_day.is_none_or(|d| d <= epoch) && f.to_day.is_none_or(|d| d >= epoch);

@@ -5,6 +5,7 @@ use crate::policy::Channel;
 use crate::position::DistrictTotals;
 use crate::reconcile::{LessonSums, Line, Payment, StatedDay, match_lines};
 use crate::registry::Terms;
+use crate::store::days;
 
 const INST: &str = "I1";
 
@@ -255,7 +256,7 @@ fn unidentified_and_frozen_money_is_not_held_but_never_makes_a_balance_negative(
         "a regulator's hold protects the money"
     );
     freeze.kind = "police".into();
-    freeze.to_day = Some(i64::from(day("2026-05-31").epoch()));
+    freeze.to_day = Some(days::number(day("2026-05-31")));
     facts.freezes = vec![freeze];
     assert_eq!(held(&facts), fen(9_000), "a freeze that has ended");
 }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::MatchKind;
 use super::facts::{Facts, Line, Payment};
+use super::{MatchKind, MatchedItem, MatchedLine};
 use crate::base::{Day, Money};
 use crate::ledger;
 use crate::policy::{Channel, Policy};
 use crate::registry::AccountKind;
+use crate::store::days;
 
 /// What became of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +71,27 @@ pub struct Matching {
 }
 
 impl Matching {
-    /// Matches as stored: (kind, line's seq, payment's or approval's seq or 0 for a batch, count, amount).
-    pub fn lines(&self, facts: &Facts) -> Vec<(MatchKind, i64, i64, i64, i64)> {
+    /// The lines that were matched.
+    pub fn lines(&self, facts: &Facts) -> Vec<MatchedLine> {
         let mut lines = Vec::new();
+        let mut matched = |line: &Line, kind: MatchKind, payment_seq: i64, n: i64| {
+            lines.push(MatchedLine {
+                inst_id: facts.inst_id,
+                entry_seq: line.seq,
+                kind,
+                payment_seq,
+                n,
+                amount_fen: line.amount.fen(),
+            });
+        };
         for (line, outcome) in facts.credits.iter().zip(&self.credits) {
             match outcome {
                 CreditOutcome::Matched { payment } => {
-                    let seq = facts.payments[*payment].seq;
-                    lines.push((MatchKind::OneToOne, line.seq, seq, 1, line.amount.fen()));
+                    matched(line, MatchKind::OneToOne, facts.payments[*payment].seq, 1);
                 }
                 CreditOutcome::Batch { payments } => {
                     let n = i64::try_from(*payments).unwrap_or(i64::MAX);
-                    lines.push((MatchKind::Batch, line.seq, 0, n, line.amount.fen()));
+                    matched(line, MatchKind::Batch, 0, n);
                 }
                 _ => {}
             }
@@ -94,19 +104,23 @@ impl Matching {
                 DebitOutcome::Refund { refund } => (MatchKind::Refund, facts.refunds[*refund].seq),
                 _ => continue,
             };
-            lines.push((kind, line.seq, seq, 1, line.amount.fen()));
+            matched(line, kind, seq, 1);
         }
         lines
     }
 
-    /// Payments of batches: (payment's seq, line's seq).
-    pub fn items(&self, facts: &Facts) -> Vec<(i64, i64)> {
+    /// The payments that batches hold.
+    pub fn items(&self, facts: &Facts) -> Vec<MatchedItem> {
         facts
             .payments
             .iter()
             .zip(&self.payments)
             .filter_map(|(p, outcome)| match outcome {
-                PaymentOutcome::Batched { credit, .. } => Some((p.seq, facts.credits[*credit].seq)),
+                PaymentOutcome::Batched { credit, .. } => Some(MatchedItem {
+                    inst_id: facts.inst_id,
+                    payment_seq: p.seq,
+                    entry_seq: facts.credits[*credit].seq,
+                }),
                 _ => None,
             })
             .collect()
@@ -277,7 +291,7 @@ impl<'a> Matcher<'a> {
         let mut by_channel: HashMap<(i64, i64), Vec<(i64, usize)>> = HashMap::new();
         for (i, p) in facts.payments.iter().enumerate() {
             if self.payments[i].is_none() {
-                let day = i64::from(p.day.epoch());
+                let day = days::number(p.day);
                 by_channel
                     .entry((p.account_no, p.channel))
                     .or_default()

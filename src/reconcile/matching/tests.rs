@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::days;
 
 fn day(n: i32) -> Day {
     "2025-03-03".parse::<Day>().unwrap().plus(n)
@@ -185,7 +186,7 @@ fn a_described_settlement_is_gross_less_fee_and_refunds() {
     w.payment("P1", 0, Channel::Wechat, "", 10_000);
     w.payment("P2", 1, Channel::Wechat, "", 5_000);
     w.credit("E1", 2, ledger::LINE_SETTLEMENT, 0, "B1", 13_910);
-    let epoch = |n: i32| i64::from(day(n).epoch());
+    let epoch = |n: i32| days::number(day(n));
     w.0.settlements.push(crate::feed::store::Settlement {
         inst_id: 1,
         account_no: 1,

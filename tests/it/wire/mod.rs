@@ -141,7 +141,7 @@ fn number(text: Option<&str>) -> Option<Decimal> {
 }
 
 /// The folder of corpora, or one line that says it is absent.
-fn corpora() -> Option<PathBuf> {
+pub(crate) fn corpora() -> Option<PathBuf> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
     let path = std::env::var_os("FEED_CORPUS").map_or(default, PathBuf::from);
     if path.join("expected.tsv").is_file() {
@@ -237,7 +237,7 @@ fn check_wire(file: &Path) {
     }
 }
 
-fn assert_same_in_pieces(format: Format, bytes: &[u8]) {
+pub(crate) fn assert_same_in_pieces(format: Format, bytes: &[u8]) {
     let whole = items(format, bytes, usize::MAX);
     for size in [1, 7, 64 * 1024] {
         assert_eq!(

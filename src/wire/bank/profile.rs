@@ -14,13 +14,25 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::csv::unwrap_cell;
+
 /// Profiles in the order they are tried.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 16] = [
     include_str!("profiles/icbc.toml"),
     include_str!("profiles/abc.toml"),
     include_str!("profiles/boc.toml"),
+    include_str!("profiles/boc_card.toml"),
+    include_str!("profiles/ccb.toml"),
+    include_str!("profiles/ccb_signed.toml"),
     include_str!("profiles/cmb.toml"),
+    include_str!("profiles/cmb_card.toml"),
     include_str!("profiles/bocom.toml"),
+    include_str!("profiles/bocom_card.toml"),
+    include_str!("profiles/spdb.toml"),
+    include_str!("profiles/citic.toml"),
+    include_str!("profiles/citic_card.toml"),
+    include_str!("profiles/cgb.toml"),
+    include_str!("profiles/cgb_card.toml"),
     include_str!("profiles/generic.toml"),
 ];
 
@@ -98,6 +110,14 @@ pub(crate) struct Profile {
     pub(crate) from_keys: Vec<String>,
     #[serde(default)]
     pub(crate) to_keys: Vec<String>,
+    /// Keys of both days in one value, `20251201-20251231`.
+    #[serde(default)]
+    pub(crate) range_keys: Vec<String>,
+    /// Whether days carry no year, which then is the one nearest to the month in the title.
+    #[serde(default)]
+    pub(crate) days_of_month: bool,
+    /// What a reader of every such file should know; a card bill states what its holder owes.
+    pub(crate) remark: Option<String>,
     /// Currency of a file that names none; absent = none is assumed.
     pub(crate) default_currency: Option<String>,
 }
@@ -106,11 +126,16 @@ pub(crate) struct Profile {
 #[derive(Clone, Debug)]
 pub(crate) struct Binding {
     pub(crate) profile: &'static Profile,
-    pub(crate) delimiter: u8,
-    /// Where the header line stands in the text, and its number counted from 1.
-    pub(crate) header: Range<usize>,
-    pub(crate) header_line: u64,
     cells: BTreeMap<Column, Vec<usize>>,
+}
+
+/// Where the header line stands in a text.
+#[derive(Clone, Debug)]
+pub(crate) struct HeaderPlace {
+    pub(crate) delimiter: u8,
+    pub(crate) header: Range<usize>,
+    /// Its number counted from 1.
+    pub(crate) header_line: u64,
 }
 
 static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
@@ -136,6 +161,7 @@ impl Profile {
             &mut profile.closing_keys,
             &mut profile.from_keys,
             &mut profile.to_keys,
+            &mut profile.range_keys,
         ];
         for word in lists
             .into_iter()
@@ -161,7 +187,7 @@ impl Binding {
 
 /// Looks for the header line and its profile: the first line that fits a profile, with any of the
 /// delimiters in use.
-pub(crate) fn detect(text: &str) -> Option<Binding> {
+pub(crate) fn detect(text: &str) -> Option<(Binding, HeaderPlace)> {
     for delimiter in *b",\t;" {
         let mut start = 0;
         let mut tried = 0;
@@ -176,9 +202,13 @@ pub(crate) fn detect(text: &str) -> Option<Binding> {
             if tried > HEADER_SEARCH_ROWS {
                 break;
             }
-            if let Some(mut binding) = bind(&split(line, delimiter), delimiter) {
-                (binding.header, binding.header_line) = (span, number);
-                return Some(binding);
+            if let Some(binding) = bind(&split(line, delimiter)) {
+                let place = HeaderPlace {
+                    delimiter,
+                    header: span,
+                    header_line: number,
+                };
+                return Some((binding, place));
             }
         }
     }
@@ -186,19 +216,17 @@ pub(crate) fn detect(text: &str) -> Option<Binding> {
 }
 
 /// Binds a header line to the first profile that fits it.
-fn bind(header: &[String], delimiter: u8) -> Option<Binding> {
-    let header: Vec<String> = header.iter().map(|name| key(name)).collect();
+pub(crate) fn bind(header: &[String]) -> Option<Binding> {
+    let header: Vec<String> = (header.iter())
+        .map(|name| key(&unwrap_cell(name)))
+        .collect();
     PROFILES
         .iter()
-        .find_map(|profile| bind_to(profile, &header, delimiter))
+        .find_map(|profile| bind_to(profile, &header))
 }
 
 /// Binds a header, in the form of [`key`], to one profile.
-pub(crate) fn bind_to(
-    profile: &'static Profile,
-    header: &[String],
-    delimiter: u8,
-) -> Option<Binding> {
+pub(crate) fn bind_to(profile: &'static Profile, header: &[String]) -> Option<Binding> {
     let present = |name: &String| header.contains(name);
     if !profile.requires.iter().all(present) || profile.excludes.iter().any(present) {
         return None;
@@ -218,13 +246,7 @@ pub(crate) fn bind_to(
             cells.insert(*column, found);
         }
     }
-    let binding = Binding {
-        profile,
-        delimiter,
-        header: 0..0,
-        header_line: 0,
-        cells,
-    };
+    let binding = Binding { profile, cells };
     let two_sided = binding.has(Column::MoneyIn) && binding.has(Column::MoneyOut);
     (binding.has(Column::Date) && (binding.has(Column::Amount) || two_sided)).then_some(binding)
 }
@@ -287,13 +309,33 @@ mod tests {
     use super::*;
 
     fn name(header: &str) -> Option<&'static str> {
-        detect(header).map(|binding| binding.profile.name.as_str())
+        detect(header).map(|(binding, _)| binding.profile.name.as_str())
     }
 
     #[test]
     fn every_embedded_profile_parses_and_can_be_met() {
         let names: Vec<&str> = PROFILES.iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["icbc", "abc", "boc", "cmb", "bocom", "generic"]);
+        assert_eq!(
+            names,
+            [
+                "icbc",
+                "abc",
+                "boc",
+                "boc_card",
+                "ccb",
+                "ccb_signed",
+                "cmb",
+                "cmb_card",
+                "bocom",
+                "bocom_card",
+                "spdb",
+                "citic",
+                "citic_card",
+                "cgb",
+                "cgb_card",
+                "generic"
+            ]
+        );
         for profile in PROFILES.iter() {
             assert!(
                 profile.columns.contains_key(&Column::Date),

@@ -6,14 +6,17 @@
 //!
 //! Table and column names are literals of this crate, never data.
 
-use std::fmt::Write as _;
+mod columns;
 
-use chrono::NaiveDate;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
+pub use columns::{Column, Columns, bytes, dates, ints, opt_ints, opt_texts, repeated, texts};
+pub(super) use columns::{rows, same_key};
+
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Conn, DbError, Result, Tx};
+use columns::{postgres_arguments, push_names, sqlite_arguments, unnest};
 
 /// Rows in one SQLite statement; bounded also by [`SQLITE_BINDS_MAX`].
 const SQLITE_ROWS: usize = 500;
@@ -21,72 +24,6 @@ const SQLITE_ROWS: usize = 500;
 const SQLITE_BINDS_MAX: usize = 32_766;
 /// Rows in one PostgreSQL statement: bounds the arrays held in memory on both sides.
 const POSTGRES_ROWS: usize = 20_000;
-
-/// One column of a bulk statement, all rows.
-#[derive(Debug)]
-pub enum Column<'a> {
-    Int(Vec<i64>),
-    OptInt(Vec<Option<i64>>),
-    Text(Vec<&'a str>),
-    OptText(Vec<Option<&'a str>>),
-    Bytes(Vec<&'a [u8]>),
-    Date(Vec<Option<NaiveDate>>),
-}
-
-impl Column<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Column::Int(v) => v.len(),
-            Column::OptInt(v) => v.len(),
-            Column::Text(v) => v.len(),
-            Column::OptText(v) => v.len(),
-            Column::Bytes(v) => v.len(),
-            Column::Date(v) => v.len(),
-        }
-    }
-
-    fn postgres_type(&self) -> &'static str {
-        match self {
-            Column::Int(_) | Column::OptInt(_) => "bigint[]",
-            Column::Text(_) | Column::OptText(_) => "text[]",
-            Column::Bytes(_) => "bytea[]",
-            Column::Date(_) => "date[]",
-        }
-    }
-
-    fn bind_sqlite(&self, row: usize, args: &mut SqliteArguments) -> Result<()> {
-        match self {
-            Column::Int(v) => args.add(v[row]),
-            Column::OptInt(v) => args.add(v[row]),
-            Column::Text(v) => args.add(v[row]),
-            Column::OptText(v) => args.add(v[row]),
-            Column::Bytes(v) => args.add(v[row]),
-            Column::Date(v) => args.add(v[row]),
-        }
-        .map_err(|e| DbError::Sql {
-            doing: "binding a value",
-            source: sqlx::Error::Encode(e),
-        })
-    }
-
-    fn bind_postgres(&self, rows: std::ops::Range<usize>, args: &mut PgArguments) -> Result<()> {
-        match self {
-            Column::Int(v) => args.add(&v[rows]),
-            Column::OptInt(v) => args.add(&v[rows]),
-            Column::Text(v) => args.add(&v[rows]),
-            Column::OptText(v) => args.add(&v[rows]),
-            Column::Bytes(v) => args.add(&v[rows]),
-            Column::Date(v) => args.add(&v[rows]),
-        }
-        .map_err(|e| DbError::Sql {
-            doing: "binding an array",
-            source: sqlx::Error::Encode(e),
-        })
-    }
-}
-
-/// Named columns of equal length.
-pub type Columns<'a> = Vec<(&'static str, Column<'a>)>;
 
 /// What to do with a row whose key is present.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +81,7 @@ async fn insert(
     columns: Columns<'_>,
     on_conflict: OnConflict,
 ) -> Result<u64> {
-    let total = columns.first().map_or(0, |(_, c)| c.len());
+    let total = rows(&columns);
     debug_assert!(
         columns.iter().all(|(_, c)| c.len() == total),
         "columns of equal length"
@@ -153,7 +90,7 @@ async fn insert(
         return Ok(0);
     }
     let mut head = format!("INSERT INTO {table} (");
-    push_names(&mut head, &columns, "");
+    push_names(&mut head, &columns);
     head.push_str(") ");
     let tail = conflict_clause(&columns, on_conflict);
     let mut affected = 0;
@@ -201,10 +138,10 @@ async fn insert(
 
 /// Runs a statement that changes rows, `WITH wanted (…) …`, once per portion of keys; returns how many
 /// rows it changed.
-async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result<u64> {
-    let total = keys.first().map_or(0, |(_, c)| c.len());
+pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result<u64> {
+    let total = rows(&keys);
     let mut names = String::new();
-    push_names(&mut names, &keys, "");
+    push_names(&mut names, &keys);
     let mut affected = 0;
     let mut from = 0;
     while from < total {
@@ -240,65 +177,12 @@ async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result<u64> {
 
 /// Deletes rows by key.
 pub async fn delete(tx: &mut Tx, table: &'static str, keys: Columns<'_>) -> Result<u64> {
-    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-    let (names, same) = (names.join(", "), equal(table, &names));
+    let mut names = String::new();
+    push_names(&mut names, &keys);
+    let same = same_key(table, &keys);
     let body =
         format!("DELETE FROM {table} WHERE EXISTS (SELECT {names} FROM wanted WHERE {same})");
     change(tx, keys, &body).await
-}
-
-/// Ends result rows at a run: sets `to_run` on the rows of these keys.
-///
-/// # Errors
-/// A key that is not stored: the caller has just read it in the same transaction.
-pub async fn end_at(
-    tx: &mut Tx,
-    table: &'static str,
-    run_id: i64,
-    mut keys: Columns<'_>,
-) -> Result<()> {
-    let total = keys.first().map_or(0, |(_, c)| c.len());
-    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-    let body = format!(
-        "UPDATE {table} SET to_run = wanted.ending_run FROM wanted WHERE {}",
-        equal(table, &names)
-    );
-    keys.push(("ending_run", Column::Int(vec![run_id; total])));
-    let changed = change(tx, keys, &body).await?;
-    if changed == total as u64 {
-        Ok(())
-    } else {
-        Err(DbError::Inconsistent(format!(
-            "{total} rows of {table} were to end at run {run_id}, {changed} did"
-        )))
-    }
-}
-
-/// Ends at a run every row that stands open for these keys; there may be none.
-pub async fn end_open_at(
-    tx: &mut Tx,
-    table: &'static str,
-    run_id: i64,
-    open: i64,
-    mut keys: Columns<'_>,
-) -> Result<u64> {
-    let total = keys.first().map_or(0, |(_, c)| c.len());
-    keys.push(("to_run", Column::Int(vec![open; total])));
-    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-    let body = format!(
-        "UPDATE {table} SET to_run = wanted.ending_run FROM wanted WHERE {}",
-        equal(table, &names)
-    );
-    keys.push(("ending_run", Column::Int(vec![run_id; total])));
-    change(tx, keys, &body).await
-}
-
-fn equal(table: &str, names: &[&str]) -> String {
-    let same: Vec<String> = names
-        .iter()
-        .map(|name| format!("{table}.{name} = wanted.{name}"))
-        .collect();
-    same.join(" AND ")
 }
 
 /// Runs `body` once per portion of keys. The keys are visible to it as the table `wanted` with the
@@ -307,10 +191,10 @@ pub async fn lookup<R>(tx: &mut Tx, keys: Columns<'_>, body: &'static str) -> Re
 where
     R: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
 {
-    let total = keys.first().map_or(0, |(_, c)| c.len());
+    let total = rows(&keys);
     let mut found = Vec::new();
     let mut names = String::new();
-    push_names(&mut names, &keys, "");
+    push_names(&mut names, &keys);
     match &mut tx.conn {
         Conn::Sqlite(t) => {
             let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len());
@@ -381,13 +265,6 @@ where
     Ok(())
 }
 
-fn push_names(sql: &mut String, columns: &Columns<'_>, prefix: &str) {
-    for (i, (name, _)) in columns.iter().enumerate() {
-        let comma = if i > 0 { ", " } else { "" };
-        let _ = write!(sql, "{comma}{prefix}{name}");
-    }
-}
-
 fn conflict_clause(columns: &Columns<'_>, on_conflict: OnConflict) -> String {
     match on_conflict {
         OnConflict::Fail => String::new(),
@@ -424,36 +301,4 @@ fn placeholders(columns: usize, rows: usize) -> String {
         sql.push_str(&row);
     }
     sql
-}
-
-fn unnest(columns: &Columns<'_>) -> String {
-    let mut sql = "UNNEST(".to_owned();
-    for (i, (_, column)) in columns.iter().enumerate() {
-        let comma = if i > 0 { ", " } else { "" };
-        let _ = write!(sql, "{comma}${}::{}", i + 1, column.postgres_type());
-    }
-    sql.push(')');
-    sql
-}
-
-fn sqlite_arguments(
-    columns: &Columns<'_>,
-    rows: std::ops::Range<usize>,
-) -> Result<SqliteArguments> {
-    let mut args = SqliteArguments::default();
-    args.reserve(columns.len() * rows.len(), 0);
-    for row in rows {
-        for (_, column) in columns {
-            column.bind_sqlite(row, &mut args)?;
-        }
-    }
-    Ok(args)
-}
-
-fn postgres_arguments(columns: &Columns<'_>, rows: std::ops::Range<usize>) -> Result<PgArguments> {
-    let mut args = PgArguments::default();
-    for (_, column) in columns {
-        column.bind_postgres(rows.clone(), &mut args)?;
-    }
-    Ok(args)
 }

@@ -1,0 +1,111 @@
+//! SQL of scheduled work.
+
+use super::{CLAIM, Claim, Key, Kind};
+use crate::base::Instant;
+use crate::on;
+use crate::store::{DbError, Result, Tx};
+
+/// Makes sure that work has its row; it waits until `due_at`.
+pub async fn plan(tx: &mut Tx, key: &Key, due_at: Instant) -> Result<()> {
+    on!(tx, c => sqlx::query(
+            "INSERT INTO job (feed, day, kind, state, attempts, due_at, holder, fence, note) \
+             VALUES ($1, $2, $3, 'waiting', 0, $4, '', 0, '') ON CONFLICT DO NOTHING")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(due_at)
+            .execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("planning work"))
+}
+
+/// Claims work that is due, or whose holder's time is over; `None` where it is done, held or not due.
+pub async fn claim(tx: &mut Tx, key: &Key, holder: &str) -> Result<Option<Claim>> {
+    let now = tx.now();
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE job SET state = 'working', holder = $4, fence = fence + 1, \
+                    attempts = attempts + 1, held_until = $6 \
+             WHERE feed = $1 AND day = $2 AND kind = $3 \
+               AND ((state = 'waiting' AND due_at <= $5) OR (state = 'working' AND held_until < $5))")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(holder).bind(now)
+            .bind(now + CLAIM).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("claiming work"))?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    let (fence, attempt): (i64, i64) = on!(tx, c => sqlx::query_as(
+            "SELECT fence, attempts FROM job WHERE feed = $1 AND day = $2 AND kind = $3")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).fetch_one(c).await)
+    .map_err(DbError::sql("claiming work"))?;
+    Ok(Some(Claim {
+        key: key.clone(),
+        fence,
+        attempt,
+    }))
+}
+
+/// Ends a claim: the work is done. Belongs into the transaction that writes the effect.
+///
+/// # Errors
+/// [`DbError::Busy`] where another replica has taken the work over; the transaction must not commit.
+pub async fn finish(tx: &mut Tx, claim: &Claim, note: &str) -> Result<()> {
+    let now = tx.now();
+    end(tx, claim, "done", now, Some(now), note).await
+}
+
+/// Ends a claim: the work is tried again from `due_at` on.
+///
+/// # Errors
+/// See [`finish`].
+pub async fn retry(tx: &mut Tx, claim: &Claim, due_at: Instant, note: &str) -> Result<()> {
+    end(tx, claim, "waiting", due_at, None, note).await
+}
+
+async fn end(
+    tx: &mut Tx,
+    claim: &Claim,
+    state: &'static str,
+    due_at: Instant,
+    done_at: Option<Instant>,
+    note: &str,
+) -> Result<()> {
+    let key = &claim.key;
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE job SET state = $5, due_at = $6, done_at = $7, note = $8, held_until = NULL \
+             WHERE feed = $1 AND day = $2 AND kind = $3 AND fence = $4 AND state = 'working'")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(claim.fence).bind(state)
+            .bind(due_at).bind(done_at).bind(note).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("ending work"))?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Busy("another replica's work"))
+    }
+}
+
+/// Opens done work again, because what it rests on has changed.
+pub async fn reopen(tx: &mut Tx, key: &Key, due_at: Instant, note: &str) -> Result<bool> {
+    on!(tx, c => sqlx::query(
+            "UPDATE job SET state = 'waiting', attempts = 0, due_at = $4, note = $5 \
+             WHERE feed = $1 AND day = $2 AND kind = $3 AND state = 'done'")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(due_at).bind(note)
+            .execute(c).await.map(|r| r.rows_affected() == 1))
+    .map_err(DbError::sql("opening work again"))
+}
+
+/// One row of work, as status pages show it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Row {
+    pub feed: String,
+    pub day: i64,
+    pub state: String,
+    pub attempts: i64,
+    pub due_at: Instant,
+    pub done_at: Option<Instant>,
+    pub note: String,
+}
+
+/// Work of a kind on days from `first` on, oldest first.
+pub async fn rows(tx: &mut Tx, kind: Kind, first: i64) -> Result<Vec<Row>> {
+    on!(tx, c => sqlx::query_as(
+            "SELECT feed, day, state, attempts, due_at, done_at, note FROM job \
+             WHERE kind = $1 AND day >= $2 ORDER BY day, feed")
+            .bind(kind.as_str()).bind(first).fetch_all(c).await)
+    .map_err(DbError::sql("reading work"))
+}

@@ -1,0 +1,143 @@
+//! The import row and its files: what is numbered, what is seen, what became of each file.
+
+use crate::base::Instant;
+use crate::on;
+use crate::store::{DbError, Result, Tx};
+
+/// How an import begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    New(i64),
+    /// An interrupted import goes on under its number: the same command, or one that left nothing
+    /// half-taken. The text is the command it was given.
+    Resumed(i64, String),
+    /// An interrupted import of other inputs has a bundle half in the books.
+    HalfTaken(String),
+}
+
+/// Opens an import, or goes on with one that was interrupted. Rows that an interrupted import brought
+/// become visible with the import that goes on with it, so another command may do so only where no
+/// bundle is half-taken (statement files are taken whole or not at all), or where it says so (`adopt`).
+pub async fn open(tx: &mut Tx, source: &str, adopt: bool) -> Result<Opened> {
+    let open: Option<(i64, String)> = on!(tx, c => sqlx::query_as(
+            "SELECT import_no, source FROM import WHERE completed_at IS NULL ORDER BY import_no LIMIT 1")
+            .fetch_optional(c).await)
+    .map_err(DbError::sql("looking for an interrupted import"))?;
+    if let Some((import_no, interrupted)) = open {
+        let bundle: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+                "SELECT source_no FROM source_file WHERE import_no = $1 AND kind <> 'statement' LIMIT 1")
+                .bind(import_no).fetch_optional(c).await)
+        .map_err(DbError::sql("looking at an interrupted import"))?;
+        if bundle.is_some() && interrupted != source && !adopt {
+            return Ok(Opened::HalfTaken(interrupted));
+        }
+        on!(tx, c => sqlx::query(
+                "UPDATE source_file SET outcome = 'interrupted' WHERE import_no = $1 AND outcome = 'reading'")
+                .bind(import_no).execute(c).await.map(|_| ()))
+        .map_err(DbError::sql("closing an interrupted import's files"))?;
+        return Ok(Opened::Resumed(import_no, interrupted));
+    }
+    let (import_no,): (i64,) = on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COALESCE(MAX(import_no), 0) + 1 AS BIGINT) FROM import")
+            .fetch_one(c).await)
+    .map_err(DbError::sql("numbering the import"))?;
+    let now = tx.now();
+    on!(tx, c => sqlx::query("INSERT INTO import (import_no, source, started_at) VALUES ($1, $2, $3)")
+            .bind(import_no).bind(source).bind(now).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("opening the import"))?;
+    Ok(Opened::New(import_no))
+}
+
+/// Makes everything the import brought visible, later than anything seen before: neither an earlier
+/// import's completion nor the known-at of a run that has looked may be at or after it, whatever the
+/// clocks of two machines say.
+pub async fn complete(tx: &mut Tx, import_no: i64) -> Result<()> {
+    tx.order_visibility().await?;
+    let latest = latest_visible(tx).await?;
+    let run: (Option<Instant>,) = on!(tx, c => sqlx::query_as("SELECT MAX(known_at) FROM run")
+            .fetch_one(c).await)
+    .map_err(DbError::sql("looking at what runs have seen"))?;
+    let now = [latest, run.0]
+        .into_iter()
+        .flatten()
+        .map(|seen| seen + chrono::TimeDelta::microseconds(1))
+        .fold(tx.now(), Instant::max);
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE import SET completed_at = $2 WHERE import_no = $1 AND completed_at IS NULL")
+            .bind(import_no).bind(now).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("completing the import"))?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Inconsistent(format!(
+            "import {import_no} was not open"
+        )))
+    }
+}
+
+/// When the newest import became visible.
+pub async fn latest_visible(tx: &mut Tx) -> Result<Option<Instant>> {
+    let (latest,): (Option<Instant>,) = on!(tx, c => sqlx::query_as(
+            "SELECT MAX(completed_at) FROM import").fetch_one(c).await)
+    .map_err(DbError::sql("looking for the newest import"))?;
+    Ok(latest)
+}
+
+/// The highest file number known at an instant; facts beyond it are not known yet.
+pub async fn cut(tx: &mut Tx, known_at: Instant) -> Result<i64> {
+    let (cut,): (i64,) = on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COALESCE(MAX(f.source_no), 0) AS BIGINT) FROM source_file f \
+             JOIN import i ON i.import_no = f.import_no WHERE i.completed_at <= $1")
+            .bind(known_at).fetch_one(c).await)
+    .map_err(DbError::sql("finding what was known"))?;
+    Ok(cut)
+}
+
+/// Numbers a file about to be read.
+pub async fn open_file(tx: &mut Tx, import_no: i64, name: &str, kind: &str) -> Result<i64> {
+    let (source_no,): (i64,) = on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COALESCE(MAX(source_no), 0) + 1 AS BIGINT) FROM source_file")
+            .fetch_one(c).await)
+    .map_err(DbError::sql("numbering a file"))?;
+    on!(tx, c => sqlx::query(
+            "INSERT INTO source_file (source_no, import_no, name, kind, bytes, outcome, rows_new, \
+                    rows_same, rows_revised, rows_waiting, rows_quarantined) \
+             VALUES ($1, $2, $3, $4, 0, 'reading', 0, 0, 0, 0, 0)")
+            .bind(source_no).bind(import_no).bind(name).bind(kind).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("recording a file"))?;
+    Ok(source_no)
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, Default)]
+pub struct FileResult {
+    pub digest: Vec<u8>,
+    pub bytes: i64,
+    pub outcome: &'static str,
+    pub new: i64,
+    pub same: i64,
+    pub revised: i64,
+    pub waiting: i64,
+    pub quarantined: i64,
+}
+
+pub async fn close_file(tx: &mut Tx, source_no: i64, result: &FileResult) -> Result<()> {
+    let r = result;
+    on!(tx, c => sqlx::query(
+            "UPDATE source_file SET digest = $2, bytes = $3, outcome = $4, rows_new = $5, \
+                    rows_same = $6, rows_revised = $7, rows_waiting = $8, rows_quarantined = $9 \
+             WHERE source_no = $1")
+            .bind(source_no).bind(&r.digest).bind(r.bytes).bind(r.outcome).bind(r.new)
+            .bind(r.same).bind(r.revised).bind(r.waiting).bind(r.quarantined)
+            .execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("recording what became of a file"))
+}
+
+/// True where a file of these bytes has been taken in.
+pub async fn is_known(tx: &mut Tx, digest: &[u8]) -> Result<bool> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT source_no FROM source_file WHERE digest = $1 AND outcome = 'used' LIMIT 1")
+            .bind(digest).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for a file"))?;
+    Ok(row.is_some())
+}

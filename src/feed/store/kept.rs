@@ -1,0 +1,139 @@
+//! What is kept of what arrived: raw files by digest, rows that cannot be used, rows that wait.
+
+use sha2::{Digest, Sha256};
+
+use crate::base::Defect;
+use crate::on;
+use crate::store::bulk::{self, bytes, ints, texts};
+use crate::store::{DbError, Result, Tx};
+
+/// Keeps a file's bytes by their digest.
+pub async fn keep_raw(tx: &mut Tx, digest: &[u8], content: &[u8]) -> Result<()> {
+    let now = tx.now();
+    let bytes = i64::try_from(content.len()).unwrap_or(i64::MAX);
+    on!(tx, c => sqlx::query(
+            "INSERT INTO raw_file (digest, received_at, bytes, content) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING")
+            .bind(digest).bind(now).bind(bytes).bind(content).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("keeping a file's bytes"))
+}
+
+/// A row that cannot be used.
+#[derive(Clone, Debug)]
+pub struct Quarantined {
+    pub source_no: i64,
+    pub defect: Defect,
+    pub record: String,
+}
+
+/// Keeps rows that cannot be used; the same row for the same reason is kept once.
+pub async fn quarantine(tx: &mut Tx, rows: &[Quarantined]) -> Result<()> {
+    let digests: Vec<Vec<u8>> = rows
+        .iter()
+        .map(|q| {
+            let mut h = Sha256::new();
+            for part in [
+                q.defect.code.as_str(),
+                q.defect.place.file.as_str(),
+                q.defect.place.column.as_deref().unwrap_or_default(),
+                q.record.as_str(),
+                q.defect.found.as_str(),
+            ] {
+                h.update((part.len() as u64).to_le_bytes());
+                h.update(part.as_bytes());
+            }
+            h.finalize().to_vec()
+        })
+        .collect();
+    let line = |q: &Quarantined| i64::try_from(q.defect.place.line.unwrap_or(0)).unwrap_or(0);
+    bulk::append_new(
+        tx,
+        "quarantine",
+        vec![
+            ("record_digest", bytes(&digests, Vec::as_slice)),
+            ("source_no", ints(rows, |q| q.source_no)),
+            ("file", texts(rows, |q| q.defect.place.file.as_str())),
+            ("line", ints(rows, line)),
+            (
+                "column_name",
+                texts(rows, |q| {
+                    q.defect.place.column.as_deref().unwrap_or_default()
+                }),
+            ),
+            ("code", ints(rows, |q| q.defect.code.number())),
+            ("found", texts(rows, |q| q.defect.found.as_str())),
+            ("record", texts(rows, |q| q.record.as_str())),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// A row that waits for its parent: its cells by column name.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub digest: Vec<u8>,
+    pub source_no: i64,
+    pub line: i64,
+    pub kind: &'static str,
+    pub parent_id: String,
+    pub record: String,
+}
+
+impl Waiting {
+    pub fn new(
+        source_no: i64,
+        line: u64,
+        kind: &'static str,
+        parent_id: &str,
+        cells: &[(String, String)],
+    ) -> Waiting {
+        let record = serde_json::to_string(cells).unwrap_or_default();
+        let mut h = Sha256::new();
+        h.update(kind.as_bytes());
+        h.update([0]);
+        h.update(record.as_bytes());
+        Waiting {
+            digest: h.finalize().to_vec(),
+            source_no,
+            line: i64::try_from(line).unwrap_or(0),
+            kind,
+            parent_id: parent_id.to_owned(),
+            record,
+        }
+    }
+}
+
+/// Keeps rows that wait; a row that already waits is kept once.
+pub async fn wait(tx: &mut Tx, rows: &[Waiting]) -> Result<()> {
+    bulk::append_new(
+        tx,
+        "waiting_row",
+        vec![
+            ("record_digest", bytes(rows, |w| w.digest.as_slice())),
+            ("source_no", ints(rows, |w| w.source_no)),
+            ("line", ints(rows, |w| w.line)),
+            ("kind", texts(rows, |w| w.kind)),
+            ("parent_id", texts(rows, |w| w.parent_id.as_str())),
+            ("record", texts(rows, |w| w.record.as_str())),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Rows of a kind that wait from earlier imports, as sent: digest, cells, file.
+pub async fn waiting(tx: &mut Tx, kind: &'static str) -> Result<Vec<(Vec<u8>, String, i64)>> {
+    on!(tx, c => sqlx::query_as(
+            "SELECT record_digest, record, source_no FROM waiting_row WHERE kind = $1 ORDER BY source_no, line")
+            .bind(kind).fetch_all(c).await)
+    .map_err(DbError::sql("reading rows that wait"))
+}
+
+/// Takes rows off the waiting list: they have found their parent.
+pub async fn stop_waiting(tx: &mut Tx, digests: &[Vec<u8>]) -> Result<()> {
+    let digests = bytes(digests, Vec::as_slice);
+    bulk::delete(tx, "waiting_row", vec![("record_digest", digests)])
+        .await
+        .map(|_| ())
+}

@@ -1,0 +1,253 @@
+//! Facts of a range of institutions: what was known and had happened.
+
+use std::collections::HashMap;
+
+use super::Seen;
+use super::packed::unpack;
+use super::postings::postings;
+use crate::base::Money;
+use crate::feed::store::{Freeze, Settlement};
+use crate::reconcile::facts::{ContractTerms, Facts, StatedDay};
+use crate::registry::Terms;
+use crate::store::{Result, Tx, bulk, days};
+
+/// Facts of the institutions numbered `first..=last`, in that order; one without facts is absent.
+pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec<Facts>> {
+    let mut by_inst: HashMap<i64, Facts> = HashMap::new();
+    postings(tx, first, last, seen, &mut by_inst).await?;
+    contracts(tx, first, last, seen, &mut by_inst).await?;
+    statement_days(tx, first, last, seen, &mut by_inst).await?;
+    settlements(tx, first, last, seen, &mut by_inst).await?;
+    freezes(tx, first, last, seen, &mut by_inst).await?;
+    let mut facts: Vec<Facts> = by_inst
+        .into_iter()
+        .map(|(inst_id, mut facts)| {
+            facts.inst_id = inst_id;
+            facts
+        })
+        .collect();
+    facts.sort_unstable_by_key(|f| f.inst_id);
+    Ok(facts)
+}
+
+/// First and last institution, file cut and day, as queries bind them.
+pub(super) fn binds((first, last, seen): (i64, i64, Seen)) -> [i64; 4] {
+    [first, last, seen.source_cut, days::number(seen.day)]
+}
+
+async fn contracts(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    let sql = "SELECT inst_id, string_agg( \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
+                        version, ordered_day, lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day), '\u{1e}') \
+               FROM contract \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
+               GROUP BY inst_id";
+    // The newest version says when the contract was made: an older one must not show through.
+    bulk::each(
+        tx,
+        sql,
+        &binds((first, last, seen))[..3],
+        |(inst_id, packed): (i64, String)| {
+            let mut versions = Vec::new();
+            for mut fields in unpack(&packed) {
+                let (contract_no, version) = (fields.int()?, fields.int()?);
+                let ordered_on = fields.day("contract")?;
+                let (lessons, gift_lessons) = (fields.int()?, fields.int()?);
+                let (amount, extras) = (fields.int()?, fields.int()?);
+                versions.push((
+                    version,
+                    ContractTerms {
+                        contract_no,
+                        ordered_on,
+                        terms: Terms {
+                            lesson_amount: Money::from_fen(amount - extras),
+                            lessons,
+                            gift_lessons,
+                        },
+                        amount: Money::from_fen(amount),
+                        starts_on: days::opt_day(fields.opt_int()?, "contract")?,
+                        ends_on: days::opt_day(fields.opt_int()?, "contract")?,
+                    },
+                ));
+            }
+            // The newest version stands.
+            versions
+                .sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
+            versions.dedup_by_key(|(_, c)| c.contract_no);
+            by_inst.entry(inst_id).or_default().contracts = (versions.into_iter())
+                .filter(|(_, c)| c.ordered_on <= seen.day)
+                .map(|(_, c)| c)
+                .collect();
+            Ok(())
+        },
+    )
+    .await
+}
+
+async fn statement_days(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    let sql = "SELECT inst_id, string_agg( \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', account_no, day, version, opening_fen, \
+                        closing_fen), '\u{1e}') \
+               FROM statement_day \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND day <= $4 \
+               GROUP BY inst_id";
+    bulk::each(
+        tx,
+        sql,
+        &binds((first, last, seen)),
+        |(inst_id, packed): (i64, String)| {
+            let mut versions = Vec::new();
+            for mut fields in unpack(&packed) {
+                let account_no = fields.int()?;
+                let day = fields.day("statement_day")?;
+                let version = fields.int()?;
+                let (opening, closing) = (fields.int()?, fields.int()?);
+                versions.push((
+                    version,
+                    StatedDay {
+                        account_no,
+                        day,
+                        opening,
+                        closing,
+                    },
+                ));
+            }
+            versions.sort_unstable_by_key(|(version, d)| {
+                (d.account_no, d.day, std::cmp::Reverse(*version))
+            });
+            versions.dedup_by_key(|(_, d)| (d.account_no, d.day));
+            by_inst.entry(inst_id).or_default().days =
+                versions.into_iter().map(|(_, d)| d).collect();
+            Ok(())
+        },
+    )
+    .await
+}
+
+type SettlementRow = (
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<i64>,
+);
+
+async fn settlements(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    let sql = "SELECT inst_id, account_no, batch_no, channel, period_from_day, period_to_day, \
+                      gross_fen, fee_fen, refund_fen, net_fen, expected_day \
+               FROM settlement \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
+               ORDER BY inst_id, account_no, batch_no, version";
+    bulk::each(
+        tx,
+        sql,
+        &binds((first, last, seen))[..3],
+        |r: SettlementRow| {
+            let settlement = Settlement {
+                inst_id: r.0,
+                account_no: r.1,
+                batch_no: r.2,
+                channel: r.3,
+                period_from_day: r.4,
+                period_to_day: r.5,
+                gross_fen: r.6,
+                fee_fen: r.7,
+                refund_fen: r.8,
+                net_fen: r.9,
+                expected_day: r.10,
+            };
+            let list = &mut by_inst.entry(r.0).or_default().settlements;
+            match list.last_mut() {
+                Some(last)
+                    if last.account_no == settlement.account_no
+                        && last.batch_no == settlement.batch_no =>
+                {
+                    *last = settlement;
+                }
+                _ => list.push(settlement),
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    let day = days::number(seen.day);
+    for facts in by_inst.values_mut() {
+        facts.settlements.retain(|s| s.period_from_day <= day);
+    }
+    Ok(())
+}
+
+type FreezeRow = (
+    i64,
+    i64,
+    String,
+    String,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
+
+async fn freezes(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    let sql = "SELECT inst_id, account_no, document_no, kind, amount_fen, from_day, to_day \
+               FROM account_freeze \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
+               ORDER BY inst_id, account_no, document_no, version";
+    bulk::each(tx, sql, &binds((first, last, seen))[..3], |r: FreezeRow| {
+        let freeze = Freeze {
+            inst_id: r.0,
+            account_no: r.1,
+            document_no: r.2,
+            kind: r.3,
+            amount_fen: r.4,
+            from_day: r.5,
+            to_day: r.6,
+        };
+        let list = &mut by_inst.entry(r.0).or_default().freezes;
+        match list.last_mut() {
+            Some(last)
+                if last.account_no == freeze.account_no
+                    && last.document_no == freeze.document_no =>
+            {
+                *last = freeze;
+            }
+            _ => list.push(freeze),
+        }
+        Ok(())
+    })
+    .await?;
+    let day = days::number(seen.day);
+    for facts in by_inst.values_mut() {
+        facts.freezes.retain(|f| f.from_day.unwrap_or(0) <= day);
+    }
+    Ok(())
+}

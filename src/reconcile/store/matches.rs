@@ -1,0 +1,119 @@
+//! What a run's matching changed: lines, and the payments that a batch line bundles.
+
+use crate::on;
+use crate::reconcile::{MatchedItem, MatchedLine};
+use crate::store::bulk::ints;
+use crate::store::changes::{self, ByRun, OPEN};
+use crate::store::{DbError, Result, Tx};
+
+/// Stores what changed in the matches of institutions `first..=last` since the run before.
+pub async fn store_matches(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    by: ByRun,
+    lines: &[MatchedLine],
+    items: &[MatchedItem],
+) -> Result<()> {
+    store_lines(tx, (first, last), by, lines).await?;
+    store_items(tx, (first, last), by, items).await
+}
+
+#[derive(sqlx::FromRow)]
+struct LineRow {
+    inst_id: i64,
+    entry_seq: i64,
+    from_run: i64,
+    kind: i64,
+    payment_seq: i64,
+    n: i64,
+    amount_fen: i64,
+}
+
+impl LineRow {
+    fn says_the_same(&self, line: &MatchedLine) -> bool {
+        (self.kind, self.payment_seq, self.n, self.amount_fen)
+            == (
+                line.kind.number(),
+                line.payment_seq,
+                line.n,
+                line.amount_fen,
+            )
+    }
+}
+
+async fn store_lines(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    by: ByRun,
+    lines: &[MatchedLine],
+) -> Result<()> {
+    let standing: Vec<LineRow> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, entry_seq, from_run, kind, payment_seq, n, amount_fen FROM match_line \
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading matches"))?;
+    let (mut ended, mut new) = changes::differ(
+        &standing,
+        lines,
+        |row| (row.inst_id, row.entry_seq),
+        |line| (line.inst_id, line.entry_seq),
+        LineRow::says_the_same,
+    );
+    ended.sort_unstable_by_key(|r| (r.inst_id, r.entry_seq));
+    new.sort_unstable();
+    let ended = vec![
+        ("inst_id", ints(&ended, |r| r.inst_id)),
+        ("entry_seq", ints(&ended, |r| r.entry_seq)),
+        ("from_run", ints(&ended, |r| r.from_run)),
+    ];
+    let new = vec![
+        ("inst_id", ints(&new, |l| l.inst_id)),
+        ("entry_seq", ints(&new, |l| l.entry_seq)),
+        ("kind", ints(&new, |l| l.kind.number())),
+        ("payment_seq", ints(&new, |l| l.payment_seq)),
+        ("n", ints(&new, |l| l.n)),
+        ("amount_fen", ints(&new, |l| l.amount_fen)),
+    ];
+    changes::write(tx, "match_line", by, ended, new).await
+}
+
+#[derive(sqlx::FromRow)]
+struct ItemRow {
+    inst_id: i64,
+    payment_seq: i64,
+    from_run: i64,
+    entry_seq: i64,
+}
+
+async fn store_items(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    by: ByRun,
+    items: &[MatchedItem],
+) -> Result<()> {
+    let standing: Vec<ItemRow> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, payment_seq, from_run, entry_seq FROM match_item \
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading batches"))?;
+    let (mut ended, mut new) = changes::differ(
+        &standing,
+        items,
+        |row| (row.inst_id, row.payment_seq),
+        |item| (item.inst_id, item.payment_seq),
+        |row, item| row.entry_seq == item.entry_seq,
+    );
+    ended.sort_unstable_by_key(|r| (r.inst_id, r.payment_seq));
+    new.sort_unstable();
+    let ended = vec![
+        ("inst_id", ints(&ended, |r| r.inst_id)),
+        ("payment_seq", ints(&ended, |r| r.payment_seq)),
+        ("from_run", ints(&ended, |r| r.from_run)),
+    ];
+    let new = vec![
+        ("inst_id", ints(&new, |i| i.inst_id)),
+        ("payment_seq", ints(&new, |i| i.payment_seq)),
+        ("entry_seq", ints(&new, |i| i.entry_seq)),
+    ];
+    changes::write(tx, "match_item", by, ended, new).await
+}

@@ -1,0 +1,37 @@
+//! SQL of reconciliation: one institution range's facts in, differences of matches out.
+
+mod facts;
+mod matches;
+mod packed;
+mod postings;
+
+pub use facts::facts;
+pub use matches::store_matches;
+pub use postings::lesson_days;
+
+use super::statements::ExpectedRange;
+use crate::base::Day;
+use crate::on;
+use crate::store::{DbError, Result, Tx, days};
+
+/// What is visible: facts of files up to `source_cut`, that happened up to `day`.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub day: Day,
+    pub source_cut: i64,
+}
+
+/// First and last statement day of all accounts, as known.
+pub async fn expected_range(tx: &mut Tx, source_cut: i64) -> Result<Option<ExpectedRange>> {
+    let (first, last): (Option<i64>, Option<i64>) = on!(tx, c => sqlx::query_as(
+            "SELECT MIN(day), MAX(day) FROM statement_day WHERE source_no <= $1")
+            .bind(source_cut).fetch_one(c).await)
+    .map_err(DbError::sql("finding the statements' range"))?;
+    match (first, last) {
+        (Some(first), Some(last)) => Ok(Some(ExpectedRange {
+            first: days::day(first, "statement_day")?,
+            last: days::day(last, "statement_day")?,
+        })),
+        _ => Ok(None),
+    }
+}
