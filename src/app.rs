@@ -1,12 +1,16 @@
-//! The service's shared handles, and pages answered from the database.
+//! The service's shared handles, pages answered from the database, and pushes kept in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{Clock, Day};
-use crate::config::Config;
+use crate::base::{Clock, Day, Instant};
+use crate::config::{Config, Source};
+use crate::feed::deliveries::{self, Kept};
+use crate::feed::source::signature::{Key, KeyError};
 use crate::policy::{self, Policy};
 use crate::report;
 use crate::store::{Db, DbError, OpenOptions};
+use crate::web::push::{Delivered, FeedInbox, Inbox, Pushed, Receipt};
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
 
 /// Opens the database of the settings, bringing an empty or older one to this version.
@@ -83,10 +87,69 @@ impl PageSource for DbPages {
     }
 }
 
+/// Pushes kept in the database.
+pub struct DbInbox {
+    db: Db,
+    /// Keys by feed.
+    keys: BTreeMap<String, Vec<Key>>,
+}
+
+impl DbInbox {
+    /// Reads the keys of every feed that is pushed.
+    ///
+    /// # Errors
+    /// A key that cannot be read or is too short.
+    pub fn new(db: Db, config: &Config) -> Result<DbInbox, KeyError> {
+        let mut keys = BTreeMap::new();
+        for feed in &config.feed {
+            if let Source::Push { keys: settings } = &feed.source {
+                let read: Result<Vec<Key>, KeyError> = settings.iter().map(Key::read).collect();
+                keys.insert(feed.name.clone(), read?);
+            }
+        }
+        Ok(DbInbox { db, keys })
+    }
+
+    async fn keep(&self, push: &Pushed) -> Result<Receipt, DbError> {
+        let mut tx = self.db.begin_write().await?;
+        deliveries::forget_nonces(&mut tx).await?;
+        if !deliveries::use_nonce(&mut tx, &push.key_id, &push.nonce, push.expires).await? {
+            tx.rollback().await?;
+            return Ok(Receipt::NonceUsed);
+        }
+        let kept = deliveries::keep_delivery(&mut tx, &push.feed, &push.name, &push.bytes).await?;
+        let found = deliveries::delivery(&mut tx, kept.number()).await?;
+        tx.commit().await?;
+        let delivered = Delivered {
+            delivery: found.delivery_no,
+            digest: found.digest,
+            state: found.state,
+        };
+        Ok(match kept {
+            Kept::New(_) => Receipt::Kept(delivered),
+            Kept::Known(_) => Receipt::Known(delivered),
+        })
+    }
+}
+
+impl FeedInbox for DbInbox {
+    fn keys(&self, feed: &str) -> &[Key] {
+        self.keys.get(feed).map_or(&[], Vec::as_slice)
+    }
+
+    fn now(&self) -> Instant {
+        self.db.clock().now()
+    }
+
+    fn receive(&self, push: Pushed) -> BoxFuture<'_, Result<Receipt, PageError>> {
+        Box::pin(async move { self.keep(&push).await.map_err(PageError::new) })
+    }
+}
+
 /// What the router shares, with the thresholds of the default policy.
 ///
 /// # Errors
-/// A policy that cannot be read, or a zone that is none.
+/// A policy that cannot be read, a zone that is none, or a key of a push that cannot be used.
 pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String> {
     let policy = Policy::built_in(policy::DEFAULT).ok_or("no default policy")?;
     let site = Site {
@@ -99,6 +162,7 @@ pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String
         },
         demo,
     };
+    let inbox = DbInbox::new(db.clone(), config).map_err(|e| e.to_string())?;
     let pages = DbPages {
         db,
         city: config.site.city.clone(),
@@ -106,5 +170,6 @@ pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String
     Ok(WebState {
         source: Arc::new(pages),
         site: Arc::new(site),
+        inbox: Some(Arc::new(Inbox::new(Arc::new(inbox)))),
     })
 }

@@ -161,7 +161,7 @@ pub mod wire;
 pub mod registry;
 // Postings, running balances, the hash chain; the only writer of them.
 pub mod ledger;
-// What arrived: imports, raw files, quarantine, waiting rows, statement days.
+// What arrived: imports, raw files, quarantine, waiting rows, statement days; where files are fetched from.
 pub mod feed;
 // Bank lines against what was reported; which statement days are proven.
 pub mod reconcile;
@@ -179,7 +179,9 @@ pub mod intake;
 pub mod run;
 // A fictional city that writes files and knows nothing of who reads them.
 pub mod demo;
-// Pages over HTTP, through one port.
+// Banks that deliver late, twice, wrongly: files with seeded trouble, for trying feeds out.
+pub mod bank_sim;
+// Pages over HTTP, through one port; pushes of banks, through another.
 pub mod web;
 // Shared handles; pages answered from the database.
 pub mod app;

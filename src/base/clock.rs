@@ -3,7 +3,7 @@
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::day::Instant;
+use super::day::{Day, Instant};
 
 /// Where "now" comes from: the system, or a fixed instant in tests and in the demo.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,11 @@ impl Clock {
     )]
     pub fn now(&self) -> Instant {
         self.fixed.unwrap_or_else(Utc::now)
+    }
+
+    /// The site's civil day at an instant.
+    pub fn day_of(&self, at: Instant) -> Day {
+        Day::from_date(at.with_timezone(&self.zone).date_naive())
     }
 
     /// An instant as the site's wall clock shows it, `2026-06-30 08:15`.

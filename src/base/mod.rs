@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod code;
 pub mod day;
+pub mod entropy;
 pub mod ids;
 pub mod money;
 pub mod uscc;
@@ -10,5 +11,6 @@ pub mod uscc;
 pub use clock::Clock;
 pub use code::{Defect, DefectCode, FlagCode, Place, Severity};
 pub use day::{Day, Instant};
+pub use entropy::Entropy;
 pub use ids::{AccountNo, InstId};
 pub use money::{Money, MoneyError, Ratio};

@@ -83,6 +83,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<String>,
     },
+    /// Simulated banks for trying feeds out: statements over HTTP and in folders, with seeded trouble.
+    BankSim(BankSimArgs),
     /// A fictional city: simulate, take in, reconcile day by day, serve.
     Demo(DemoArgs),
 }
@@ -113,6 +115,39 @@ pub(super) struct DemoArgs {
     #[arg(long, default_value_t = 8080)]
     pub(super) port: u16,
     /// Stop after the district table, without serving.
+    #[arg(long)]
+    pub(super) no_serve: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct BankSimArgs {
+    /// Address and port; port 0 takes a free one, which is printed.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub(super) listen: String,
+    /// Same seed, same files and same trouble.
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// manifest.json, registry/ and drop/BANK/ are written here.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Accounts of each bank.
+    #[arg(long, default_value_t = 3)]
+    pub(super) accounts: usize,
+    /// Days with statements, the last one `--last`.
+    #[arg(long, default_value_t = 10)]
+    pub(super) days: usize,
+    #[arg(long, value_parser = parse_day, default_value = "2026-06-30", value_name = "DATE")]
+    pub(super) last: Day,
+    /// The day it is at the banks: what is owed later is not shown; the machine's day if absent.
+    #[arg(long, value_parser = parse_day, value_name = "DATE")]
+    pub(super) today: Option<Day>,
+    /// Account-days with trouble, of a thousand.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(super) trouble: i64,
+    /// Requests that begin trouble on the wire (errors, 429, silence), of a thousand.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(super) wire_trouble: i64,
+    /// Stop once the files are written, without serving.
     #[arg(long)]
     pub(super) no_serve: bool,
 }

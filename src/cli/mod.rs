@@ -5,6 +5,7 @@
 //! incomplete), as `interchange.md` fixes them.
 
 mod args;
+mod bank_sim;
 mod demo;
 mod progress;
 
@@ -144,6 +145,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             let listen = listen.unwrap_or_else(|| config.server.listen.clone());
             serve(&config, &listen).await
         }
+        Command::BankSim(options) => bank_sim::bank_sim(&config, &options).await,
         Command::Demo(options) => demo::demo(&config, args.db.is_some(), &options).await,
     }
 }

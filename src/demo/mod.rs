@@ -18,13 +18,14 @@ mod acts;
 mod banks;
 mod books;
 mod calendar;
-mod chance;
+pub(crate) mod chance;
 mod city;
 mod delivery;
 mod flows;
 mod life;
 mod registry;
 mod rows;
+mod stated;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -40,6 +41,7 @@ use calendar::Calendar;
 use city::Institution;
 use delivery::{Delivery, Owned};
 use rows::Reported;
+pub use stated::{Format, Line, Stated};
 
 /// The most institutions a city may have: ids carry four digits.
 pub const MAX_INSTITUTIONS: usize = 9_999;

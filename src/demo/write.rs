@@ -185,7 +185,7 @@ fn bank_file(world: &World, bank: Bank, i: usize) -> Option<(String, Vec<u8>)> {
 }
 
 /// Statements of one day in a bank's format; `None` for canonical rows, which travel in the bundle.
-fn render(bank: Bank, statements: &[Statement<'_>]) -> Option<(&'static str, Vec<u8>)> {
+pub(super) fn render(bank: Bank, statements: &[Statement<'_>]) -> Option<(&'static str, Vec<u8>)> {
     let first = statements.first()?;
     match bank {
         Bank::CamtEight | Bank::CamtTwo => Some((

@@ -5,6 +5,8 @@
 //! every fact read from it; an import is seen when its row is complete, all at once.
 //! Absent on purpose: dropping a row. What cannot be used is quarantined, what is early waits.
 
+pub mod deliveries;
 pub mod jobs;
 pub mod owed;
+pub mod source;
 pub mod store;

@@ -10,6 +10,7 @@
 //! is whole in a hardened browser on a closed network.
 
 mod assets;
+pub mod bank_sim;
 mod chart;
 mod district;
 mod figures;
@@ -17,6 +18,7 @@ mod format;
 mod message;
 mod overview;
 mod parts;
+pub mod push;
 #[cfg(test)]
 mod sample;
 mod server;
@@ -36,7 +38,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 
 use crate::base::Day;
@@ -91,6 +93,8 @@ impl From<askama::Error> for PageError {
 pub struct WebState {
     pub source: Arc<dyn PageSource>,
     pub site: Arc<Site>,
+    /// Where pushes of banks go; without it none is accepted.
+    pub inbox: Option<Arc<push::Inbox>>,
 }
 
 /// All routes, with the security headers around them.
@@ -99,6 +103,7 @@ pub fn router(state: WebState) -> Router {
         .route("/", get(show_overview))
         .route("/districts/{id}", get(show_district))
         .route("/assets/{name}", get(show_asset))
+        .route("/v1/feeds/{feed}/statements", post(push::receive))
         .route("/livez", get(|| async { plain(StatusCode::OK, "ok\n") }))
         .route("/readyz", get(show_ready))
         .fallback(show_missing)

@@ -454,5 +454,6 @@ pub(super) fn state(source: SampleSource) -> WebState {
     WebState {
         source: Arc::new(source),
         site: Arc::new(site()),
+        inbox: None,
     }
 }

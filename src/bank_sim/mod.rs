@@ -1,0 +1,222 @@
+//! Banks that do not always do what was agreed: statements with seeded trouble, for trying feeds out.
+//!
+//! [`Sim::new`] lives through a plan's days and decides what each bank delivers, when, and what goes wrong;
+//! [`SimBank::visible`] says what a bank shows on a day, [`drop_files`] writes the same into a folder, and
+//! [`Manifest`] tells the truth and every trouble that was planted, so that a test can compare. Serving it
+//! over HTTP is `web`'s.
+//!
+//! Invariants: the same plan gives the same bytes, the same trouble and the same manifest; the true
+//! statement of every account and day is delivered sooner or later, whatever comes before or beside it;
+//! trouble on the wire depends on the number of the request alone.
+//! Absent on purpose: the clock, which is the caller's; parsing; money that means anything.
+
+mod life;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::Day;
+use crate::demo::Format;
+
+/// The most accounts of one bank, and the most days, of a plan.
+pub const ACCOUNTS_MAX: usize = 10_000;
+pub const DAYS_MAX: usize = 400;
+/// Requests of one bank for which trouble on the wire is planned; later ones are answered plainly.
+pub const REQUESTS_PLANNED: usize = 2_000;
+
+/// The banks there are: name in addresses, format.
+pub const BANKS: [(&str, Format); 4] = [
+    ("sim-a", Format::Camt08),
+    ("sim-b", Format::Camt02),
+    ("sim-c", Format::Mt940),
+    ("sim-d", Format::Csv),
+];
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// Days with a statement of every account, oldest first.
+    pub days: Vec<Day>,
+    /// Accounts of each bank.
+    pub accounts: usize,
+    /// Out of a thousand account-days, how many have trouble with their files.
+    pub trouble_permille: i64,
+    /// Out of a thousand requests, how many begin trouble on the wire.
+    pub wire_permille: i64,
+}
+
+/// What goes wrong with an account-day's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// Comes some days after it was owed.
+    Late,
+    /// Comes twice, the same bytes under two names.
+    Duplicate,
+    /// Comes cut short, and whole on the next day.
+    Truncated,
+    /// Comes without its last line, and right on the next day under the same statement number.
+    Corrected,
+    /// Comes after the statement of the day after it.
+    Reordered,
+    /// A second statement of the day, of another number, says something else.
+    Contradicting,
+}
+
+/// What goes wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WireTrouble {
+    ServerError,
+    TooMany,
+    /// Accepted and never answered.
+    BlackHole,
+}
+
+/// A file a bank delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub name: String,
+    /// The business day it states.
+    pub day: Day,
+    /// The first day on which the bank shows it.
+    pub visible_from: Day,
+    pub bytes: Vec<u8>,
+}
+
+/// One bank's deliveries in the order they are shown, and its trouble on the wire.
+#[derive(Clone, Debug)]
+pub struct SimBank {
+    pub name: &'static str,
+    pub deliveries: Vec<Delivery>,
+    /// By number of the request, counted from 0.
+    pub wire: Vec<Option<WireTrouble>>,
+}
+
+/// What is true, and what was planted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Manifest {
+    pub schema: &'static str,
+    pub seed: u64,
+    pub statements: Vec<Truth>,
+    pub planted: Vec<Planted>,
+    pub wire: Vec<PlantedWire>,
+}
+
+/// The true statement of an account's day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Truth {
+    pub bank: &'static str,
+    pub account_id: String,
+    pub day: Day,
+    pub number: usize,
+    pub opening_fen: i64,
+    pub closing_fen: i64,
+    pub lines: usize,
+    /// The file that states it.
+    pub file: String,
+    /// When that file is first shown.
+    pub visible_from: Day,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Planted {
+    pub bank: &'static str,
+    pub account_id: String,
+    pub day: Day,
+    pub trouble: Trouble,
+    /// The file that is wrong, late or too many.
+    pub file: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlantedWire {
+    pub bank: &'static str,
+    pub request: usize,
+    pub trouble: WireTrouble,
+}
+
+/// The simulated banks.
+#[derive(Clone, Debug)]
+pub struct Sim {
+    pub banks: Vec<SimBank>,
+    pub manifest: Manifest,
+}
+
+impl Sim {
+    /// Lives through a plan.
+    pub fn new(plan: &Plan) -> Sim {
+        life::live(plan)
+    }
+
+    pub fn bank(&self, name: &str) -> Option<&SimBank> {
+        self.banks.iter().find(|b| b.name == name)
+    }
+}
+
+impl SimBank {
+    /// What the bank shows on a day of the days that are asked for.
+    pub fn visible(&self, first: Day, last: Day, today: Day) -> Vec<&Delivery> {
+        let asked = |d: &&Delivery| d.day >= first && d.day <= last && d.visible_from <= today;
+        self.deliveries.iter().filter(asked).collect()
+    }
+}
+
+/// Writes what banks show on a day into `folder/BANK`, as a careful gateway does: under another name, then
+/// renamed, then its companion. Files that are there already are left.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn drop_files(sim: &Sim, today: Day, folder: &Path) -> io::Result<usize> {
+    let mut written = 0;
+    for bank in &sim.banks {
+        let folder = folder.join(bank.name);
+        fs::create_dir_all(&folder)?;
+        for delivery in bank.visible(Day::MIN, Day::MAX, today) {
+            let path = folder.join(&delivery.name);
+            if path.exists() {
+                continue;
+            }
+            let part = folder.join(format!("{}.part", delivery.name));
+            fs::write(&part, &delivery.bytes)?;
+            fs::rename(&part, &path)?;
+            fs::write(folder.join(format!("{}.ok", delivery.name)), b"")?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}
+
+/// Writes a bundle that makes the accounts known: one district, one institution a bank.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_registry(sim: &Sim, folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut institutions = "institution_id,district_id,name\n".to_owned();
+    let mut accounts =
+        "account_id,institution_id,kind,min_deposit_fen,status,bank_code\n".to_owned();
+    for bank in &sim.banks {
+        let code = bank.name.to_uppercase();
+        institutions += &format!("{code},SIM,模拟机构{code}\n");
+        let own = sim
+            .manifest
+            .statements
+            .iter()
+            .filter(|t| t.bank == bank.name);
+        let ids: std::collections::BTreeSet<&str> = own.map(|t| t.account_id.as_str()).collect();
+        for id in ids {
+            accounts += &format!("{id},{code},CUSTODY,0,filed,{code}\n");
+        }
+    }
+    fs::write(
+        folder.join("districts.csv"),
+        "district_id,name\nSIM,模拟区\n",
+    )?;
+    fs::write(folder.join("institutions.csv"), institutions)?;
+    fs::write(folder.join("accounts.csv"), accounts)
+}

@@ -1,0 +1,121 @@
+//! SQL of deliveries and of nonces.
+
+use sha2::{Digest, Sha256};
+
+use crate::base::Instant;
+use crate::feed::store::keep_raw;
+use crate::on;
+use crate::store::{DbError, Result, Tx};
+
+/// The state of a delivery nobody has read yet.
+pub const RECEIVED: &str = "received";
+/// How often a number is tried that another transaction takes at the same time.
+const NUMBERS_TRIED_MAX: u32 = 100;
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    New(i64),
+    /// The feed has brought this file, by name and bytes, before.
+    Known(i64),
+}
+
+impl Kept {
+    pub fn number(self) -> i64 {
+        match self {
+            Kept::New(no) | Kept::Known(no) => no,
+        }
+    }
+}
+
+/// Keeps a file's bytes and its delivery.
+///
+/// # Errors
+/// A database that does not answer, or whose numbers are taken faster than we can count.
+pub async fn keep_delivery(tx: &mut Tx, feed: &str, name: &str, bytes: &[u8]) -> Result<Kept> {
+    let digest = Sha256::digest(bytes).to_vec();
+    keep_raw(tx, &digest, bytes).await?;
+    let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    for _ in 0..NUMBERS_TRIED_MAX {
+        if let Some(no) = find(tx, feed, &digest, name).await? {
+            return Ok(Kept::Known(no));
+        }
+        if let Some(no) = insert(tx, feed, name, &digest, length).await? {
+            return Ok(Kept::New(no));
+        }
+    }
+    Err(DbError::Busy("keeping of deliveries"))
+}
+
+async fn find(tx: &mut Tx, feed: &str, digest: &[u8], name: &str) -> Result<Option<i64>> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT delivery_no FROM delivery WHERE feed = $1 AND digest = $2 AND name = $3")
+            .bind(feed).bind(digest).bind(name).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for a delivery"))?;
+    Ok(row.map(|(no,)| no))
+}
+
+/// `None` where another transaction has taken the number, or brought the same file, in the meantime:
+/// the statement has then waited for it to commit, and a next look sees what it did.
+async fn insert(
+    tx: &mut Tx,
+    feed: &str,
+    name: &str,
+    digest: &[u8],
+    bytes: i64,
+) -> Result<Option<i64>> {
+    let now = tx.now();
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "INSERT INTO delivery (delivery_no, feed, name, digest, bytes, received_at, state, \
+                    attempts, note) \
+             SELECT CAST(COALESCE(MAX(delivery_no), 0) + 1 AS BIGINT), $1, $2, $3, $4, $5, $6, 0, '' \
+             FROM delivery WHERE TRUE \
+             ON CONFLICT DO NOTHING RETURNING delivery_no")
+            .bind(feed).bind(name).bind(digest).bind(bytes).bind(now).bind(RECEIVED)
+            .fetch_optional(c).await)
+    .map_err(DbError::sql("recording a delivery"))?;
+    Ok(row.map(|(no,)| no))
+}
+
+/// Uses a nonce up, once: false where it has been used before. Of two transactions at once the second
+/// waits for the first.
+pub async fn use_nonce(tx: &mut Tx, key_id: &str, nonce: &str, expires: Instant) -> Result<bool> {
+    let rows = on!(tx, c => sqlx::query(
+            "INSERT INTO push_nonce (key_id, nonce, expires_at) VALUES ($1, $2, $3) \
+             ON CONFLICT DO NOTHING")
+            .bind(key_id).bind(nonce).bind(expires).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("using a nonce"))?;
+    Ok(rows == 1)
+}
+
+/// Forgets nonces that nobody would accept any more.
+pub async fn forget_nonces(tx: &mut Tx) -> Result<u64> {
+    let now = tx.now();
+    on!(tx, c => sqlx::query("DELETE FROM push_nonce WHERE expires_at < $1")
+            .bind(now).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("forgetting nonces"))
+}
+
+/// What a delivery says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub delivery_no: i64,
+    pub digest: Vec<u8>,
+    pub state: String,
+}
+
+/// # Errors
+/// A number that is none, or a database that does not answer.
+pub async fn delivery(tx: &mut Tx, delivery_no: i64) -> Result<Delivery> {
+    let row: Option<(Vec<u8>, String)> = on!(tx, c => sqlx::query_as(
+            "SELECT digest, state FROM delivery WHERE delivery_no = $1")
+            .bind(delivery_no).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a delivery"))?;
+    let (digest, state) =
+        row.ok_or_else(|| DbError::Inconsistent(format!("there is no delivery {delivery_no}")))?;
+    Ok(Delivery {
+        delivery_no,
+        digest,
+        state,
+    })
+}

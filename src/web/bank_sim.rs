@@ -1,0 +1,112 @@
+//! Simulated banks over HTTP: `GET /banks/{bank}/statements?from=…&to=…&cursor=…`, one file an answer, as
+//! `config::Https` describes it. For trying feeds out; never part of the service.
+//!
+//! Invariants: trouble depends on the number of the request at its bank, so that the same requests meet the
+//! same trouble; a file is not shown before its day.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+
+use crate::bank_sim::{Sim, WireTrouble};
+use crate::base::{Clock, Day};
+
+/// Seconds to stay away after 429.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+#[derive(Clone)]
+struct SimState {
+    sim: Arc<Sim>,
+    /// Requests so far, by bank.
+    requests: Arc<BTreeMap<&'static str, AtomicUsize>>,
+    clock: Clock,
+    today: Option<Day>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    from: Day,
+    to: Day,
+    cursor: Option<usize>,
+}
+
+/// Serves simulated banks until `stop` completes. `today` stands in for the clock's day.
+///
+/// # Errors
+/// A listener that fails.
+pub async fn serve(
+    listener: TcpListener,
+    sim: Sim,
+    clock: Clock,
+    today: Option<Day>,
+    stop: impl Future<Output = ()> + Send,
+) -> std::io::Result<()> {
+    let counters = sim.banks.iter().map(|b| (b.name, AtomicUsize::new(0)));
+    let state = SimState {
+        requests: Arc::new(counters.collect()),
+        sim: Arc::new(sim),
+        clock,
+        today,
+    };
+    let router = Router::new()
+        .route("/banks/{bank}/statements", get(answer))
+        .with_state(state);
+    // Not gracefully: requests that are never answered would keep it for ever.
+    tokio::select! {
+        served = axum::serve(listener, router) => served,
+        () = stop => Ok(()),
+    }
+}
+
+async fn answer(
+    State(state): State<SimState>,
+    Path(bank): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let (Some(bank), Some(counter)) = (state.sim.bank(&bank), state.requests.get(bank.as_str()))
+    else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let number = counter.fetch_add(1, Ordering::Relaxed);
+    match bank.wire.get(number).copied().flatten() {
+        None => {}
+        Some(WireTrouble::ServerError) => return StatusCode::BAD_GATEWAY.into_response(),
+        Some(WireTrouble::TooMany) => {
+            let wait = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
+            return (StatusCode::TOO_MANY_REQUESTS, wait).into_response();
+        }
+        // Whoever asked gives up in the end, which ends this too.
+        Some(WireTrouble::BlackHole) => std::future::pending().await,
+    }
+    let clock = &state.clock;
+    let today = state.today.unwrap_or_else(|| clock.day_of(clock.now()));
+    let shown = bank.visible(asked.from, asked.to, today);
+    let at = asked.cursor.unwrap_or(0);
+    let Some(file) = shown.get(at) else {
+        let none = if at == 0 {
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::GONE
+        };
+        return none.into_response();
+    };
+    let name = format!("attachment; filename=\"{}\"", file.name);
+    let headers = [
+        (header::CONTENT_DISPOSITION, name),
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+    ];
+    let mut response = (headers, file.bytes.clone()).into_response();
+    if at + 1 < shown.len() {
+        let next = header::HeaderValue::from(at + 1);
+        response.headers_mut().insert("jintuo-next", next);
+    }
+    response
+}

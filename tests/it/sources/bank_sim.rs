@@ -1,0 +1,241 @@
+//! Simulated banks: what was planted is what is delivered, and a feed that goes on at its mark gets it all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Stdio};
+
+use jintuo::bank_sim::{Plan, Sim, Trouble, WireTrouble, drop_files};
+use jintuo::base::{Clock, Day};
+use jintuo::wire;
+
+use super::{Basket, june, open};
+use crate::harness::{Dir, command, day, jintuo, minute};
+
+fn plan(seed: u64) -> Plan {
+    Plan {
+        seed,
+        days: day("2026-06-01").through(day("2026-06-12")).collect(),
+        accounts: 6,
+        trouble_permille: 300,
+        wire_permille: 100,
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_trouble() {
+    let (one, two, other) = (Sim::new(&plan(1)), Sim::new(&plan(1)), Sim::new(&plan(2)));
+    assert_eq!(one.manifest, two.manifest);
+    for (a, b) in one.banks.iter().zip(&two.banks) {
+        assert_eq!(a.deliveries, b.deliveries);
+        assert_eq!(a.wire, b.wire);
+    }
+    assert_ne!(one.manifest, other.manifest);
+    let kinds: BTreeSet<Trouble> = one.manifest.planted.iter().map(|p| p.trouble).collect();
+    assert_eq!(kinds.len(), 6, "{kinds:?}");
+    let wire: BTreeSet<WireTrouble> = one.manifest.wire.iter().map(|p| p.trouble).collect();
+    assert_eq!(wire.len(), 3, "{wire:?}");
+    let calm = Sim::new(&Plan {
+        trouble_permille: 0,
+        wire_permille: 0,
+        ..plan(1)
+    });
+    assert!(calm.manifest.planted.is_empty() && calm.manifest.wire.is_empty());
+    let balances = |sim: &Sim| -> Vec<i64> {
+        sim.manifest
+            .statements
+            .iter()
+            .map(|t| t.closing_fen)
+            .collect()
+    };
+    assert_eq!(
+        balances(&calm),
+        balances(&one),
+        "trouble does not touch the truth"
+    );
+}
+
+#[test]
+fn the_manifest_says_what_the_files_hold() {
+    let sim = Sim::new(&plan(3));
+    let mut closings: BTreeMap<&str, i64> = BTreeMap::new();
+    for truth in &sim.manifest.statements {
+        let bank = sim.bank(truth.bank).unwrap();
+        let file = bank
+            .deliveries
+            .iter()
+            .find(|d| d.name == truth.file)
+            .unwrap();
+        assert!(
+            file.visible_from > truth.day,
+            "not before its time: {truth:?}"
+        );
+        assert_eq!(file.visible_from, truth.visible_from);
+        let format = wire::sniff(&file.bytes).unwrap();
+        assert!(!format!("{format:?}").is_empty());
+        if let Some(before) = closings.insert(&truth.account_id, truth.closing_fen) {
+            assert_eq!(before, truth.opening_fen, "the truth has no gap");
+        }
+    }
+    for planted in &sim.manifest.planted {
+        let bank = sim.bank(planted.bank).unwrap();
+        let at = |name: &str| bank.deliveries.iter().position(|d| d.name == name).unwrap();
+        let truth = sim.manifest.statements.iter();
+        let mut truth = truth.filter(|t| t.account_id == planted.account_id);
+        let own = truth.clone().find(|t| t.day == planted.day).unwrap();
+        let (wrong, right) = (
+            &bank.deliveries[at(&planted.file)],
+            &bank.deliveries[at(&own.file)],
+        );
+        match planted.trouble {
+            Trouble::Late => assert!(right.visible_from > planted.day.plus(1)),
+            Trouble::Duplicate => assert_eq!(wrong.bytes, right.bytes),
+            Trouble::Truncated => assert!(right.bytes.starts_with(&wrong.bytes)),
+            Trouble::Corrected => assert!(wrong.visible_from < right.visible_from),
+            Trouble::Contradicting => assert_ne!(wrong.bytes, right.bytes),
+            Trouble::Reordered => {
+                let next = truth.find(|t| t.day > planted.day).unwrap();
+                let overtaken =
+                    next.visible_from > own.visible_from || at(&next.file) < at(&own.file);
+                assert!(overtaken, "{own:?} comes after {next:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_feed_takes_what_the_gateway_drops() {
+    let dir = Dir::new();
+    let sim = Sim::new(&plan(1));
+    let mut basket = Basket::default();
+    let path = dir.path().join("sim-c").display().to_string();
+    std::fs::create_dir_all(&path).unwrap();
+    let folder = open(&format!(
+        "kind = \"folder\"\npath = {path:?}\ncompanion = \".ok\""
+    ));
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    for today in day("2026-06-01").through(day("2026-06-20")) {
+        drop_files(&sim, today, dir.path()).unwrap();
+        let bank = sim.bank("sim-c").unwrap();
+        let visible = bank.visible(Day::MIN, Day::MAX, today);
+        shown.extend(visible.iter().map(|d| d.name.clone()));
+        folder.fetch(june(1, 30), None, &mut basket).await.unwrap();
+        let names: BTreeSet<String> = basket.files.iter().map(|f| f.name.clone()).collect();
+        assert_eq!(names, shown, "{today}");
+    }
+    assert_eq!(shown.len(), sim.bank("sim-c").unwrap().deliveries.len());
+}
+
+#[tokio::test]
+async fn a_pull_that_goes_on_at_its_mark_gets_everything_through_trouble() {
+    let sim = Sim::new(&plan(1));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let clock = Clock::fixed(minute(0), chrono_tz::Asia::Shanghai);
+    let today = Some(day("2026-06-30"));
+    let never = std::future::pending();
+    let server = tokio::spawn(jintuo::web::bank_sim::serve(
+        listener,
+        sim.clone(),
+        clock,
+        today,
+        never,
+    ));
+    let source = format!(
+        "kind = \"https\"\nurl = \"http://{address}/banks/sim-a/statements\"\nwindow_days = 5\n\
+         allow_loopback_http = true\nmin_interval_ms = 0\ntimeout_seconds = 1"
+    );
+    let pull = open(&source);
+    let mut basket = Basket::default();
+    let mut failures = 0;
+    // Trouble is planned, so that the number of fetches is no matter of luck.
+    while let Err(error) = pull
+        .fetch(june(4, 12), basket.mark.clone(), &mut basket)
+        .await
+    {
+        assert!(error.is_temporary(), "{error}");
+        failures += 1;
+        assert!(failures < 100, "{error}");
+    }
+    server.abort();
+    assert!(failures > 0, "there was trouble");
+    let bank = sim.bank("sim-a").unwrap();
+    let mut wanted: Vec<(&str, &[u8])> = bank
+        .deliveries
+        .iter()
+        .map(|d| (d.name.as_str(), d.bytes.as_slice()))
+        .collect();
+    let mut kept: Vec<(&str, &[u8])> = basket
+        .files
+        .iter()
+        .map(|f| (f.name.as_str(), f.bytes.as_slice()))
+        .collect();
+    wanted.sort_unstable();
+    kept.sort_unstable();
+    kept.dedup();
+    assert_eq!(kept, wanted);
+}
+
+/// Ends the process it holds.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_command_writes_its_files_and_says_where_it_serves() {
+    use std::io::BufRead as _;
+    let dir = Dir::new();
+    let path = dir.path().join("sim").display().to_string();
+    let args = [
+        "bank-sim",
+        "--dir",
+        &path,
+        "--today",
+        "2026-07-10",
+        "--wire-trouble",
+        "0",
+    ];
+    let mut child = command(&args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let _running = Running(child);
+    let mut line = String::new();
+    std::io::BufReader::new(stdout)
+        .read_line(&mut line)
+        .unwrap();
+    let source = format!(
+        "kind = \"https\"\nurl = \"{}banks/sim-d/statements\"\nallow_loopback_http = true\n\
+         min_interval_ms = 0",
+        line.trim()
+    );
+    let mut basket = Basket::default();
+    open(&source)
+        .fetch(june(1, 30), None, &mut basket)
+        .await
+        .unwrap();
+    let text = std::fs::read_to_string(dir.path().join("sim/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let stated = manifest["statements"].as_array().unwrap();
+    let own = stated.iter().filter(|t| t["bank"] == "sim-d").count();
+    assert_eq!(own, 30, "3 accounts, 10 days");
+    let names: BTreeSet<&str> = basket.names().into_iter().collect();
+    for truth in stated.iter().filter(|t| t["bank"] == "sim-d") {
+        assert!(names.contains(truth["file"].as_str().unwrap()), "{truth}");
+    }
+    let dropped = std::fs::read_dir(dir.path().join("sim/drop/sim-d"))
+        .unwrap()
+        .count();
+    assert_eq!(dropped, 2 * basket.files.len(), "each with its companion");
+    // The accounts are made known by the bundle beside them.
+    let url = format!("sqlite:{}", dir.path().join("books.db").display());
+    let registry = dir.path().join("sim/registry").display().to_string();
+    jintuo(&["--db", &url, "import", &registry]).ended(0);
+}
