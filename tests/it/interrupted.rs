@@ -137,43 +137,27 @@ async fn another_command_does_not_publish_half_a_bundle(store: Store) {
     let update = changes().write(&store.dir, "update");
     let other = Bundle::of(&[("districts", "district_id,name\nD9,示例九区\n")]);
     let other = other.write(&store.dir, "other");
-    let options = intake::Options::default();
-    let mut refusals = 0;
-    for polls in (20..).step_by(40) {
-        let store = store.another().await;
-        store.import(1, &[&base]).await;
-        let before = books(&store, 1).await.essence();
-        let db = store.open(2).await;
-        let (inputs, mut silent) = ([update.clone()], intake::Silent);
-        let work = intake::import(&db, &inputs, &options, &mut silent);
-        let ended = cut(polls, work).await;
-        db.close().await;
-        // Cut before it began, the import left nothing to go on with.
-        if let Err(refused) = store.try_import(3, &[&other]).await {
-            let intake::ImportError::HalfTaken(what) = &refused else {
-                panic!("{refused}");
-            };
-            assert!(what.contains("update"), "{what}");
-            refusals += 1;
-            assert_eq!(books(&store, 3).await.essence(), before);
-            let adopting = intake::Options {
-                adopt: true,
-                ..options
-            };
-            let db = store.open(4).await;
-            let inputs = [other.clone()];
-            let summary = intake::import(&db, &inputs, &adopting, &mut intake::Silent).await;
-            db.close().await;
-            assert!(summary.expect("the import works").resumed.is_some());
-            store.import(5, &[&update]).await;
-        }
-        assert_eq!(store.check().await, [], "cut after {polls} polls");
-        store.remove().await;
-        if ended {
-            break;
-        }
-    }
-    assert!(refusals > 0, "no cut left a bundle half-taken");
+    store.import(1, &[&base]).await;
+    let before = books(&store, 1).await.essence();
+    let db = store.open(2).await;
+    import_cut_in_file(&db, std::slice::from_ref(&update), 2).await;
+    db.close().await;
+    let refused = store.try_import(3, &[&other]).await;
+    assert!(
+        matches!(&refused, Err(intake::ImportError::HalfTaken(what)) if what.contains("update")),
+        "{refused:?}"
+    );
+    assert_eq!(books(&store, 3).await.essence(), before);
+    let adopting = intake::Options {
+        adopt: true,
+        ..intake::Options::default()
+    };
+    let db = store.open(4).await;
+    let summary = intake::import(&db, &[other], &adopting, &mut intake::Silent).await;
+    db.close().await;
+    assert!(summary.expect("the import works").resumed.is_some());
+    store.import(5, &[&update]).await;
+    assert_eq!(store.check().await, []);
 }
 
 async fn a_run_may_be_cut_anywhere(store: Store) {
