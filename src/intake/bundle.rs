@@ -105,7 +105,13 @@ pub(super) fn open(
     let mut head = [0_u8; 4];
     let read = File::open(path)?.read(&mut head)?;
     if read == 4 && head == *b"PK\x03\x04" {
-        return archive(path, &name, files, ignored);
+        let (known, strange) = (files.len(), ignored.len());
+        archive(path, &name, files, ignored)?;
+        if files.len() > known {
+            return Ok(());
+        }
+        // No file of a bundle inside: a workbook or an archive of bills is a statement file itself.
+        ignored.truncate(strange);
     }
     files.push(Input {
         kind: FileKind::from_file_name(&name),

@@ -13,6 +13,7 @@ on_both!(
     conflicting_figures_are_refused,
     a_file_is_taken_whole_or_not_at_all,
     a_statement_proves_what_is_held,
+    an_archive_without_a_bundle_is_a_statement_file,
 );
 
 /// File, its account, statement days, lines booked: expected and pending lines are not.
@@ -178,4 +179,18 @@ async fn a_statement_proves_what_is_held(store: Store) {
     let found = books.breaks.column("code");
     assert!(found.contains(&"UNAUTHORISED_DEBIT"), "{found:?}");
     assert!(found.contains(&"TIMING_GAP"), "{found:?}");
+}
+
+/// Its bytes are kept, and what is wrong with it is said: it is not passed over as an unknown bundle.
+async fn an_archive_without_a_bundle_is_a_statement_file(store: Store) {
+    let bills = crate::harness::fixture("wire/alipay/account_archive.zip");
+    let summary = store.import(1, &[&bills]).await;
+    let files: Vec<(&str, &str)> = (summary.files.iter())
+        .map(|f| (f.kind.as_str(), f.outcome.as_str()))
+        .collect();
+    assert_eq!(files, [("statement", "quarantined")]);
+    assert_eq!(summary.ignored, Vec::<String>::new());
+    assert!(!summary.quarantined.is_empty());
+    assert_eq!(store.rows("raw_file").await, 1);
+    assert_eq!(store.check().await, []);
 }
