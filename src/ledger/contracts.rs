@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::base::{InstId, Money};
 use crate::registry::{IdIndex, Terms};
 
-/// Stands for "no contract" in [`Draft::contract`].
+/// Stands for "no contract" in [`super::Draft::contract`].
 pub const NO_CONTRACT: u32 = u32::MAX;
 
 /// A contract's terms and running totals, as posting needs them.
