@@ -372,6 +372,12 @@ async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     writeln!(io::stderr(), "serving http://{address}/")?;
+    for feed in config.feed.iter().filter(|f| !f.source.is_pushed()) {
+        tracing::warn!(
+            feed.name = %feed.name,
+            "this version fetches no feed by itself: give its files to jintuo import"
+        );
+    }
     let state = app::web_state(db.clone(), config, false).map_err(anyhow::Error::msg)?;
     web::serve(listener, state, stop_signal()).await?;
     db.close().await;

@@ -59,6 +59,13 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Whether its files come by themselves.
+    pub const fn is_pushed(&self) -> bool {
+        matches!(self, Source::Push { .. })
+    }
+}
+
 /// A pull over HTTPS. One GET per window and page; the answer's body is a statement file, its header
 /// `Jintuo-Next` the cursor of the next page, and 204 means that there is nothing.
 #[derive(Clone, Debug, Deserialize, Serialize)]

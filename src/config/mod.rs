@@ -26,37 +26,8 @@ pub struct Config {
     pub site: Site,
     pub database: Database,
     pub server: Server,
-    pub run: Run,
     /// Where statements come from, one entry per bank.
     pub feed: Vec<Feed>,
-}
-
-/// When and how a day is reconciled by the service.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Run {
-    pub policy: String,
-    /// How often the service looks whether a day can be reconciled: cron, six fields, the site's zone.
-    pub schedule: String,
-    /// The time of the day after at which a day is reconciled even where statements are missing.
-    pub deadline: ClockTime,
-    /// How many days back a missing statement is still asked for, and its day reconciled, after an
-    /// outage.
-    pub catch_up_days: u32,
-}
-
-impl Default for Run {
-    fn default() -> Run {
-        Run {
-            policy: "default".to_owned(),
-            schedule: "30 */5 * * * *".to_owned(),
-            deadline: ClockTime {
-                hour: 12,
-                minute: 0,
-            },
-            catch_up_days: 31,
-        }
-    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -182,12 +153,12 @@ impl Config {
             .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
         config.zone().map_err(|reason| invalid(origin, reason))?;
         config
-            .feeds_are_distinct()
+            .feeds_are_usable()
             .map_err(|reason| invalid(origin, reason))?;
         Ok(config)
     }
 
-    fn feeds_are_distinct(&self) -> Result<(), String> {
+    fn feeds_are_usable(&self) -> Result<(), String> {
         for (at, feed) in self.feed.iter().enumerate() {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if feed.name.is_empty() || feed.name.len() > 64 || !feed.name.chars().all(plain) {
@@ -199,6 +170,9 @@ impl Config {
             }
             if self.feed[..at].iter().any(|f| f.name == feed.name) {
                 return Err(format!("feed {:?} is set twice", feed.name));
+            }
+            if let Err(e) = feed.schedule.parse::<cron::Schedule>() {
+                return Err(format!("feed {:?}: schedule: {e}", feed.name));
             }
         }
         Ok(())
@@ -247,6 +221,26 @@ mod tests {
         assert_eq!(config.site.city, "示例市");
         assert_eq!(config.server.listen, "127.0.0.1:2");
         assert_eq!(config.database.url, "sqlite:jintuo.db");
+    }
+
+    #[test]
+    fn a_feed_that_cannot_work_is_named() {
+        let feed = |name: &str, schedule: &str| {
+            format!(
+                "[[feed]]\nname = {name:?}\nbank = \"B\"\nschedule = {schedule:?}\n\
+                 source = {{ kind = \"folder\", path = \"in\" }}\n"
+            )
+        };
+        let good = feed("icbc", "0 */15 6-12 * * *");
+        assert_eq!(parse(&good, &[]).unwrap().feed.len(), 1);
+        for (text, named) in [
+            (good.repeat(2), "icbc"),
+            (feed("ic bc", "0 0 8 * * *"), "ic bc"),
+            (feed("icbc", "every morning"), "schedule"),
+        ] {
+            let error = parse(&text, &[]).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

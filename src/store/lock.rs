@@ -123,9 +123,7 @@ impl Db {
             }
         }
     }
-}
 
-impl Db {
     /// True while another process, or another task of this one, works at a job.
     pub async fn is_locked(&self, job: Job) -> Result<bool> {
         let taken = match &self.pools {

@@ -29,9 +29,6 @@ pub const APPEND_ONLY_TABLES: &[&str] = &[
     "posting",
     "posting_note",
     "policy_version",
-    "statement",
-    "dispute",
-    "exemption",
 ];
 
 /// How a database's schema stands to this version of the program.

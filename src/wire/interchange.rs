@@ -284,7 +284,7 @@ impl<R: Read> Reader<R> {
             let position = places.next();
             if places.next().is_some() {
                 let found = format!("the header names the column {name} twice");
-                return Err(Defect::new(DefectCode::Duplicate, found)
+                return Err(Defect::new(DefectCode::Malformed, found)
                     .line(1)
                     .column(name));
             }
@@ -477,14 +477,6 @@ impl<'a> Row<'a> {
                 format!("{:?} is not a whole number", String::from_utf8_lossy(bytes)),
             )
         })
-    }
-
-    pub fn opt_integer(&self, column: usize) -> Field<Option<i64>> {
-        if self.bytes(column).is_none() {
-            Ok(None)
-        } else {
-            self.integer(column).map(Some)
-        }
     }
 
     /// An amount in fen that may not be negative: the columns say what a sign would.

@@ -9,6 +9,7 @@ mod formats_b;
 mod guards;
 mod harness;
 mod interrupted;
+mod jobs;
 mod outputs;
 mod properties;
 mod push;

@@ -11,8 +11,7 @@ use crate::harness::{Store, on_both, postgres_url};
 const PICKS_MAX: usize = 10;
 
 /// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 21] = [
-    ("feed_mark", "a site has a handful of feeds"),
+const SHARED_TABLES: [(&str, &str); 20] = [
     ("delivery", "files of a feed hold many institutions"),
     ("job", "a feed's work of a day, for the whole site"),
     ("push_nonce", "a bank's key, for the whole site"),
