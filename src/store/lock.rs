@@ -94,7 +94,7 @@ impl Db {
                 let (fence,) = row(
                     job,
                     &mut t,
-                    "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE NOWAIT",
+                    "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE",
                 )
                 .await?;
                 sqlx::query("UPDATE job_lock SET fence = $2 WHERE job = $1")
@@ -108,7 +108,7 @@ impl Db {
                 let (held,) = row(
                     job,
                     &mut t,
-                    "SELECT fence FROM job_lock WHERE job = $1 FOR NO KEY UPDATE NOWAIT",
+                    "SELECT fence FROM job_lock WHERE job = $1 FOR NO KEY UPDATE",
                 )
                 .await?;
                 if held != fence + 1 {
@@ -134,7 +134,7 @@ impl Db {
             Pools::Postgres { pool } => {
                 let doing = "looking at a job's lock";
                 let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
-                let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE NOWAIT";
+                let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE";
                 row(job, &mut t, sql).await.map(|_| ())
             }
         };
@@ -146,12 +146,18 @@ impl Db {
     }
 }
 
-/// Locks a job's row with the given statement.
+/// Locks a job's row with the given statement. A holder that has just ended may still be letting go, so
+/// this waits a moment before it says that the job is taken.
 async fn row(
     job: Job,
     t: &mut Transaction<'static, Postgres>,
     sql: &'static str,
 ) -> Result<(i64,)> {
+    let doing = "locking a job";
+    sqlx::query("SET LOCAL lock_timeout = '1s'")
+        .execute(&mut **t)
+        .await
+        .map_err(DbError::sql(doing))?;
     match sqlx::query_as(sql)
         .bind(job.name())
         .fetch_one(&mut **t)
@@ -162,10 +168,7 @@ async fn row(
         Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("55P03") => {
             Err(DbError::Busy(job.in_words()))
         }
-        Err(source) => Err(DbError::Sql {
-            doing: "locking a job",
-            source,
-        }),
+        Err(source) => Err(DbError::Sql { doing, source }),
     }
 }
 

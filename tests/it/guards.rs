@@ -258,6 +258,22 @@ fn a_lost_lock_cannot_write() {
     });
 }
 
+/// A command that follows another at once finds the server still ending the first one's connection.
+#[test]
+fn a_lock_that_is_being_let_go_is_waited_for() {
+    on_postgres(|store| async move {
+        let (one, two) = (store.open(1).await, store.open(2).await);
+        for _ in 0..20 {
+            let held = one.lock(Job::Import).await.expect("the lock is free");
+            let letting_go = async { drop(held) };
+            let (next, ()) = tokio::join!(two.lock(Job::Import), letting_go);
+            drop(next.expect("the lock is let go"));
+        }
+        one.close().await;
+        two.close().await;
+    });
+}
+
 #[test]
 fn a_vandal_is_named() {
     on_sqlite(|store| async move {

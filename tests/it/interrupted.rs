@@ -20,8 +20,11 @@ on_both!(
     another_command_does_not_publish_half_a_bundle,
 );
 
-/// Polls a future so many times at most, then drops it; true where it ended by itself.
-async fn cut<T>(polls: usize, work: impl Future<Output = T>) -> bool {
+/// Polls work so many times at most, then drops it; true where it ended by itself, and well.
+async fn cut<T, E: std::fmt::Debug>(
+    polls: usize,
+    work: impl Future<Output = Result<T, E>>,
+) -> bool {
     let mut work = Box::pin(work);
     let mut left = polls;
     std::future::poll_fn(move |context| {
@@ -29,7 +32,10 @@ async fn cut<T>(polls: usize, work: impl Future<Output = T>) -> bool {
             return Poll::Ready(false);
         }
         left -= 1;
-        work.as_mut().poll(context).map(|_| true)
+        work.as_mut().poll(context).map(|ended| {
+            ended.expect("the work is cut or ends well");
+            true
+        })
     })
     .await
 }
