@@ -37,6 +37,10 @@ pub(super) enum Command {
         /// Go on although another import was interrupted, and keep what that one brought as it is.
         #[arg(long)]
         adopt_interrupted: bool,
+        /// What these statement files say holds against what other statements said of the same days:
+        /// settles a dispute.
+        #[arg(long)]
+        supersede: bool,
     },
     /// Look at statement files without storing anything.
     Statement {

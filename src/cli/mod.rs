@@ -92,9 +92,11 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Command::Import {
             inputs,
             adopt_interrupted,
+            supersede,
         } => {
             let options = intake::Options {
                 adopt: adopt_interrupted,
+                supersede,
                 ..intake::Options::default()
             };
             import(&config, &inputs, &options, json).await

@@ -38,6 +38,9 @@ pub struct Options {
     pub batch_rows: usize,
     /// Go on even where an interrupted import of other inputs left a bundle half in the books.
     pub adopt: bool,
+    /// What the statement files say holds against what other statements said of the same days: settles a
+    /// dispute.
+    pub supersede: bool,
 }
 
 impl Default for Options {
@@ -45,6 +48,7 @@ impl Default for Options {
         Options {
             batch_rows: BATCH_ROWS,
             adopt: false,
+            supersede: false,
         }
     }
 }

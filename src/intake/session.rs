@@ -1,9 +1,10 @@
 //! One import under way: what it knows, what it has collected, what it has counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::Pending;
 use super::records;
+use super::statement;
 use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
 use crate::base::{Defect, InstId};
@@ -12,6 +13,7 @@ use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
 use crate::store::lock::JobLock;
 use crate::store::{Db, DbError, Tx};
+use crate::wire::interchange::FileKind;
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
 const TRANSACTION_ROWS: usize = 100_000;
@@ -45,6 +47,14 @@ pub(super) struct Session<'a> {
     pub(super) first_load: bool,
     /// Statement days up to this one may be stored; later ones cannot be.
     pub(super) days_stored_to: Option<i64>,
+    /// Statement files have been taken in, now or before.
+    pub(super) has_statements: bool,
+    /// Bundles have brought bank lines, now or before.
+    pub(super) has_bundle_lines: bool,
+    /// Lines of statement files that no row of a bundle has named in this import.
+    pub(super) unexplained: statement::Unexplained,
+    /// Rows of bundles that name a line of a statement file: account and id.
+    pub(super) explained: HashSet<(i64, i64, String)>,
     pub(super) counts: HashMap<i64, Counts>,
     pub(super) summary: Summary,
     files: Vec<OpenFile>,
@@ -75,6 +85,8 @@ impl<'a> Session<'a> {
         let registry = registry::store::load(&mut tx, i64::MAX).await?;
         let first_load = ledger::store::is_empty(&mut tx).await?;
         let first_days = store::has_no_statement_days(&mut tx).await?;
+        let has_statements = store::has_statements(&mut tx).await?;
+        let has_bundle_lines = store::has_file_of(&mut tx, FileKind::BankEntries.stem()).await?;
         let last_inst_id = registry::store::last_inst_id(&mut tx).await?;
         let waits = Waits::open(&mut tx).await?;
         tx.commit().await?;
@@ -100,6 +112,10 @@ impl<'a> Session<'a> {
             pending: Vec::new(),
             first_load,
             days_stored_to: if first_days { None } else { Some(i64::MAX) },
+            has_statements,
+            has_bundle_lines,
+            unexplained: HashMap::new(),
+            explained: HashSet::new(),
             counts: HashMap::new(),
             summary: Summary {
                 import_no,
@@ -132,6 +148,7 @@ impl<'a> Session<'a> {
         let mut tx = self.begin_write().await?;
         let source_no = store::open_file(&mut tx, self.import_no, name, kind).await?;
         tx.commit().await?;
+        self.has_bundle_lines |= kind == FileKind::BankEntries.stem();
         self.progress.file(name);
         self.files.push(OpenFile {
             source_no,
@@ -150,6 +167,13 @@ impl<'a> Session<'a> {
             .iter_mut()
             .find(|f| f.source_no == source_no)
             .map(|f| &mut f.result)
+    }
+
+    /// What people call a file of this import.
+    pub(super) fn file_name(&self, source_no: i64) -> &str {
+        (self.files.iter())
+            .find(|f| f.source_no == source_no)
+            .map_or("an earlier file", |f| f.name.as_str())
     }
 
     pub(super) fn cannot_read(&mut self, source_no: i64) {
@@ -195,8 +219,9 @@ impl<'a> Session<'a> {
 
     /// Posts what has been collected: statement days, then facts institution by institution.
     pub(super) async fn flush(&mut self) -> Result<(), ImportError> {
-        self.flush_kept().await?;
+        statement::bundle_lines(self).await?;
         self.flush_days().await?;
+        self.flush_kept().await?;
         let order = ledger::sorted(&self.batch, &self.contracts);
         let mut from = 0;
         while from < order.len() {
@@ -256,6 +281,7 @@ impl<'a> Session<'a> {
         days.sort_unstable();
         let latest = days.iter().map(|d| d.day).max();
         let mut tx = self.begin_write().await?;
+        let days = statement::bundle_days(self, &mut tx, days).await?;
         let new = self.new_days(&mut tx, days).await?;
         store::append_statement_days(&mut tx, &new).await?;
         tx.commit().await?;
@@ -264,7 +290,7 @@ impl<'a> Session<'a> {
     }
 
     /// Drops days that are stored equal and numbers the versions of those that differ.
-    pub(super) async fn new_days(
+    async fn new_days(
         &mut self,
         tx: &mut Tx,
         sorted: Vec<StatementDay>,
@@ -278,7 +304,10 @@ impl<'a> Session<'a> {
         let stored: HashMap<(i64, i64, i64), (i64, i64, i64)> = store::statement_days(tx, &keys)
             .await?
             .into_iter()
-            .map(|(i, a, d, version, opening, closing)| ((i, a, d), (version, opening, closing)))
+            .map(|s| {
+                let key = (s.inst_id, s.account_no, s.day);
+                (key, (s.version, s.opening_fen, s.closing_fen))
+            })
             .collect();
         let key = |d: &StatementDay| (d.inst_id, d.account_no, d.day);
         let mut new: Vec<StatementDay> = Vec::with_capacity(sorted.len());

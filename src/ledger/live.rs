@@ -10,6 +10,8 @@ use crate::base::{Day, Money};
 pub(super) struct Live<'a> {
     pub(super) seq: i64,
     pub(super) revision: i64,
+    /// False once it has been reversed and nothing put in its place.
+    pub(super) stands: bool,
     pub(super) day: Day,
     pub(super) contract_no: i64,
     pub(super) account_no: i64,
@@ -29,6 +31,7 @@ impl<'a> Live<'a> {
         Live {
             seq: row.seq,
             revision: row.revision,
+            stands: row.stands,
             day: row.day,
             contract_no: row.contract_no,
             account_no: row.account_no,
@@ -45,6 +48,9 @@ impl<'a> Live<'a> {
     }
 
     pub(super) fn equals(&self, draft: &Draft, batch: &Batch, contracts: &Contracts) -> bool {
+        if draft.void || !self.stands {
+            return draft.void && !self.stands;
+        }
         let contract_no = contracts.number_of(draft.contract);
         // An account that changed its kind moves its lines to the other side of the chart.
         let (debit, credit) = accounts(draft.kind, draft.state, draft.role, draft.quantity);

@@ -256,6 +256,8 @@ pub struct Draft {
     pub sent_no: i64,
     /// What else it says: see [`note`].
     pub note: Span,
+    /// The fact is taken back: reversed where it stands, and not posted anew.
+    pub void: bool,
 }
 
 impl Draft {
@@ -277,6 +279,7 @@ impl Draft {
             source_no,
             sent_no: source_no,
             note: Span::default(),
+            void: false,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Posting: drafts to rows. Replays are no-ops, differences are reversed and posted anew.
+//! Posting: drafts to rows. Replays are no-ops, differences are reversed and posted anew, and a fact that
+//! its sender takes back is reversed only; sent again later, it stands again as its next revision.
 //!
 //! Rows of one transaction are taken in the order (institution, kind, source id, content): the order of
 //! the unique index, independent of the order in which a file gave them.
@@ -99,10 +100,11 @@ fn own_account(d: &Draft) -> i64 {
     key_account(d.kind.number(), d.account_no)
 }
 
-type Content<'a> = (Day, Money, i64, i64, i64, u8, u8, &'a str, &'a str);
+type Content<'a> = (bool, Day, Money, i64, i64, i64, u8, u8, &'a str, &'a str);
 
 fn content<'a>(batch: &'a Batch, contracts: &Contracts, d: &Draft) -> Content<'a> {
     (
+        d.void,
         d.day,
         d.amount,
         d.quantity,
@@ -202,10 +204,26 @@ impl<'a> Poster<'a, '_> {
                     counts.same += 1;
                     live
                 }
-                Some(live) => {
+                Some(live) if live.stands => {
                     counts.revised += 1;
                     self.reverse(draft, source_id, &live)?;
-                    self.add(draft, source_id, live.revision + 1)?
+                    if draft.void {
+                        Live {
+                            stands: false,
+                            ..live
+                        }
+                    } else {
+                        self.add(draft, source_id, live.revision + 1)?
+                    }
+                }
+                Some(gone) => {
+                    counts.new += 1;
+                    self.add(draft, source_id, gone.revision + 1)?
+                }
+                None if draft.void => {
+                    return Err(DbError::Inconsistent(format!(
+                        "fact {source_id} is taken back and was never posted"
+                    )));
                 }
                 None => {
                     counts.new += 1;
@@ -257,6 +275,7 @@ impl<'a> Poster<'a, '_> {
         let live = Live {
             seq: self.next_seq(),
             revision,
+            stands: true,
             day: draft.day,
             contract_no,
             account_no: draft.account_no,

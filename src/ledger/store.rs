@@ -35,6 +35,8 @@ impl Default for Head {
 pub struct Existing {
     pub seq: i64,
     pub revision: i64,
+    /// False where it was reversed and nothing put in its place.
+    pub stands: bool,
     pub day: Day,
     pub contract_no: i64,
     pub account_no: i64,
@@ -101,6 +103,7 @@ struct ExistingRow {
     kind: i64,
     source_id: String,
     revision: i64,
+    reverses: Option<i64>,
     seq: i64,
     business_day: i64,
     contract_no: i64,
@@ -145,19 +148,22 @@ pub(super) async fn existing(
             ("kind", ints(keys, |k| k.1)),
             ("source_id", texts(keys, |k| k.2)),
         ],
-        "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.seq, p.business_day, p.contract_no, \
+        "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.reverses, p.seq, p.business_day, p.contract_no, \
                 p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
                 p.quantity, p.debit, p.credit, n.note \
          FROM wanted w CROSS JOIN posting p \
          LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
-         WHERE p.inst_id = w.inst_id AND p.kind = w.kind AND p.source_id = w.source_id \
-           AND p.revision >= 0",
+         WHERE p.inst_id = w.inst_id AND p.kind = w.kind AND p.source_id = w.source_id",
     )
     .await?;
-    for r in rows {
+    let reversed: HashSet<(i64, i64)> = (rows.iter())
+        .filter_map(|r| r.reverses.map(|seq| (r.inst_id, seq)))
+        .collect();
+    for r in rows.into_iter().filter(|r| r.reverses.is_none()) {
         let row = Existing {
             seq: r.seq,
             revision: r.revision,
+            stands: !reversed.contains(&(r.inst_id, r.seq)),
             day: days::day(r.business_day, "posting")?,
             contract_no: r.contract_no,
             account_no: r.account_no,
@@ -334,21 +340,37 @@ pub async fn is_empty(tx: &mut Tx) -> Result<bool> {
     Ok(row.is_none())
 }
 
-/// Lines of an account that stand, on the days `first..=last`: day and signed amount in fen.
+/// A bank line that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingLine {
+    pub day: i64,
+    /// Signed: money in is positive.
+    pub fen: i64,
+    pub source_id: String,
+    pub reference: String,
+}
+
+/// Lines of an account that stand, on the days `first..=last`.
 pub async fn lines(
     tx: &mut Tx,
     (inst_id, account_no): (i64, i64),
     (first, last): (i64, i64),
-) -> Result<Vec<(i64, i64)>> {
-    let rows: Vec<(i64, i64, i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(
-            "SELECT seq, business_day, quantity, amount_fen, reverses FROM posting \
+) -> Result<Vec<StandingLine>> {
+    type Row = (i64, i64, i64, i64, Option<i64>, String, String);
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(
+            "SELECT seq, business_day, quantity, amount_fen, reverses, source_id, reference FROM posting \
              WHERE inst_id = $1 AND account_no = $2 AND business_day BETWEEN $3 AND $4 AND kind = 5")
             .bind(inst_id).bind(account_no).bind(first).bind(last).fetch_all(c).await)
     .map_err(DbError::sql("reading an account's lines"))?;
     let reversed: HashSet<i64> = rows.iter().filter_map(|r| r.4).collect();
-    let stands = |r: &&(i64, i64, i64, i64, Option<i64>)| r.4.is_none() && !reversed.contains(&r.0);
-    Ok((rows.iter().filter(stands))
-        .map(|r| (r.1, r.2 * r.3))
+    let stands = |r: &Row| r.4.is_none() && !reversed.contains(&r.0);
+    Ok((rows.into_iter().filter(stands))
+        .map(|r| StandingLine {
+            day: r.1,
+            fen: r.2 * r.3,
+            source_id: r.5,
+            reference: r.6,
+        })
         .collect())
 }
 

@@ -32,6 +32,31 @@ pub fn join_pages(statements: Vec<Statement>) -> Vec<Statement> {
     joined
 }
 
+/// Orders statements so that the pages of each account follow each other, whatever file brought which:
+/// first those that open a statement, then each after the one that closes with its opening.
+pub fn pages_in_order(statements: Vec<Statement>) -> Vec<Statement> {
+    let (mut later, mut ordered): (Vec<Statement>, Vec<Statement>) =
+        (statements.into_iter()).partition(|s| s.opening.as_ref().is_some_and(is_interim));
+    let mut at = 0;
+    while at < ordered.len() {
+        let account = |s: &Statement| (s.account.clone(), s.currency.clone());
+        let next = (later.iter())
+            .position(|s| account(s) == account(&ordered[at]) && meets(&ordered[at], s));
+        at += 1;
+        if let Some(next) = next {
+            ordered.insert(at, later.remove(next));
+        }
+    }
+    ordered.extend(later);
+    ordered
+}
+
+/// Whether a statement is a page whose neighbour is missing.
+pub fn is_page(statement: &Statement) -> bool {
+    let ends = [&statement.opening, &statement.closing];
+    ends.into_iter().flatten().any(is_interim)
+}
+
 /// Whether a balance stands between two pages.
 pub(crate) fn is_interim(balance: &Balance) -> bool {
     matches!(balance.kind.as_str(), "60M" | "62M" | "ITBD")
@@ -71,5 +96,25 @@ mod tests {
         let days = daily_balances(&joined[0]).unwrap();
         let fen: Vec<_> = days.iter().map(|(_, o, c)| (o.fen(), c.fen())).collect();
         assert_eq!(fen, [(100, 500)]);
+        assert!(!is_page(&joined[0]) && is_page(&joined[1]) && is_page(&joined[2]));
+    }
+
+    #[test]
+    fn pages_that_came_in_any_order_are_joined() {
+        let page = |page: &str, opening: &str, amount: &str, closing: &str| {
+            format!(
+                ":20:S\n:25:1\n:28C:9/{page}\n:60{opening}\n\
+                 :61:2606040604C{amount},NTRF\n:62{closing}\n-\n"
+            )
+        };
+        let text = page("3", "M:C260604CNY5,", "2", "F:C260604CNY7,")
+            + &page("2", "M:C260604CNY3,", "2", "M:C260604CNY5,")
+            + &page("1", "F:C260603CNY1,", "2", "M:C260604CNY3,");
+        let (statements, _) = parse(Format::Mt940, text.as_bytes());
+        let joined = join_pages(pages_in_order(statements));
+        assert_eq!(joined.len(), 1);
+        assert_eq!(joined[0].entries.len(), 3);
+        let days = daily_balances(&joined[0]).unwrap();
+        assert_eq!((days[0].1.fen(), days[0].2.fen()), (100, 700));
     }
 }

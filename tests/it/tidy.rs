@@ -11,13 +11,17 @@ use crate::harness::{Store, on_both, postgres_url};
 const PICKS_MAX: usize = 10;
 
 /// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 20] = [
+const SHARED_TABLES: [(&str, &str); 21] = [
     ("delivery", "files of a feed hold many institutions"),
     ("job", "a feed's work of a day, for the whole site"),
     ("push_nonce", "a bank's key, for the whole site"),
     ("import", "an import brings many institutions"),
     ("source_file", "a file speaks of many institutions"),
     ("raw_file", "bytes are kept before anybody has read them"),
+    (
+        "waiting_page",
+        "a file that waits may speak of many accounts",
+    ),
     (
         "quarantine",
         "a row that cannot be read names nobody for sure",

@@ -19,11 +19,20 @@ pub struct StatementDay {
     pub version: i64,
 }
 
+/// A stored statement day's newest version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredDay {
+    pub inst_id: i64,
+    pub account_no: i64,
+    pub day: i64,
+    pub version: i64,
+    pub opening_fen: i64,
+    pub closing_fen: i64,
+    pub source_no: i64,
+}
+
 /// Newest versions of statement days, by (inst_id, account_no, day).
-pub async fn statement_days(
-    tx: &mut Tx,
-    keys: &[(i64, i64, i64)],
-) -> Result<Vec<(i64, i64, i64, i64, i64, i64)>> {
+pub async fn statement_days(tx: &mut Tx, keys: &[(i64, i64, i64)]) -> Result<Vec<StoredDay>> {
     bulk::lookup(
         tx,
         vec![
@@ -31,7 +40,8 @@ pub async fn statement_days(
             ("account_no", ints(keys, |k| k.1)),
             ("day", ints(keys, |k| k.2)),
         ],
-        "SELECT s.inst_id, s.account_no, s.day, s.version, s.opening_fen, s.closing_fen \
+        "SELECT s.inst_id, s.account_no, s.day, s.version, s.opening_fen, s.closing_fen, \
+                s.source_no \
          FROM wanted w CROSS JOIN statement_day s \
          WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no AND s.day = w.day \
            AND s.version = (SELECT MAX(v.version) FROM statement_day v WHERE v.inst_id = s.inst_id \

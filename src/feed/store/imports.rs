@@ -136,8 +136,18 @@ pub async fn close_file(tx: &mut Tx, source_no: i64, result: &FileResult) -> Res
 /// True where a file of these bytes has been taken in.
 pub async fn is_known(tx: &mut Tx, digest: &[u8]) -> Result<bool> {
     let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
-            "SELECT source_no FROM source_file WHERE digest = $1 AND outcome = 'used' LIMIT 1")
+            "SELECT source_no FROM source_file WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') \
+             LIMIT 1")
             .bind(digest).fetch_optional(c).await)
     .map_err(DbError::sql("looking for a file"))?;
+    Ok(row.is_some())
+}
+
+/// True where a file of a kind has been taken in.
+pub async fn has_file_of(tx: &mut Tx, kind: &str) -> Result<bool> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT source_no FROM source_file WHERE kind = $1 LIMIT 1")
+            .bind(kind).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for files of a kind"))?;
     Ok(row.is_some())
 }

@@ -3,12 +3,19 @@
 mod bank_facts;
 mod imports;
 mod kept;
+mod statements;
 
 pub use bank_facts::{
-    Freeze, Settlement, StatementDay, append_freezes, append_settlements, append_statement_days,
-    freezes, has_no_statement_days, settlements, statement_days,
+    Freeze, Settlement, StatementDay, StoredDay, append_freezes, append_settlements,
+    append_statement_days, freezes, has_no_statement_days, settlements, statement_days,
 };
 pub use imports::{
-    FileResult, Opened, close_file, complete, cut, is_known, latest_visible, open, open_file,
+    FileResult, Opened, close_file, complete, cut, has_file_of, is_known, latest_visible, open,
+    open_file,
 };
 pub use kept::{Quarantined, Waiting, keep_raw, quarantine, stop_waiting, wait, waiting};
+pub use statements::{
+    Dispute, StatementKey, StatementVersion, append_disputes, append_statements, disputes,
+    has_statements, statement_versions, statements_of_files, stop_waiting_for_pages,
+    wait_for_pages, waiting_pages,
+};

@@ -1,0 +1,66 @@
+-- The life of statements: which ones stand, what contradicts them, which days owe none.
+
+-- A statement as a bank names it (account, format family, its number, the days it covers), a row per
+-- version: the same statement sent with other content is a revision. `source_no` also leads from a
+-- statement day to the statement that states it.
+CREATE TABLE statement (
+  inst_id BIGINT NOT NULL,
+  account_no BIGINT NOT NULL,
+  family TEXT COLLATE "C" NOT NULL,
+  number TEXT COLLATE "C" NOT NULL,
+  first_day BIGINT NOT NULL,
+  last_day BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  source_no BIGINT NOT NULL,
+  lines BIGINT NOT NULL,
+  lines_added BIGINT NOT NULL,
+  lines_removed BIGINT NOT NULL,
+  lines_changed BIGINT NOT NULL,
+  PRIMARY KEY (inst_id, account_no, family, number, first_day, last_day, version)
+);
+
+-- What a statement says of a day for which another one stands: a row per version of its claim. A claim
+-- is settled (`settled` 1) once it and what stands agree. `lines_digest` covers the amounts of its lines.
+CREATE TABLE statement_dispute (
+  inst_id BIGINT NOT NULL,
+  account_no BIGINT NOT NULL,
+  day BIGINT NOT NULL,
+  claimant TEXT COLLATE "C" NOT NULL,
+  version BIGINT NOT NULL,
+  source_no BIGINT NOT NULL,
+  opening_fen BIGINT NOT NULL,
+  closing_fen BIGINT NOT NULL,
+  lines_digest BYTEA NOT NULL,
+  settled BIGINT NOT NULL,
+  PRIMARY KEY (inst_id, account_no, day, claimant, version)
+);
+
+-- Days for which an account owes no statement, and why. A later version may end an exemption.
+CREATE TABLE statement_exemption (
+  inst_id BIGINT NOT NULL,
+  account_no BIGINT NOT NULL,
+  first_day BIGINT NOT NULL,
+  last_day BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  source_no BIGINT NOT NULL,
+  reason TEXT COLLATE "C" NOT NULL,
+  PRIMARY KEY (inst_id, account_no, first_day, last_day, version)
+);
+
+-- Files that hold a page of a statement whose neighbour has not come: their bytes are in raw_file. They
+-- are read again together with the pages that come later.
+CREATE TABLE waiting_page (
+  digest BYTEA NOT NULL,
+  account TEXT COLLATE "C" NOT NULL,
+  source_no BIGINT NOT NULL,
+  PRIMARY KEY (digest, account)
+);
+CREATE INDEX waiting_page_account ON waiting_page (account);
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'jintuo_runtime') THEN
+    GRANT SELECT, INSERT ON statement, statement_dispute, statement_exemption TO jintuo_runtime;
+    GRANT SELECT, INSERT, DELETE ON waiting_page TO jintuo_runtime;
+  END IF;
+END $$;

@@ -1,0 +1,66 @@
+-- The life of statements: which ones stand, what contradicts them, which days owe none.
+
+-- A statement as a bank names it (account, format family, its number, the days it covers), a row per
+-- version: the same statement sent with other content is a revision. `source_no` also leads from a
+-- statement day to the statement that states it.
+CREATE TABLE statement (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  family TEXT NOT NULL,
+  number TEXT NOT NULL,
+  first_day INTEGER NOT NULL,
+  last_day INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  lines INTEGER NOT NULL,
+  lines_added INTEGER NOT NULL,
+  lines_removed INTEGER NOT NULL,
+  lines_changed INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, account_no, family, number, first_day, last_day, version)
+) WITHOUT ROWID, STRICT;
+
+-- What a statement says of a day for which another one stands: a row per version of its claim. A claim
+-- is settled (`settled` 1) once it and what stands agree. `lines_digest` covers the amounts of its lines.
+CREATE TABLE statement_dispute (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  day INTEGER NOT NULL,
+  claimant TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  opening_fen INTEGER NOT NULL,
+  closing_fen INTEGER NOT NULL,
+  lines_digest BLOB NOT NULL,
+  settled INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, account_no, day, claimant, version)
+) WITHOUT ROWID, STRICT;
+
+-- Days for which an account owes no statement, and why. A later version may end an exemption.
+CREATE TABLE statement_exemption (
+  inst_id INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  first_day INTEGER NOT NULL,
+  last_day INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  source_no INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (inst_id, account_no, first_day, last_day, version)
+) WITHOUT ROWID, STRICT;
+
+-- Files that hold a page of a statement whose neighbour has not come: their bytes are in raw_file. They
+-- are read again together with the pages that come later.
+CREATE TABLE waiting_page (
+  digest BLOB NOT NULL,
+  account TEXT NOT NULL,
+  source_no INTEGER NOT NULL,
+  PRIMARY KEY (digest, account)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX waiting_page_account ON waiting_page (account);
+
+-- Append-only: a row of these tables is never changed or removed.
+CREATE TRIGGER statement_no_update BEFORE UPDATE ON statement BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
+CREATE TRIGGER statement_no_delete BEFORE DELETE ON statement BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
+CREATE TRIGGER statement_dispute_no_update BEFORE UPDATE ON statement_dispute BEGIN SELECT RAISE(ABORT, 'statement_dispute is append-only'); END;
+CREATE TRIGGER statement_dispute_no_delete BEFORE DELETE ON statement_dispute BEGIN SELECT RAISE(ABORT, 'statement_dispute is append-only'); END;
+CREATE TRIGGER statement_exemption_no_update BEFORE UPDATE ON statement_exemption BEGIN SELECT RAISE(ABORT, 'statement_exemption is append-only'); END;
+CREATE TRIGGER statement_exemption_no_delete BEFORE DELETE ON statement_exemption BEGIN SELECT RAISE(ABORT, 'statement_exemption is append-only'); END;

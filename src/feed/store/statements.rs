@@ -1,0 +1,256 @@
+//! SQL of the life of statements: which one stands for a day, what contradicts it, pages that wait.
+
+use std::fmt;
+
+use crate::base::Day;
+use crate::on;
+use crate::store::bulk::{self, bytes, ints, texts};
+use crate::store::{DbError, Result, Tx};
+
+/// A statement as its bank names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatementKey {
+    pub inst_id: i64,
+    pub account_no: i64,
+    /// The format without its version: `camt.053`, `mt940`, `bank-csv:icbc`.
+    pub family: String,
+    /// Empty where the bank gives none.
+    pub number: String,
+    pub first_day: i64,
+    pub last_day: i64,
+}
+
+/// `mt940 9/1 of 2026-06-01 to 2026-06-03`.
+impl fmt::Display for StatementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let day = |n: i64| Day::from_epoch(i32::try_from(n).unwrap_or(0));
+        write!(f, "{}", self.family)?;
+        if !self.number.is_empty() {
+            write!(f, " {}", self.number)?;
+        }
+        write!(f, " of {}", day(self.first_day))?;
+        if self.last_day != self.first_day {
+            write!(f, " to {}", day(self.last_day))?;
+        }
+        Ok(())
+    }
+}
+
+/// A version of a statement to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementVersion {
+    pub key: StatementKey,
+    pub version: i64,
+    pub source_no: i64,
+    pub lines: i64,
+    pub added: i64,
+    pub removed: i64,
+    pub changed: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyRow {
+    inst_id: i64,
+    account_no: i64,
+    family: String,
+    number: String,
+    first_day: i64,
+    last_day: i64,
+    source_no: i64,
+    version: i64,
+}
+
+impl From<KeyRow> for (StatementKey, i64, i64) {
+    fn from(r: KeyRow) -> Self {
+        let key = StatementKey {
+            inst_id: r.inst_id,
+            account_no: r.account_no,
+            family: r.family,
+            number: r.number,
+            first_day: r.first_day,
+            last_day: r.last_day,
+        };
+        (key, r.source_no, r.version)
+    }
+}
+
+/// True where a statement file has been taken in: bundles alone leave none.
+pub async fn has_statements(tx: &mut Tx) -> Result<bool> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as("SELECT inst_id FROM statement LIMIT 1")
+            .fetch_optional(c).await)
+    .map_err(DbError::sql("looking for statements"))?;
+    Ok(row.is_some())
+}
+
+/// The statements that files brought, by (inst_id, account_no, source_no): key, file, version.
+pub async fn statements_of_files(
+    tx: &mut Tx,
+    keys: &[(i64, i64, i64)],
+) -> Result<Vec<(StatementKey, i64, i64)>> {
+    let rows: Vec<KeyRow> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", ints(keys, |k| k.0)),
+            ("account_no", ints(keys, |k| k.1)),
+            ("source_no", ints(keys, |k| k.2)),
+        ],
+        "SELECT s.inst_id, s.account_no, s.family, s.number, s.first_day, s.last_day, s.source_no, \
+                s.version \
+         FROM wanted w CROSS JOIN statement s \
+         WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no AND s.source_no = w.source_no",
+    )
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// Versions of statements by their keys: key, file, version.
+pub async fn statement_versions(
+    tx: &mut Tx,
+    keys: &[StatementKey],
+) -> Result<Vec<(StatementKey, i64, i64)>> {
+    let rows: Vec<KeyRow> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", ints(keys, |k| k.inst_id)),
+            ("account_no", ints(keys, |k| k.account_no)),
+            ("family", texts(keys, |k| k.family.as_str())),
+            ("number", texts(keys, |k| k.number.as_str())),
+            ("first_day", ints(keys, |k| k.first_day)),
+            ("last_day", ints(keys, |k| k.last_day)),
+        ],
+        "SELECT s.inst_id, s.account_no, s.family, s.number, s.first_day, s.last_day, s.source_no, \
+                s.version \
+         FROM wanted w CROSS JOIN statement s \
+         WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no AND s.family = w.family \
+           AND s.number = w.number AND s.first_day = w.first_day AND s.last_day = w.last_day",
+    )
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+pub async fn append_statements(tx: &mut Tx, rows: &[StatementVersion]) -> Result<()> {
+    bulk::append(
+        tx,
+        "statement",
+        vec![
+            ("inst_id", ints(rows, |r| r.key.inst_id)),
+            ("account_no", ints(rows, |r| r.key.account_no)),
+            ("family", texts(rows, |r| r.key.family.as_str())),
+            ("number", texts(rows, |r| r.key.number.as_str())),
+            ("first_day", ints(rows, |r| r.key.first_day)),
+            ("last_day", ints(rows, |r| r.key.last_day)),
+            ("version", ints(rows, |r| r.version)),
+            ("source_no", ints(rows, |r| r.source_no)),
+            ("lines", ints(rows, |r| r.lines)),
+            ("lines_added", ints(rows, |r| r.added)),
+            ("lines_removed", ints(rows, |r| r.removed)),
+            ("lines_changed", ints(rows, |r| r.changed)),
+        ],
+    )
+    .await
+}
+
+/// What a statement says of a day for which another one stands.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Dispute {
+    pub inst_id: i64,
+    pub account_no: i64,
+    pub day: i64,
+    /// The statement that says it, as [`StatementKey`] prints.
+    pub claimant: String,
+    pub version: i64,
+    pub source_no: i64,
+    pub opening_fen: i64,
+    pub closing_fen: i64,
+    /// Over the amounts of its lines, sorted.
+    pub lines_digest: Vec<u8>,
+    /// 1 once the claim and what stands agree.
+    pub settled: i64,
+}
+
+/// The newest version of every claim on days, by (inst_id, account_no, day).
+pub async fn disputes(tx: &mut Tx, keys: &[(i64, i64, i64)]) -> Result<Vec<Dispute>> {
+    bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", ints(keys, |k| k.0)),
+            ("account_no", ints(keys, |k| k.1)),
+            ("day", ints(keys, |k| k.2)),
+        ],
+        "SELECT d.inst_id, d.account_no, d.day, d.claimant, d.version, d.source_no, d.opening_fen, \
+                d.closing_fen, d.lines_digest, d.settled \
+         FROM wanted w CROSS JOIN statement_dispute d \
+         WHERE d.inst_id = w.inst_id AND d.account_no = w.account_no AND d.day = w.day \
+           AND d.version = (SELECT MAX(v.version) FROM statement_dispute v \
+                            WHERE v.inst_id = d.inst_id AND v.account_no = d.account_no \
+                              AND v.day = d.day AND v.claimant = d.claimant)",
+    )
+    .await
+}
+
+pub async fn append_disputes(tx: &mut Tx, rows: &[Dispute]) -> Result<()> {
+    bulk::append(
+        tx,
+        "statement_dispute",
+        vec![
+            ("inst_id", ints(rows, |r| r.inst_id)),
+            ("account_no", ints(rows, |r| r.account_no)),
+            ("day", ints(rows, |r| r.day)),
+            ("claimant", texts(rows, |r| r.claimant.as_str())),
+            ("version", ints(rows, |r| r.version)),
+            ("source_no", ints(rows, |r| r.source_no)),
+            ("opening_fen", ints(rows, |r| r.opening_fen)),
+            ("closing_fen", ints(rows, |r| r.closing_fen)),
+            ("lines_digest", bytes(rows, |r| r.lines_digest.as_slice())),
+            ("settled", ints(rows, |r| r.settled)),
+        ],
+    )
+    .await
+}
+
+/// Keeps a file as one that holds a page of these accounts whose neighbour has not come.
+pub async fn wait_for_pages(
+    tx: &mut Tx,
+    digest: &[u8],
+    accounts: &[String],
+    source_no: i64,
+) -> Result<()> {
+    let digests = vec![digest; accounts.len()];
+    bulk::append_new(
+        tx,
+        "waiting_page",
+        vec![
+            ("digest", bytes(&digests, |d| d)),
+            ("account", texts(accounts, String::as_str)),
+            ("source_no", ints(accounts, |_| source_no)),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Bytes of the files that hold waiting pages of these accounts, in the order they came.
+pub async fn waiting_pages(tx: &mut Tx, accounts: &[String]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut rows: Vec<(i64, Vec<u8>, Vec<u8>)> = bulk::lookup(
+        tx,
+        vec![("account", texts(accounts, String::as_str))],
+        "SELECT p.source_no, p.digest, f.content \
+         FROM wanted w CROSS JOIN waiting_page p JOIN raw_file f ON f.digest = p.digest \
+         WHERE p.account = w.account",
+    )
+    .await?;
+    rows.sort_unstable();
+    rows.dedup_by(|a, b| a.1 == b.1);
+    Ok(rows
+        .into_iter()
+        .map(|(_, d, content)| (d, content))
+        .collect())
+}
+
+/// The pages of these accounts have found their neighbours.
+pub async fn stop_waiting_for_pages(tx: &mut Tx, accounts: &[String]) -> Result<()> {
+    let accounts = texts(accounts, String::as_str);
+    bulk::delete(tx, "waiting_page", vec![("account", accounts)])
+        .await
+        .map(|_| ())
+}

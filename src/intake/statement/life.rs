@@ -1,0 +1,268 @@
+//! What another statement of a stored day means: the same again, more of an unfinished day, a revision,
+//! or a contradiction. Pure.
+//!
+//! Invariants: lines are compared as multisets, so two equal fees of a day stay two and an overlap adds
+//! nothing; which of two windows of an unfinished day came first makes no difference.
+//! Absent on purpose: choosing between two statements that contradict each other. The day is disputed
+//! until the bank, or a person with a reason, says which one holds.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+/// A line as it is compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Line<'a> {
+    pub(super) fen: i64,
+    /// The identity of the entry, with its number among equals.
+    pub(super) id: &'a str,
+    pub(super) reference: &'a str,
+}
+
+/// One day as a statement says it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said<'a> {
+    /// Opening and closing in fen; `None` where only lines are known.
+    pub(super) balances: Option<(i64, i64)>,
+    pub(super) lines: Vec<Line<'a>>,
+}
+
+/// How the one who speaks is related to the one whose word stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Relation {
+    /// Both are one statement: account, format family, number and period are the same.
+    pub(super) same_statement: bool,
+    /// The stored statement is an export without number and this is its last day, which may not have been
+    /// over.
+    pub(super) stored_open: bool,
+    /// The same of the statement that is read.
+    pub(super) said_open: bool,
+}
+
+/// What becomes of a stored day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Becomes {
+    /// Nothing: it is stored already, whatever format or window brings it again.
+    Same,
+    /// The day had more lines in the end: the new ones are added.
+    Grows,
+    /// The bank corrects its statement.
+    Revised(Change),
+    /// Lines came before any statement and the statement proves them; those at `new` come to them.
+    Proves { new: Vec<usize> },
+    /// Two statements say different things.
+    Disputed,
+}
+
+/// How many lines a revision brings, takes back, and changes (one of each with one reference).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) added: usize,
+    pub(super) removed: usize,
+    pub(super) changed: usize,
+}
+
+/// Compares what is read (`said`) with what stands (`stored`).
+pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> Becomes {
+    let Some(stored_balances) = stored.balances else {
+        return match unmatched(&stored.lines, &said.lines) {
+            Some(new) => Becomes::Proves { new },
+            None => Becomes::Disputed,
+        };
+    };
+    let same_balances = Some(stored_balances) == said.balances;
+    if relation.same_statement {
+        let change = change(&stored.lines, &said.lines);
+        return if same_balances && change == Change::default() {
+            Becomes::Same
+        } else {
+            Becomes::Revised(change)
+        };
+    }
+    if same_balances && amounts(&stored.lines) == amounts(&said.lines) {
+        return Becomes::Same;
+    }
+    let same_opening = said.balances.map(|b| b.0) == Some(stored_balances.0);
+    if same_opening && relation.stored_open && contains(&said.lines, &stored.lines) {
+        return Becomes::Grows;
+    }
+    if same_opening && relation.said_open && contains(&stored.lines, &said.lines) {
+        return Becomes::Same;
+    }
+    Becomes::Disputed
+}
+
+/// The difference between two versions of a statement's day.
+pub(super) fn change(stored: &[Line<'_>], said: &[Line<'_>]) -> Change {
+    let here: HashMap<&str, ()> = said.iter().map(|l| (l.id, ())).collect();
+    let there: HashMap<&str, ()> = stored.iter().map(|l| (l.id, ())).collect();
+    let mut gone: HashMap<&str, usize> = HashMap::new();
+    let mut removed = 0;
+    for line in stored.iter().filter(|l| !here.contains_key(l.id)) {
+        removed += 1;
+        *gone.entry(line.reference).or_default() += 1;
+    }
+    let (mut added, mut changed) = (0, 0);
+    for line in said.iter().filter(|l| !there.contains_key(l.id)) {
+        match gone.get_mut(line.reference) {
+            Some(n) if *n > 0 && !line.reference.is_empty() => {
+                *n -= 1;
+                changed += 1;
+                removed -= 1;
+            }
+            _ => added += 1,
+        }
+    }
+    Change {
+        added,
+        removed,
+        changed,
+    }
+}
+
+/// A digest of the amounts of a day's lines, whatever their order.
+pub(super) fn lines_digest(fen: impl IntoIterator<Item = i64>) -> Vec<u8> {
+    let mut fen: Vec<i64> = fen.into_iter().collect();
+    fen.sort_unstable();
+    let mut digest = Sha256::new();
+    for amount in fen {
+        digest.update(amount.to_be_bytes());
+    }
+    digest.finalize().to_vec()
+}
+
+fn amounts(lines: &[Line<'_>]) -> Vec<i64> {
+    let mut amounts: Vec<i64> = lines.iter().map(|l| l.fen).collect();
+    amounts.sort_unstable();
+    amounts
+}
+
+/// Whether every line of `part` is a line of `whole`. Identities number equal lines, so they compare as
+/// multisets.
+fn contains(whole: &[Line<'_>], part: &[Line<'_>]) -> bool {
+    let ids: HashMap<&str, ()> = whole.iter().map(|l| (l.id, ())).collect();
+    part.iter().all(|l| ids.contains_key(l.id))
+}
+
+/// Places in `said` that no stored line explains, or `None` where a stored line is not among `said`. A
+/// line is explained by its amount and reference, else by its amount: two senders name lines differently.
+pub(super) fn unmatched(stored: &[Line<'_>], said: &[Line<'_>]) -> Option<Vec<usize>> {
+    let mut free = vec![true; said.len()];
+    let mut left = Vec::new();
+    let mut by_both: HashMap<(i64, &str), Vec<usize>> = HashMap::new();
+    let mut by_fen: HashMap<i64, Vec<usize>> = HashMap::new();
+    for (at, line) in said.iter().enumerate().rev() {
+        by_both
+            .entry((line.fen, line.reference))
+            .or_default()
+            .push(at);
+        by_fen.entry(line.fen).or_default().push(at);
+    }
+    for line in stored {
+        let exact = by_both.get_mut(&(line.fen, line.reference));
+        match exact.and_then(Vec::pop) {
+            Some(at) => free[at] = false,
+            None => left.push(line),
+        }
+    }
+    for line in left {
+        let candidates = by_fen.get_mut(&line.fen)?;
+        let at = loop {
+            let at = candidates.pop()?;
+            if free[at] {
+                break at;
+            }
+        };
+        free[at] = false;
+    }
+    Some((0..said.len()).filter(|at| free[*at]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(balances: (i64, i64), lines: &[(&'static str, i64)]) -> Said<'static> {
+        Said {
+            balances: Some(balances),
+            lines: lines
+                .iter()
+                .map(|(id, fen)| Line {
+                    fen: *fen,
+                    id,
+                    reference: id.trim_end_matches('\''),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_same_day_in_another_format_is_the_same() {
+        let stored = said((0, 5), &[("a", 2), ("b", 3)]);
+        let other = said((0, 5), &[("x", 3), ("y", 2)]);
+        let becomes = judge(&stored, &other, Relation::default());
+        assert_eq!(becomes, Becomes::Same);
+        let netted = said((0, 5), &[("z", 5)]);
+        let becomes = judge(&stored, &netted, Relation::default());
+        assert_eq!(becomes, Becomes::Disputed, "one line is not two");
+    }
+
+    #[test]
+    fn a_statement_sent_again_with_other_content_is_a_revision() {
+        let relation = Relation {
+            same_statement: true,
+            ..Relation::default()
+        };
+        let stored = said((0, 6), &[("a", 2), ("b", 3), ("c", 1)]);
+        let again = said((0, 9), &[("a", 2), ("b'", 4), ("d", 3)]);
+        let becomes = judge(&stored, &again, relation);
+        let change = Change {
+            added: 1,
+            removed: 1,
+            changed: 1,
+        };
+        assert_eq!(becomes, Becomes::Revised(change));
+        assert_eq!(judge(&stored, &stored.clone(), relation), Becomes::Same);
+    }
+
+    #[test]
+    fn windows_of_an_unfinished_day_grow_and_never_double_in_either_order() {
+        let noon = said((0, 4), &[("fee-1", 2), ("fee-2", 2)]);
+        let night = said((0, 9), &[("fee-1", 2), ("fee-2", 2), ("c", 5)]);
+        let stored_open = Relation {
+            stored_open: true,
+            ..Relation::default()
+        };
+        let said_open = Relation {
+            said_open: true,
+            ..Relation::default()
+        };
+        assert_eq!(judge(&noon, &night, stored_open), Becomes::Grows);
+        assert_eq!(judge(&night, &noon, said_open), Becomes::Same);
+        // A day that was over cannot grow, and a day that shrinks is no window of it.
+        assert_eq!(judge(&noon, &night, Relation::default()), Becomes::Disputed);
+        let lost = said((0, 2), &[("fee-1", 2)]);
+        assert_eq!(judge(&noon, &lost, stored_open), Becomes::Disputed);
+    }
+
+    #[test]
+    fn lines_without_a_statement_are_proved_by_it_and_not_doubled() {
+        let lines = Said {
+            balances: None,
+            ..said((0, 0), &[("r", 2), ("s", 2)])
+        };
+        let mut statement = said((0, 9), &[("x", 2), ("s'", 2), ("n", 5)]);
+        statement.lines[1].reference = "s";
+        let becomes = judge(&lines, &statement, Relation::default());
+        assert_eq!(becomes, Becomes::Proves { new: vec![2] });
+        let other = said((0, 2), &[("x", 2)]);
+        let becomes = judge(&lines, &other, Relation::default());
+        assert_eq!(becomes, Becomes::Disputed, "a line the bank does not have");
+    }
+
+    #[test]
+    fn a_digest_of_lines_knows_no_order() {
+        assert_eq!(lines_digest([1, -2, 1]), lines_digest([1, 1, -2]));
+        assert_ne!(lines_digest([1, 1]), lines_digest([1]));
+    }
+}

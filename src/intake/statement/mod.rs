@@ -1,0 +1,134 @@
+//! Statement files: kept by digest, parsed, proved, compared with what is stored.
+//!
+//! A file whose bytes were taken before is a no-op. A file that cannot be read, does not balance or names
+//! an account nobody registered is quarantined whole with its reason; its bytes are kept, and it may be
+//! sent again once the cause is mended. Of a statement that can be used, each day is judged for itself
+//! ([`life`]): new, the same again, a revision, or a contradiction, which is kept as a dispute. A page
+//! whose neighbour is missing waits for it.
+
+mod life;
+mod plan;
+mod post;
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+use super::bundle::Input;
+use super::session::Session;
+use super::{ImportError, STATEMENT_BYTES_MAX};
+use crate::base::{Defect, DefectCode};
+use crate::feed::store;
+use crate::wire::{self, Statement};
+
+use plan::Plan;
+pub(super) use post::{Unexplained, bundle_days, bundle_lines};
+
+/// Takes one statement file in.
+pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(), ImportError> {
+    let source_no = session.open_file(&file.name, "statement").await?;
+    let bytes = match read(file) {
+        Ok(bytes) => bytes,
+        Err(defect) => {
+            refuse(session, source_no, vec![defect.file(&file.name)]);
+            return Ok(());
+        }
+    };
+    session.step_progress(bytes.len() as u64);
+    let digest = Sha256::digest(&bytes).to_vec();
+    let mut tx = session.begin_write().await?;
+    let known = !session.options.supersede && store::is_known(&mut tx, &digest).await?;
+    store::keep_raw(&mut tx, &digest, &bytes).await?;
+    tx.commit().await?;
+    if let Some(result) = session.file_result(source_no) {
+        result.digest.clone_from(&digest);
+        result.bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        if known {
+            result.outcome = "known";
+        }
+    }
+    if known {
+        session.count(source_no).same += 1;
+        return Ok(());
+    }
+    match with_waiting_pages(session, &bytes, source_no).await? {
+        Ok((plan, accounts)) => {
+            let pages = post::Pages {
+                digest: &digest,
+                accounts,
+            };
+            post::post(session, plan, pages, (source_no, &file.name)).await
+        }
+        Err(defects) => {
+            let named = defects.into_iter().map(|d| d.file(&file.name)).collect();
+            refuse(session, source_no, named);
+            Ok(())
+        }
+    }
+}
+
+/// Reads a file, together with pages that have waited for it, and proves it. Also gives the accounts,
+/// as written, whose pages were read.
+async fn with_waiting_pages(
+    session: &Session<'_>,
+    bytes: &[u8],
+    source_no: i64,
+) -> Result<Result<(Plan, Vec<String>), Vec<Defect>>, ImportError> {
+    let mut statements = match plan::statements(bytes) {
+        Ok(statements) => statements,
+        Err(defects) => return Ok(Err(defects)),
+    };
+    let written = |s: &Statement| s.account.clone().unwrap_or_default();
+    let paged: BTreeSet<String> = (statements.iter())
+        .filter(|s| wire::is_page(s))
+        .map(written)
+        .collect();
+    let paged: Vec<String> = paged.into_iter().collect();
+    if !paged.is_empty() {
+        let mut tx = session.db.begin_read().await?;
+        let waiting = store::waiting_pages(&mut tx, &paged).await?;
+        tx.rollback().await?;
+        for (_, content) in waiting {
+            // It was read when it came; a program that reads it no longer leaves it waiting.
+            if let Ok(earlier) = plan::statements(&content) {
+                let pages = earlier.into_iter().filter(wire::is_page);
+                statements.extend(pages.filter(|s| paged.contains(&written(s))));
+            }
+        }
+    }
+    let joined = wire::join_pages(wire::pages_in_order(statements));
+    Ok(plan::plan(&session.registry, &joined, source_no).map(|plan| (plan, paged)))
+}
+
+fn read(file: &Input) -> Result<Vec<u8>, Defect> {
+    let unreadable = |e: std::io::Error| Defect::new(DefectCode::Unreadable, e.to_string());
+    let mut bytes = Vec::new();
+    file.open()
+        .map_err(unreadable)?
+        .take(STATEMENT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > STATEMENT_BYTES_MAX {
+        let found = format!("the file has more than {STATEMENT_BYTES_MAX} bytes");
+        return Err(Defect::new(DefectCode::TooLarge, found));
+    }
+    Ok(bytes)
+}
+
+/// Quarantines a whole file.
+fn refuse(session: &mut Session<'_>, source_no: i64, defects: Vec<Defect>) {
+    let no_statement =
+        |d: &Defect| matches!(d.code, DefectCode::UnknownFormat | DefectCode::Unreadable);
+    let unreadable = defects.iter().any(no_statement);
+    for defect in defects {
+        session.quarantine(source_no, defect, "whole file".to_owned());
+    }
+    if let Some(result) = session.file_result(source_no) {
+        result.outcome = if unreadable {
+            "unreadable"
+        } else {
+            "quarantined"
+        };
+    }
+}
