@@ -42,6 +42,11 @@ pub(super) enum Command {
         #[arg(long)]
         supersede: bool,
     },
+    /// Statements that are here, that are missing, and why.
+    Feed {
+        #[command(subcommand)]
+        command: FeedCommand,
+    },
     /// Look at statement files without storing anything.
     Statement {
         #[command(subcommand)]
@@ -91,6 +96,34 @@ pub(super) enum Command {
     BankSim(BankSimArgs),
     /// A fictional city: simulate, take in, reconcile day by day, serve.
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FeedCommand {
+    /// Each day of each account: proven, revised, exempt, late, gap or disputed. Exit code 4 where one
+    /// of the last three is among them.
+    Status {
+        /// The last day looked at; without it, the last one a statement is owed for.
+        #[arg(long, value_parser = parse_day)]
+        as_of: Option<Day>,
+        /// Whose expected days count; without it, the policy of the day's newest run, else `default`.
+        #[arg(long)]
+        policy: Option<String>,
+    },
+    /// Record that an account owes no statement for some days, and why.
+    Exempt {
+        account: String,
+        #[arg(long, value_parser = parse_day)]
+        from: Day,
+        #[arg(long, value_parser = parse_day)]
+        to: Day,
+        /// Why none is owed; it is shown beside each of the days.
+        #[arg(long, required_unless_present = "end", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        reason: Option<String>,
+        /// End an exemption of exactly these days.
+        #[arg(long, conflicts_with = "reason")]
+        end: bool,
+    },
 }
 
 #[derive(Subcommand)]

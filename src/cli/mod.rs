@@ -7,6 +7,7 @@
 mod args;
 mod bank_sim;
 mod demo;
+mod feed;
 mod progress;
 
 use std::fs::File;
@@ -26,7 +27,7 @@ use crate::run::{self, RunError};
 use crate::store::DbError;
 use crate::{app, check, web, wire};
 
-use args::{Args, Command, ReportFormat, ReportName, StatementCommand};
+use args::{Args, Command, FeedCommand, ReportFormat, ReportName, StatementCommand};
 
 /// Try again later (EX_TEMPFAIL of sysexits).
 const EXIT_TEMPORARY: u8 = 75;
@@ -104,6 +105,30 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Command::Statement {
             command: StatementCommand::Inspect { files },
         } => inspect(&files, json),
+        Command::Feed { command } => match command {
+            FeedCommand::Status { as_of, policy } => {
+                feed::status(&config, as_of, policy.as_deref(), json).await
+            }
+            FeedCommand::Exempt {
+                account,
+                from,
+                to,
+                reason,
+                end,
+            } => {
+                let exempt = intake::Exempt {
+                    account_id: account,
+                    first: from,
+                    last: to,
+                    reason: if end {
+                        String::new()
+                    } else {
+                        reason.unwrap_or_default()
+                    },
+                };
+                feed::exempt(&config, &exempt, json).await
+            }
+        },
         Command::Reconcile {
             as_of,
             known_at,

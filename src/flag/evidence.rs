@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Day, Money};
+use crate::reconcile::Against;
 
 /// The facts behind a finding, one shape per rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,11 +49,11 @@ pub enum Evidence {
     NoStatement {
         day: Day,
     },
-    /// `within`: against the day's own lines; else against the closing before.
+    /// A statement day that differs from what `against` says.
     StatementBroken {
         day: Day,
         difference: Money,
-        within: bool,
+        against: Against,
     },
     DepositShort {
         required: Money,
@@ -151,16 +152,23 @@ impl Evidence {
             E::StatementBroken {
                 day,
                 difference,
-                within: true,
+                against: Against::Lines,
             } => {
                 format!("{day} 对账单余额与当日流水相差 {difference}")
             }
             E::StatementBroken {
                 day,
                 difference,
-                within: false,
+                against: Against::DayBefore,
             } => {
                 format!("{day} 期初余额与上一期末余额相差 {difference}")
+            }
+            E::StatementBroken {
+                day,
+                difference,
+                against: Against::OtherStatement,
+            } => {
+                format!("{day} 另有一份对账单说法不同，期末相差 {difference}")
             }
             E::DepositShort {
                 required,
@@ -259,16 +267,23 @@ impl Evidence {
             E::StatementBroken {
                 day,
                 difference,
-                within: true,
+                against: Against::Lines,
             } => {
                 format!("the statement of {day} differs from its lines by {difference}")
             }
             E::StatementBroken {
                 day,
                 difference,
-                within: false,
+                against: Against::DayBefore,
             } => {
                 format!("the opening of {day} differs from the closing before by {difference}")
+            }
+            E::StatementBroken {
+                day,
+                difference,
+                against: Against::OtherStatement,
+            } => {
+                format!("another statement of {day} says otherwise, its closing by {difference}")
             }
             E::DepositShort {
                 required,

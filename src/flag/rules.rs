@@ -286,7 +286,7 @@ impl Raiser<'_> {
                     evidence: Evidence::StatementBroken {
                         day: broken.day,
                         difference: Money::from_fen(broken.difference),
-                        within: broken.within,
+                        against: broken.against,
                     },
                 });
             }

@@ -8,6 +8,7 @@
 //! at all; the order of rows in a file does not change the books.
 
 mod bundle;
+mod exempt;
 mod facts;
 mod records;
 mod rows;
@@ -24,6 +25,7 @@ use crate::store::lock::Job;
 use crate::store::{Db, DbError};
 use crate::wire::interchange::FileKind;
 
+pub use exempt::{Exempt, exempt};
 use session::Session;
 
 /// The largest statement file taken in one piece.
@@ -118,6 +120,8 @@ pub enum ImportError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{0}")]
+    Refused(String),
     #[error("nothing to import: {0}")]
     Nothing(String),
     #[error(

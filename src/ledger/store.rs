@@ -350,17 +350,20 @@ pub struct StandingLine {
     pub reference: String,
 }
 
-/// Lines of an account that stand, on the days `first..=last`.
+/// Lines of an account that stand on the days `first..=last`, as known from files up to `source_cut`.
 pub async fn lines(
     tx: &mut Tx,
     (inst_id, account_no): (i64, i64),
     (first, last): (i64, i64),
+    source_cut: i64,
 ) -> Result<Vec<StandingLine>> {
     type Row = (i64, i64, i64, i64, Option<i64>, String, String);
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT seq, business_day, quantity, amount_fen, reverses, source_id, reference FROM posting \
-             WHERE inst_id = $1 AND account_no = $2 AND business_day BETWEEN $3 AND $4 AND kind = 5")
-            .bind(inst_id).bind(account_no).bind(first).bind(last).fetch_all(c).await)
+             WHERE inst_id = $1 AND account_no = $2 AND business_day BETWEEN $3 AND $4 AND kind = 5 \
+               AND source_no <= $5")
+            .bind(inst_id).bind(account_no).bind(first).bind(last).bind(source_cut)
+            .fetch_all(c).await)
     .map_err(DbError::sql("reading an account's lines"))?;
     let reversed: HashSet<i64> = rows.iter().filter_map(|r| r.4).collect();
     let stands = |r: &Row| r.4.is_none() && !reversed.contains(&r.0);

@@ -84,8 +84,31 @@ pub struct ContractTerms {
 pub struct StatedDay {
     pub account_no: i64,
     pub day: Day,
+    /// 1 for the first word on the day; more once the bank has revised it.
+    pub version: i64,
     pub opening: i64,
     pub closing: i64,
+}
+
+/// What another statement says of a day, while nobody has settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub account_no: i64,
+    pub day: Day,
+    /// The statement that says it.
+    pub claimant: String,
+    pub opening: i64,
+    pub closing: i64,
+    pub lines_digest: Vec<u8>,
+}
+
+/// Days for which an account owes no statement, both ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exemption {
+    pub account_no: i64,
+    pub first: Day,
+    pub last: Day,
+    pub reason: String,
 }
 
 /// A movement as stored, before reversals are taken away.
@@ -124,6 +147,10 @@ pub struct Facts {
     pub contracts: Vec<ContractTerms>,
     /// In order of (account_no, day).
     pub days: Vec<StatedDay>,
+    /// In order of (account_no, day).
+    pub claims: Vec<Claim>,
+    /// In order of (account_no, first).
+    pub exemptions: Vec<Exemption>,
     pub settlements: Vec<Settlement>,
     pub freezes: Vec<Freeze>,
 }

@@ -6,16 +6,21 @@
 //! Absent on purpose: state between runs. Matching is a function of facts, policy and day; what a run
 //! stores are the differences to the run before ([`store`]).
 
+pub mod days;
 mod facts;
 mod matching;
 mod statements;
 pub mod store;
 
 pub use facts::{
-    Approval, ContractTerms, Facts, LessonDay, LessonSums, Line, Movement, Payment, Span, StatedDay,
+    Approval, Claim, ContractTerms, Exemption, Facts, LessonDay, LessonSums, Line, Movement,
+    Payment, Span, StatedDay,
 };
 pub use matching::{CreditOutcome, DebitOutcome, Matching, PaymentOutcome, match_lines};
-pub use statements::{AccountDays, BrokenDay, ExpectedRange, prove};
+pub use statements::{
+    AccountDays, Against, BrokenDay, ExpectedRange, OpenClaim, Stated, moved_by_day, open_claims,
+    prove,
+};
 
 /// How a line was matched; the number in `match_line.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,15 @@
 //! Which days an account owed a statement, which it proved, which are missing or broken.
 //!
-//! A statement day proves itself: opening + Σ lines of the day = closing. A missing day is named; later
-//! statements, which prove themselves, are still used.
+//! A statement day proves itself: opening + Σ lines of the day = closing. A missing day is named, and so is
+//! one of which another statement says otherwise; later statements, which prove themselves, are still used.
 
 use std::collections::HashSet;
 
-use super::facts::Facts;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Claim, Exemption, Facts, StatedDay};
 use crate::base::Day;
+use crate::feed::store::lines_digest;
 use crate::policy::{CHINA, Expected, Policy};
 
 /// First and last statement day known over all accounts: the expected range of a bundle.
@@ -16,21 +19,56 @@ pub struct ExpectedRange {
     pub last: Day,
 }
 
+/// What a statement day that does not tie differs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Against {
+    /// The day's own lines do not lead from its opening to its closing.
+    Lines,
+    /// The closing of the day before.
+    DayBefore,
+    /// Another statement of the day, which has not been settled.
+    OtherStatement,
+}
+
 /// A statement day that does not tie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokenDay {
     pub day: Day,
-    /// What the statement says less what its lines say, in fen.
+    /// What the statement says less what the other side says, in fen; of two statements, their closings.
     pub difference: i64,
-    /// True where the day's own lines do not lead to its closing; false where its opening differs from
-    /// the closing before.
-    pub within: bool,
+    pub against: Against,
+}
+
+/// What is known of one account's statements up to the as-of day.
+#[derive(Clone, Debug, Default)]
+pub struct Stated<'f> {
+    /// In order.
+    pub days: &'f [StatedDay],
+    /// Net movement of each day that has lines, in order.
+    pub moved: Vec<(Day, i128)>,
+    /// In order of days.
+    pub claims: Vec<OpenClaim<'f>>,
+    pub exemptions: &'f [Exemption],
+    /// No statement is owed for days before; `None` = from the first one known.
+    pub first_owed: Option<Day>,
+}
+
+/// A claim that differs from what stands.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenClaim<'f> {
+    pub day: Day,
+    pub claimant: &'f str,
+    pub closing: i64,
 }
 
 /// One account's statement days up to the as-of day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountDays {
+    /// Days a statement was owed for, exempt ones left out.
+    pub expected: Vec<Day>,
     pub missing: Vec<Day>,
+    pub exempt: Vec<Day>,
     pub broken: Vec<BrokenDay>,
     /// The newest day that proves itself, with its closing balance in fen.
     pub latest: Option<(Day, i64)>,
@@ -42,72 +80,155 @@ pub struct AccountDays {
     pub closings: Vec<(Day, i64)>,
 }
 
+impl Facts {
+    /// What is known of one account's statements.
+    pub fn stated(&self, account_no: i64) -> Stated<'_> {
+        let days = of_account(&self.days, account_no, |d| d.account_no);
+        let claims = of_account(&self.claims, account_no, |c| c.account_no);
+        let lines = || {
+            let credits = self.credits.iter().map(|l| (l, 1_i64));
+            let debits = self.debits.iter().map(|l| (l, -1_i64));
+            credits
+                .chain(debits)
+                .filter(move |(l, _)| l.account_no == account_no)
+                .map(|(l, sign)| (l.day, sign * l.amount.fen()))
+        };
+        let lines_of = |day: Day| {
+            lines()
+                .filter(|(d, _)| *d == day)
+                .map(|(_, fen)| fen)
+                .collect()
+        };
+        Stated {
+            days,
+            moved: moved_by_day(lines()),
+            claims: open_claims(days, claims, lines_of),
+            exemptions: of_account(&self.exemptions, account_no, |e| e.account_no),
+            first_owed: None,
+        }
+    }
+}
+
+/// Claims that differ from what stands. One that says the same, because the standing statement was
+/// revised since, is settled by itself. `lines_of` gives the signed amounts of a day's lines.
+pub fn open_claims<'f>(
+    days: &[StatedDay],
+    claims: &'f [Claim],
+    lines_of: impl Fn(Day) -> Vec<i64>,
+) -> Vec<OpenClaim<'f>> {
+    (claims.iter())
+        .filter(|claim| {
+            let at = days.binary_search_by_key(&claim.day, |d| d.day);
+            !at.is_ok_and(|at| {
+                (days[at].opening, days[at].closing) == (claim.opening, claim.closing)
+                    && lines_digest(lines_of(claim.day)) == claim.lines_digest
+            })
+        })
+        .map(|claim| OpenClaim {
+            day: claim.day,
+            claimant: &claim.claimant,
+            closing: claim.closing,
+        })
+        .collect()
+}
+
+/// The part of a list, ordered by account, that is one account's.
+pub(super) fn of_account<T>(list: &[T], account_no: i64, account: impl Fn(&T) -> i64) -> &[T] {
+    let from = list.partition_point(|x| account(x) < account_no);
+    let to = list.partition_point(|x| account(x) <= account_no);
+    &list[from..to]
+}
+
 /// Proves the statement days of one account as of `day`.
 pub fn prove(
-    facts: &Facts,
-    account_no: i64,
+    stated: &Stated<'_>,
     policy: &Policy,
     range: Option<ExpectedRange>,
     day: Day,
 ) -> AccountDays {
-    let from = facts.days.partition_point(|d| d.account_no < account_no);
-    let to = facts.days.partition_point(|d| d.account_no <= account_no);
-    let days = &facts.days[from..to];
-    let moved = moved_by_day(facts, account_no);
+    let days = stated.days;
     let mut result = AccountDays::default();
-    for stated in days {
-        let lines = moved
-            .binary_search_by_key(&stated.day, |m| m.0)
-            .map_or(0, |at| moved[at].1);
-        let difference = i128::from(stated.closing) - i128::from(stated.opening) - lines;
-        if difference == 0 {
-            result.closings.push((stated.day, stated.closing));
-        } else {
-            let difference = i64::try_from(difference).unwrap_or(i64::MAX);
-            result.broken.push(BrokenDay {
-                day: stated.day,
+    for said in days {
+        let lines = (stated.moved)
+            .binary_search_by_key(&said.day, |m| m.0)
+            .map_or(0, |at| stated.moved[at].1);
+        let tie = i128::from(said.closing) - i128::from(said.opening) - lines;
+        let claim = stated.claims.partition_point(|c| c.day < said.day);
+        let claim = stated.claims.get(claim).filter(|c| c.day == said.day);
+        let broken = match claim {
+            Some(claim) => Some((said.closing - claim.closing, Against::OtherStatement)),
+            None if tie != 0 => Some((i64::try_from(tie).unwrap_or(i64::MAX), Against::Lines)),
+            None => None,
+        };
+        match broken {
+            None => result.closings.push((said.day, said.closing)),
+            Some((difference, against)) => result.broken.push(BrokenDay {
+                day: said.day,
                 difference,
-                within: true,
-            });
+                against,
+            }),
         }
     }
     result.latest = result.closings.last().copied();
-    let expected = expected_days(policy, range, days.first().map(|d| d.day), day);
-    let mut at = 0;
-    for owed in &expected {
-        while at < days.len() && days[at].day < *owed {
-            at += 1;
-        }
-        if days.get(at).is_none_or(|d| d.day != *owed) {
-            result.missing.push(*owed);
-        }
-    }
-    let within: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
-    for pair in days.windows(2) {
-        let next = result.missing.partition_point(|m| *m <= pair[0].day);
-        let gap = result.missing.get(next).is_some_and(|m| *m < pair[1].day);
-        // A day that is broken within itself is named once.
-        let named = within.contains(&pair[1].day);
-        if !gap && !named && pair[1].opening != pair[0].closing {
-            let difference = pair[1].opening - pair[0].closing;
-            result.broken.push(BrokenDay {
-                day: pair[1].day,
-                difference,
-                within: false,
-            });
-        }
-    }
-    result.last_expected = expected.last().copied();
+    let first = stated.first_owed.or(days.first().map(|d| d.day));
+    let owed = expected_days(policy, range, first, day);
+    let exempt = |d: &Day| (stated.exemptions.iter()).any(|e| (e.first..=e.last).contains(d));
+    (result.exempt, result.expected) = owed.into_iter().partition(exempt);
+    result.missing = missing(&result.expected, days);
+    opening_breaks(days, &mut result);
+    result.last_expected = result.expected.last().copied();
     result.unproven = result
         .last_expected
         .is_some_and(|owed| result.latest.is_none_or(|(latest, _)| latest < owed));
     result
 }
 
+fn missing(expected: &[Day], days: &[StatedDay]) -> Vec<Day> {
+    let mut at = 0;
+    let mut missing = Vec::new();
+    for owed in expected {
+        while at < days.len() && days[at].day < *owed {
+            at += 1;
+        }
+        if days.get(at).is_none_or(|d| d.day != *owed) {
+            missing.push(*owed);
+        }
+    }
+    missing
+}
+
+/// Names days that open with another balance than the day before closed with, unless a missing, exempt or
+/// broken day explains it.
+fn opening_breaks(days: &[StatedDay], result: &mut AccountDays) {
+    let named: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
+    let disputed: HashSet<Day> = (result.broken.iter())
+        .filter(|b| b.against == Against::OtherStatement)
+        .map(|b| b.day)
+        .collect();
+    let between = |list: &[Day], from: Day, to: Day| {
+        let next = list.partition_point(|m| *m <= from);
+        list.get(next).is_some_and(|m| *m < to)
+    };
+    for pair in days.windows(2) {
+        let (before, after) = (&pair[0], &pair[1]);
+        let explained = between(&result.missing, before.day, after.day)
+            || between(&result.exempt, before.day, after.day)
+            || disputed.contains(&before.day);
+        // A day that is broken within itself is named once.
+        if !explained && !named.contains(&after.day) && after.opening != before.closing {
+            result.broken.push(BrokenDay {
+                day: after.day,
+                difference: after.opening - before.closing,
+                against: Against::DayBefore,
+            });
+        }
+    }
+}
+
 fn expected_days(
     policy: &Policy,
     range: Option<ExpectedRange>,
-    first_known: Option<Day>,
+    first: Option<Day>,
     day: Day,
 ) -> Vec<Day> {
     match policy.statements.expected {
@@ -118,7 +239,7 @@ fn expected_days(
         // An account that never sent a statement owes at least the latest working day's.
         Expected::Working => {
             let last = CHINA.working_day_at_or_before(day);
-            let first = first_known.unwrap_or(last);
+            let first = first.unwrap_or(last);
             first
                 .through(last)
                 .filter(|d| CHINA.is_working(*d))
@@ -128,14 +249,8 @@ fn expected_days(
 }
 
 /// Net movement of each day that has lines, in order of days.
-fn moved_by_day(facts: &Facts, account_no: i64) -> Vec<(Day, i128)> {
-    let credits = facts.credits.iter().map(|l| (l, 1_i128));
-    let debits = facts.debits.iter().map(|l| (l, -1_i128));
-    let mut moved: Vec<(Day, i128)> = credits
-        .chain(debits)
-        .filter(|(l, _)| l.account_no == account_no)
-        .map(|(l, sign)| (l.day, sign * i128::from(l.amount.fen())))
-        .collect();
+pub fn moved_by_day(lines: impl Iterator<Item = (Day, i64)>) -> Vec<(Day, i128)> {
+    let mut moved: Vec<(Day, i128)> = lines.map(|(day, fen)| (day, i128::from(fen))).collect();
     moved.sort_unstable_by_key(|m| m.0);
     moved.dedup_by(|next, sum| {
         let same = next.0 == sum.0;
@@ -163,6 +278,7 @@ mod tests {
             .map(|(d, opening, closing)| StatedDay {
                 account_no: 1,
                 day: day(d),
+                version: 1,
                 opening: *opening,
                 closing: *closing,
             })
@@ -187,8 +303,7 @@ mod tests {
             last: day("2026-06-03"),
         };
         let days = prove(
-            &facts,
-            1,
+            &facts.stated(1),
             &policy("workload"),
             Some(range),
             day("2026-06-30"),
@@ -206,22 +321,37 @@ mod tests {
     fn rest_days_are_not_expected_by_default_and_make_up_days_are() {
         // Fri 2026-05-08, make-up Saturday the 9th, Sunday, Monday the 11th.
         let facts = facts(&[("2026-05-08", 5, 5), ("2026-05-11", 5, 5)]);
-        let days = prove(&facts, 1, &policy("default"), None, day("2026-05-11"));
+        let days = prove(
+            &facts.stated(1),
+            &policy("default"),
+            None,
+            day("2026-05-11"),
+        );
         assert_eq!(days.missing, [day("2026-05-09")]);
-        let sunday = prove(&facts, 1, &policy("default"), None, day("2026-05-10"));
+        let sunday = prove(
+            &facts.stated(1),
+            &policy("default"),
+            None,
+            day("2026-05-10"),
+        );
         assert_eq!(sunday.last_expected, Some(day("2026-05-09")));
     }
 
     #[test]
     fn an_unbalanced_day_proves_nothing() {
         let facts = facts(&[("2026-06-01", 5, 5), ("2026-06-02", 5, 9)]);
-        let days = prove(&facts, 1, &policy("default"), None, day("2026-06-02"));
+        let days = prove(
+            &facts.stated(1),
+            &policy("default"),
+            None,
+            day("2026-06-02"),
+        );
         assert_eq!(
             days.broken,
             [BrokenDay {
                 day: day("2026-06-02"),
                 difference: 4,
-                within: true
+                against: Against::Lines
             }]
         );
         assert_eq!(days.latest, Some((day("2026-06-01"), 5)));
@@ -230,7 +360,12 @@ mod tests {
 
     #[test]
     fn a_silent_account_is_unproven() {
-        let days = prove(&facts(&[]), 1, &policy("default"), None, day("2026-06-02"));
+        let days = prove(
+            &facts(&[]).stated(1),
+            &policy("default"),
+            None,
+            day("2026-06-02"),
+        );
         assert_eq!(
             (days.missing.as_slice(), days.unproven),
             ([day("2026-06-02")].as_slice(), true)
@@ -240,13 +375,18 @@ mod tests {
     #[test]
     fn an_opening_that_differs_without_a_missing_day_is_broken() {
         let facts = facts(&[("2026-06-05", 5, 5), ("2026-06-08", 6, 6)]);
-        let days = prove(&facts, 1, &policy("default"), None, day("2026-06-08"));
+        let days = prove(
+            &facts.stated(1),
+            &policy("default"),
+            None,
+            day("2026-06-08"),
+        );
         assert_eq!(
             days.broken,
             [BrokenDay {
                 day: day("2026-06-08"),
                 difference: 1,
-                within: false
+                against: Against::DayBefore
             }]
         );
         assert_eq!(days.latest, Some((day("2026-06-08"), 6)));

@@ -15,7 +15,7 @@ pub use imports::{
 };
 pub use kept::{Quarantined, Waiting, keep_raw, quarantine, stop_waiting, wait, waiting};
 pub use statements::{
-    Dispute, StatementKey, StatementVersion, append_disputes, append_statements, disputes,
-    has_statements, statement_versions, statements_of_files, stop_waiting_for_pages,
-    wait_for_pages, waiting_pages,
+    Dispute, Exemption, StatementKey, StatementVersion, append_disputes, append_exemption,
+    append_statements, disputes, exemption, has_statements, lines_digest, statement_versions,
+    statements_of_files, stop_waiting_for_pages, wait_for_pages, waiting_pages,
 };

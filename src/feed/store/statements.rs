@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::base::Day;
 use crate::on;
 use crate::store::bulk::{self, bytes, ints, texts};
@@ -208,6 +210,52 @@ pub async fn append_disputes(tx: &mut Tx, rows: &[Dispute]) -> Result<()> {
     .await
 }
 
+/// Days for which an account owes no statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exemption {
+    pub inst_id: i64,
+    pub account_no: i64,
+    pub first_day: i64,
+    pub last_day: i64,
+    /// Empty where the exemption has ended.
+    pub reason: String,
+}
+
+/// The newest version of an exemption of the same account and days: its number and reason.
+pub async fn exemption(tx: &mut Tx, row: &Exemption) -> Result<Option<(i64, String)>> {
+    on!(tx, c => sqlx::query_as(
+            "SELECT version, reason FROM statement_exemption \
+             WHERE inst_id = $1 AND account_no = $2 AND first_day = $3 AND last_day = $4 \
+             ORDER BY version DESC LIMIT 1")
+            .bind(row.inst_id).bind(row.account_no).bind(row.first_day).bind(row.last_day)
+            .fetch_optional(c).await)
+    .map_err(DbError::sql("looking for an exemption"))
+}
+
+pub async fn append_exemption(
+    tx: &mut Tx,
+    row: &Exemption,
+    (version, source_no): (i64, i64),
+) -> Result<()> {
+    on!(tx, c => sqlx::query(
+            "INSERT INTO statement_exemption (inst_id, account_no, first_day, last_day, version, \
+                    source_no, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(row.inst_id).bind(row.account_no).bind(row.first_day).bind(row.last_day)
+            .bind(version).bind(source_no).bind(&row.reason).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("recording an exemption"))
+}
+
+/// A digest of the amounts of a day's lines, whatever their order.
+pub fn lines_digest(fen: impl IntoIterator<Item = i64>) -> Vec<u8> {
+    let mut fen: Vec<i64> = fen.into_iter().collect();
+    fen.sort_unstable();
+    let mut digest = Sha256::new();
+    for amount in fen {
+        digest.update(amount.to_be_bytes());
+    }
+    digest.finalize().to_vec()
+}
+
 /// Keeps a file as one that holds a page of these accounts whose neighbour has not come.
 pub async fn wait_for_pages(
     tx: &mut Tx,
@@ -253,4 +301,15 @@ pub async fn stop_waiting_for_pages(tx: &mut Tx, accounts: &[String]) -> Result<
     bulk::delete(tx, "waiting_page", vec![("account", accounts)])
         .await
         .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_of_lines_knows_no_order() {
+        assert_eq!(lines_digest([1, -2, 1]), lines_digest([1, 1, -2]));
+        assert_ne!(lines_digest([1, 1]), lines_digest([1]));
+    }
 }

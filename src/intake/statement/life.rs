@@ -8,8 +8,6 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest, Sha256};
-
 /// A line as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line<'a> {
@@ -118,17 +116,6 @@ pub(super) fn change(stored: &[Line<'_>], said: &[Line<'_>]) -> Change {
         removed,
         changed,
     }
-}
-
-/// A digest of the amounts of a day's lines, whatever their order.
-pub(super) fn lines_digest(fen: impl IntoIterator<Item = i64>) -> Vec<u8> {
-    let mut fen: Vec<i64> = fen.into_iter().collect();
-    fen.sort_unstable();
-    let mut digest = Sha256::new();
-    for amount in fen {
-        digest.update(amount.to_be_bytes());
-    }
-    digest.finalize().to_vec()
 }
 
 fn amounts(lines: &[Line<'_>]) -> Vec<i64> {
@@ -258,11 +245,5 @@ mod tests {
         let other = said((0, 2), &[("x", 2)]);
         let becomes = judge(&lines, &other, Relation::default());
         assert_eq!(becomes, Becomes::Disputed, "a line the bank does not have");
-    }
-
-    #[test]
-    fn a_digest_of_lines_knows_no_order() {
-        assert_eq!(lines_digest([1, -2, 1]), lines_digest([1, 1, -2]));
-        assert_ne!(lines_digest([1, 1]), lines_digest([1]));
     }
 }

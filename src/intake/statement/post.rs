@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::super::ImportError;
 use super::super::session::Session;
-use super::life::{Becomes, Change, Line, Relation, Said, change, judge, lines_digest};
+use super::life::{Becomes, Change, Line, Relation, Said, change, judge};
 use super::plan::{Plan, SaidDay, Stated};
 use crate::base::{Day, Defect, DefectCode, InstId, Money};
-use crate::feed::store::{self, Dispute, StatementDay, StatementKey, StatementVersion, StoredDay};
+use crate::feed::store::{
+    self, Dispute, StatementDay, StatementKey, StatementVersion, StoredDay, lines_digest,
+};
 use crate::ledger::store::StandingLine;
 use crate::ledger::{self, Draft, Kind, Posted};
 use crate::store::{Tx, days};
@@ -74,7 +76,7 @@ impl Stored {
             *span = (span.0.min(key.2), span.1.max(key.2));
         }
         for (account, span) in spans {
-            for line in ledger::store::lines(tx, account, span).await? {
+            for line in ledger::store::lines(tx, account, span, i64::MAX).await? {
                 let key = (account.0, account.1, line.day);
                 stored.lines.entry(key).or_default().push(line);
             }

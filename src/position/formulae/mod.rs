@@ -276,7 +276,7 @@ fn account(
 ) -> Account {
     let account_no = a.account_no.0;
     let days = if a.kind.owes_statements() {
-        prove(facts, account_no, policy, range, day)
+        prove(&facts.stated(account_no), policy, range, day)
     } else {
         AccountDays::default()
     };

@@ -89,6 +89,7 @@ fn stated(facts: &mut Facts, account_no: i64, on: &str, closing: i64) {
         .days
         .retain(|d| (d.account_no, d.day) != (account_no, day(on)));
     facts.days.push(StatedDay {
+        version: 1,
         account_no,
         day: day(on),
         opening: closing - moved,
@@ -281,6 +282,7 @@ fn an_unidentified_credit_that_was_sent_back_takes_nothing_away() {
             reference: named,
         }];
         facts.days = vec![StatedDay {
+            version: 1,
             account_no: 1,
             day: day("2026-06-01"),
             opening: 0,

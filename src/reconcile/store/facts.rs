@@ -7,7 +7,7 @@ use super::packed::unpack;
 use super::postings::postings;
 use crate::base::Money;
 use crate::feed::store::{Freeze, Settlement};
-use crate::reconcile::facts::{ContractTerms, Facts, StatedDay};
+use crate::reconcile::facts::{Claim, ContractTerms, Exemption, Facts, StatedDay};
 use crate::registry::Terms;
 use crate::store::{Result, Tx, bulk, days};
 
@@ -17,6 +17,8 @@ pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec
     postings(tx, first, last, seen, &mut by_inst).await?;
     contracts(tx, first, last, seen, &mut by_inst).await?;
     statement_days(tx, first, last, seen, &mut by_inst).await?;
+    claims(tx, first, last, seen, &mut by_inst).await?;
+    exemptions(tx, first, last, seen, &mut by_inst).await?;
     settlements(tx, first, last, seen, &mut by_inst).await?;
     freezes(tx, first, last, seen, &mut by_inst).await?;
     let mut facts: Vec<Facts> = by_inst
@@ -90,7 +92,7 @@ async fn contracts(
     .await
 }
 
-async fn statement_days(
+pub(super) async fn statement_days(
     tx: &mut Tx,
     first: i64,
     last: i64,
@@ -119,6 +121,7 @@ async fn statement_days(
                     StatedDay {
                         account_no,
                         day,
+                        version,
                         opening,
                         closing,
                     },
@@ -134,6 +137,94 @@ async fn statement_days(
         },
     )
     .await
+}
+
+/// Claims that nobody has settled, in their newest version.
+pub(super) async fn claims(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    type Row = (i64, i64, i64, String, i64, i64, Vec<u8>, i64);
+    let sql = "SELECT inst_id, account_no, day, claimant, opening_fen, closing_fen, lines_digest, \
+                      settled \
+               FROM statement_dispute \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND day <= $4 \
+               ORDER BY inst_id, account_no, day, claimant, version";
+    let mut newest: Vec<(i64, Claim, i64)> = Vec::new();
+    bulk::each(
+        tx,
+        sql,
+        &binds((first, last, seen)),
+        |(inst, account_no, day, claimant, opening, closing, lines_digest, settled): Row| {
+            let claim = Claim {
+                account_no,
+                day: days::day(day, "statement_dispute")?,
+                claimant,
+                opening,
+                closing,
+                lines_digest,
+            };
+            let key = |c: &Claim| (c.account_no, c.day, c.claimant.clone());
+            if newest
+                .last()
+                .is_some_and(|(i, c, _)| *i == inst && key(c) == key(&claim))
+            {
+                newest.pop();
+            }
+            newest.push((inst, claim, settled));
+            Ok(())
+        },
+    )
+    .await?;
+    for (inst, claim, _) in newest.into_iter().filter(|(_, _, settled)| *settled == 0) {
+        by_inst.entry(inst).or_default().claims.push(claim);
+    }
+    Ok(())
+}
+
+/// Exemptions in their newest version; one without a reason has ended.
+pub(super) async fn exemptions(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    type Row = (i64, i64, i64, i64, String);
+    let sql = "SELECT inst_id, account_no, first_day, last_day, reason FROM statement_exemption \
+               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
+               ORDER BY inst_id, account_no, first_day, last_day, version";
+    let mut newest: Vec<(i64, Exemption)> = Vec::new();
+    bulk::each(
+        tx,
+        sql,
+        &binds((first, last, seen))[..3],
+        |(inst, account_no, from, to, reason): Row| {
+            let exemption = Exemption {
+                account_no,
+                first: days::day(from, "statement_exemption")?,
+                last: days::day(to, "statement_exemption")?,
+                reason,
+            };
+            let key = |e: &Exemption| (e.account_no, e.first, e.last);
+            if newest
+                .last()
+                .is_some_and(|(i, e)| *i == inst && key(e) == key(&exemption))
+            {
+                newest.pop();
+            }
+            newest.push((inst, exemption));
+            Ok(())
+        },
+    )
+    .await?;
+    for (inst, exemption) in newest.into_iter().filter(|(_, e)| !e.reason.is_empty()) {
+        by_inst.entry(inst).or_default().exemptions.push(exemption);
+    }
+    Ok(())
 }
 
 type SettlementRow = (

@@ -1,10 +1,12 @@
 //! SQL of reconciliation: one institution range's facts in, differences of matches out.
 
+mod days;
 mod facts;
 mod matches;
 mod packed;
 mod postings;
 
+pub use days::{DaysWanted, each_account_days};
 pub use facts::facts;
 pub use matches::store_matches;
 pub use postings::lesson_days;
@@ -12,7 +14,7 @@ pub use postings::lesson_days;
 use super::statements::ExpectedRange;
 use crate::base::Day;
 use crate::on;
-use crate::store::{DbError, Result, Tx, days};
+use crate::store::{DbError, Result, Tx, days as stored_days};
 
 /// What is visible: facts of files up to `source_cut`, that happened up to `day`.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +31,8 @@ pub async fn expected_range(tx: &mut Tx, source_cut: i64) -> Result<Option<Expec
     .map_err(DbError::sql("finding the statements' range"))?;
     match (first, last) {
         (Some(first), Some(last)) => Ok(Some(ExpectedRange {
-            first: days::day(first, "statement_day")?,
-            last: days::day(last, "statement_day")?,
+            first: stored_days::day(first, "statement_day")?,
+            last: stored_days::day(last, "statement_day")?,
         })),
         _ => Ok(None),
     }
