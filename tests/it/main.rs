@@ -17,6 +17,7 @@ mod quarantine;
 mod revisions;
 mod small;
 mod sources;
+mod statement_life;
 mod statements;
 mod story;
 mod tidy;

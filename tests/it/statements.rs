@@ -10,7 +10,7 @@ use crate::quarantine::registry;
 on_both!(
     each_format_becomes_days_and_lines,
     the_same_statement_comes_once,
-    conflicting_figures_are_refused,
+    conflicting_figures_are_disputed,
     a_file_is_taken_whole_or_not_at_all,
     a_statement_proves_what_is_held,
     an_archive_without_a_bundle_is_a_statement_file,
@@ -95,7 +95,7 @@ async fn the_same_statement_comes_once(store: Store) {
     assert_eq!(sizes(&store).await, before);
 }
 
-async fn conflicting_figures_are_refused(store: Store) {
+async fn conflicting_figures_are_disputed(store: Store) {
     let before = with_camt(&store).await;
     let conflicts = [
         // Other balances that prove themselves.
@@ -113,6 +113,8 @@ async fn conflicting_figures_are_refused(store: Store) {
             .replace("<Sum>1000.00", "<Sum>1001.00"),
     ];
     for (at, text) in (3..).zip(conflicts) {
+        // Another statement than the stored one; the same one would be a revision.
+        let text = text.replace("<Id>2026-06-04</Id>", "<Id>another</Id>");
         let file = store.dir.write(&format!("conflict-{at}.xml"), text);
         let summary = store.import(at, &[&file]).await;
         let codes: Vec<DefectCode> = summary.quarantined.iter().map(|d| d.code).collect();
@@ -121,7 +123,7 @@ async fn conflicting_figures_are_refused(store: Store) {
             "{:?}",
             summary.quarantined
         );
-        assert_eq!(summary.files[0].outcome, "quarantined");
+        assert_eq!(summary.files[0].outcome, "disputed");
         assert_eq!(sizes(&store).await, before);
     }
     assert_eq!(store.check().await, []);

@@ -1,0 +1,489 @@
+//! The life of statements: revised, growing, contradicted, in pages, beside a bundle's rows; and the ledger
+//! of days that says how each of them stands.
+
+use jintuo::base::DefectCode;
+use jintuo::intake::{self, Exempt};
+use jintuo::report::Wanted;
+
+use crate::bundle::Bundle;
+use crate::harness::{Ran, Store, day, on_both};
+use crate::small::small;
+
+on_both!(
+    a_corrected_statement_revises_its_day,
+    what_was_known_before_a_revision_stays_known,
+    a_line_that_comes_back_stands_again,
+    a_contradiction_is_a_dispute_until_it_is_settled,
+    a_dispute_ends_when_the_bank_agrees_with_itself,
+    windows_overlap_and_grow,
+    pages_wait_for_each_other,
+    a_bundle_after_a_statement_file_doubles_nothing,
+    a_statement_file_after_a_bundle_doubles_nothing,
+    lines_without_a_statement_are_proved_by_a_file,
+    days_are_named_by_state,
+);
+
+/// An MT940 statement of account A1: number, day in January 2026, opening, lines (yuan, `C` or `D` by sign).
+fn mt940(number: u32, on: u32, opening: i64, lines: &[(i64, &str)]) -> String {
+    mt940_page(&format!("{number}/1"), on, ("F", opening), lines, "F")
+}
+
+fn mt940_page(
+    number: &str,
+    on: u32,
+    (open, opening): (&str, i64),
+    lines: &[(i64, &str)],
+    close: &str,
+) -> String {
+    let from = on - 1;
+    let sign = |n: i64| if n < 0 { "D" } else { "C" };
+    let balance = |n: i64| format!("{},00", n.abs());
+    let mut text = format!(
+        ":20:S\n:25:A1\n:28C:{number}\n:60{open}:{}2601{from:02}CNY{}\n",
+        sign(opening),
+        balance(opening)
+    );
+    let mut closing = opening;
+    for (amount, reference) in lines {
+        closing += amount;
+        text += &format!(
+            ":61:2601{on:02}01{on:02}{}{},NTRF{reference}\n",
+            sign(*amount),
+            amount.abs()
+        );
+    }
+    text + &format!(
+        ":62{close}:{}2601{on:02}CNY{}\n-\n",
+        sign(closing),
+        balance(closing)
+    )
+}
+
+/// A bank's CSV export of account A1 without a number: rows (day, credit, debit, balance, serial).
+fn export(rows: &[(u32, i64, i64, i64, &str)]) -> String {
+    let (first, last) = (rows[0].0, rows[rows.len() - 1].0);
+    let mut text = format!(
+        "账号,A1\n起止日期：2026-01-{first:02} 至 2026-01-{last:02}\n\n\
+         交易日期,借方发生额,贷方发生额,账户余额,对方户名,摘要,流水号\n"
+    );
+    for (on, credit, debit, balance, serial) in rows {
+        let cell = |n: i64| {
+            if n == 0 {
+                String::new()
+            } else {
+                format!("{n}.00")
+            }
+        };
+        text += &format!(
+            "202601{on:02},{},{},{balance}.00,,,{serial}\n",
+            cell(*debit),
+            cell(*credit)
+        );
+    }
+    text
+}
+
+async fn start(store: &Store) {
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+}
+
+async fn take(store: &Store, at: i64, text: &str) -> intake::Summary {
+    let file = store.dir.write(&format!("file-{at}.sta"), text);
+    store.import(at, &[&file]).await
+}
+
+/// Held of I1 in fen and its status, after a run of a day.
+async fn held(store: &Store, at: i64, as_of: &str) -> (String, String) {
+    store.reconcile(at, as_of, "workload").await;
+    let books = store
+        .books(&Wanted {
+            as_of: Some(day(as_of)),
+            ..Wanted::default()
+        })
+        .await;
+    let row = books.institutions.find("institution_id", "I1");
+    (row["held_fen"].clone(), row["status"].clone())
+}
+
+fn status(store: &Store, as_of: &str) -> (Ran, serde_json::Value) {
+    let ran = store.jintuo(&["feed", "status", "--as-of", as_of, "--json"]);
+    let value = serde_json::from_slice(&ran.stdout).expect("one object");
+    (ran, value)
+}
+
+/// The state of one day of A1.
+fn state(store: &Store, on: &str) -> String {
+    let (_, value) = status(store, on);
+    let days = value["days"].as_array().expect("days");
+    let found = days
+        .iter()
+        .find(|d| d["date"] == on && d["account_id"] == "A1");
+    found.map_or_else(String::new, |d| {
+        d["state"].as_str().unwrap_or("").to_owned()
+    })
+}
+
+async fn a_corrected_statement_revises_its_day(store: Store) {
+    start(&store).await;
+    let first = take(
+        &store,
+        2,
+        &mt940(9, 8, 2000, &[(500, "X"), (30, "Y"), (7, "Z")]),
+    )
+    .await;
+    assert_eq!(first.quarantined, []);
+    let lines = store.rows("posting").await;
+    // The bank sends number 9 again: X is 400, Y is gone, W is new.
+    let again = take(
+        &store,
+        3,
+        &mt940(9, 8, 2000, &[(400, "X"), (7, "Z"), (5, "W")]),
+    )
+    .await;
+    assert_eq!(again.quarantined, []);
+    assert_eq!(again.files[0].outcome, "used");
+    // X and Y reversed, X and W posted.
+    assert_eq!(store.rows("posting").await, lines + 4);
+    assert_eq!(store.rows("statement").await, 2);
+    let (held, status) = held(&store, 4, "2026-01-08").await;
+    assert_eq!((held.as_str(), status.as_str()), ("241200", "COVERED"));
+    assert_eq!(state(&store, "2026-01-08"), "revised");
+    assert_eq!(store.check().await, []);
+}
+
+async fn what_was_known_before_a_revision_stays_known(store: Store) {
+    start(&store).await;
+    let release = Bundle::of(&[(
+        "releases",
+        "release_id,account_id,approved_on,amount_fen\nX,A1,2026-01-08,50000\n",
+    )])
+    .write(&store.dir, "release");
+    store.import(2, &[&release]).await;
+    take(&store, 3, &mt940(9, 8, 2000, &[(-500, "X")])).await;
+    let before = held(&store, 4, "2026-01-08").await;
+    assert_eq!(before, ("150000".to_owned(), "SHORT".to_owned()));
+    take(&store, 5, &mt940(9, 8, 2000, &[(-100, "X")])).await;
+    let after = held(&store, 6, "2026-01-08").await;
+    assert_eq!(after.0, "190000");
+    // As known before the revision, the figures are what they were.
+    let args = [
+        "--known-at",
+        "2026-01-05T00:04:00Z",
+        "--as-of",
+        "2026-01-08",
+        "--policy",
+        "workload",
+    ];
+    store.jintuo(&[&["reconcile"], &args[..]].concat()).ended(3);
+    let report = [&["report", "institutions"], &args[..], &["--format", "csv"]].concat();
+    let rows = crate::harness::Rows::parse(&store.jintuo(&report).ended(0).stdout);
+    assert_eq!(rows.find("institution_id", "I1")["held_fen"], "150000");
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_line_that_comes_back_stands_again(store: Store) {
+    start(&store).await;
+    take(&store, 2, &mt940(9, 8, 2000, &[(500, "X")])).await;
+    take(&store, 3, &mt940(9, 8, 2000, &[])).await;
+    // The bank takes its correction back; the bytes differ from the first file's.
+    let third = format!("{}\n", mt940(9, 8, 2000, &[(500, "X")]));
+    let summary = take(&store, 4, &third).await;
+    assert_eq!(summary.quarantined, []);
+    // Posted, reversed, posted.
+    let lines = "posting WHERE kind = 5 AND reference = 'X'";
+    assert_eq!(store.rows(lines).await, 3);
+    assert_eq!(store.rows("statement").await, 3);
+    store.reconcile(5, "2026-01-08", "default").await;
+    let books = store.books(&Wanted::default()).await;
+    // The line is unmatched once.
+    let unmatched: Vec<_> = (books.breaks.column("code").into_iter())
+        .filter(|c| *c == "UNMATCHED_CREDIT")
+        .collect();
+    assert_eq!(unmatched.len(), 1);
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_contradiction_is_a_dispute_until_it_is_settled(store: Store) {
+    start(&store).await;
+    take(&store, 2, &mt940(9, 8, 2000, &[(500, "X")])).await;
+    let lines = store.rows("posting").await;
+    let other = mt940(5009, 8, 2000, &[(500, "X"), (1, "E")]);
+    let summary = take(&store, 3, &other).await;
+    assert_eq!(summary.files[0].outcome, "disputed");
+    let codes: Vec<DefectCode> = summary.quarantined.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [DefectCode::Conflict]);
+    // Nothing of it is in the books, and the day is not covered by anybody's word.
+    assert_eq!(store.rows("posting").await, lines);
+    let (held_fen, status_now) = held(&store, 4, "2026-01-08").await;
+    assert_eq!(
+        (held_fen.as_str(), status_now.as_str()),
+        ("200000", "UNKNOWN")
+    );
+    let (ran, value) = status(&store, "2026-01-08");
+    ran.ended(4);
+    assert_eq!(value["counts"]["disputed"], 1);
+    assert_eq!(
+        value["days"][3]["reason"],
+        "mt940 5009/1 of 2026-01-08 closes with +100 fen"
+    );
+    let breaks = store.books(&Wanted::default()).await.breaks;
+    assert_eq!(breaks.find("code", "FEED_BROKEN")["amount_fen"], "-100");
+    // The same bytes once more change nothing.
+    let again = store.dir.write("again.sta", &other);
+    let again = store.import(5, &[&again]).await;
+    assert_eq!(again.files[0].outcome, "known");
+    assert_eq!(store.rows("statement_dispute").await, 1);
+    // Somebody has asked the bank: the second one holds.
+    let path = store.dir.write("file-3.sta", &other);
+    let path = path.to_string_lossy();
+    store.jintuo(&["import", "--supersede", &path]).ended(0);
+    assert_eq!(state(&store, "2026-01-08"), "revised");
+    let after = held(&store, 60 * 24 * 400, "2026-01-08").await;
+    assert_eq!(after.1, "COVERED");
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_dispute_ends_when_the_bank_agrees_with_itself(store: Store) {
+    start(&store).await;
+    take(&store, 2, &mt940(9, 8, 2000, &[(500, "X")])).await;
+    take(&store, 3, &mt940(10, 8, 2000, &[(600, "X")])).await;
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+    // Number 10 is corrected to what number 9 says.
+    take(&store, 4, &mt940(10, 8, 2000, &[(500, "X")])).await;
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    // Number 11 disputes again, and number 9 is corrected to what number 11 says.
+    take(&store, 5, &mt940(11, 8, 2000, &[(700, "X")])).await;
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+    take(&store, 6, &mt940(9, 8, 2000, &[(700, "X")])).await;
+    assert_eq!(state(&store, "2026-01-08"), "revised");
+    assert_eq!(store.check().await, []);
+}
+
+async fn windows_overlap_and_grow(store: Store) {
+    // Two equal fees on the 8th; the first export was taken before the 9th was over.
+    let first = export(&[
+        (8, 0, 2, 1998, "F"),
+        (8, 0, 2, 1996, "F"),
+        (9, 10, 0, 2006, "G"),
+    ]);
+    let second = export(&[
+        (9, 10, 0, 2006, "G"),
+        (9, 20, 0, 2026, "H"),
+        (12, 1, 0, 2027, "I"),
+    ]);
+    let mut seen = Vec::new();
+    for order in [[&first, &second], [&second, &first]] {
+        let store = store.another().await;
+        start(&store).await;
+        for (at, text) in (2..).zip(order) {
+            let summary = take(&store, at, text).await;
+            assert_eq!(summary.quarantined, [], "{text}");
+        }
+        let lines = "posting WHERE kind = 5 AND source_no > 8 AND reverses IS NULL";
+        assert_eq!(store.rows(lines).await, 5);
+        assert_eq!(store.rows("statement_dispute").await, 0);
+        let states: Vec<String> = ["2026-01-08", "2026-01-09", "2026-01-12"]
+            .map(|on| state(&store, on))
+            .into();
+        let figures = held(&store, 5, "2026-01-12").await;
+        assert_eq!(figures, ("202700".to_owned(), "COVERED".to_owned()));
+        seen.push((states, figures));
+        assert_eq!(store.check().await, []);
+        store.remove().await;
+    }
+    assert_eq!(seen[0].0, ["proven", "revised", "proven"]);
+    assert_eq!(seen[1].0, ["proven", "proven", "proven"]);
+}
+
+async fn pages_wait_for_each_other(store: Store) {
+    let pages = [
+        mt940_page("9/1", 8, ("F", 2000), &[(5, "X")], "M"),
+        mt940_page("9/2", 8, ("M", 2005), &[(5, "X")], "M"),
+        mt940_page("9/3", 8, ("M", 2010), &[(5, "X")], "F"),
+    ];
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let store = store.another().await;
+        start(&store).await;
+        let days = store.rows("statement_day").await;
+        for (at, page) in (2..).zip(order) {
+            let summary = take(&store, at, &pages[page]).await;
+            assert_eq!(summary.quarantined, []);
+            let last = at == 4;
+            let expected = if last { "used" } else { "waiting" };
+            assert_eq!(summary.files[0].outcome, expected);
+            assert_eq!(store.rows("statement_day").await, days + i64::from(last));
+            if !last {
+                assert_eq!(state(&store, "2026-01-08"), "gap");
+            }
+        }
+        // Three equal lines, one on each page, are three lines.
+        assert_eq!(store.rows("posting WHERE reference = 'X'").await, 3);
+        assert_eq!(store.rows("waiting_page").await, 0);
+        assert_eq!(state(&store, "2026-01-08"), "proven");
+        assert_eq!(store.check().await, []);
+        store.remove().await;
+    }
+}
+
+/// The 8th as a bundle says it: the same lines with ids of its own.
+fn as_bundle(closing: i64, entries: &[&str]) -> Bundle {
+    let rows: String = entries.iter().map(|e| format!("{e}\n")).collect();
+    let header = "entry_id,account_id,booked_on,code,direction,amount_fen,reference,memo\n";
+    Bundle::of(&[
+        (
+            "bank_statements",
+            &format!("account_id,date,opening_fen,closing_fen\nA1,2026-01-08,200000,{closing}\n"),
+        ),
+        ("bank_entries", &format!("{header}{rows}")),
+    ])
+}
+
+const ENTRIES: [&str; 2] = [
+    "E8,A1,2026-01-08,TRF,C,50000,X,",
+    "E9,A1,2026-01-08,TRF,C,50000,X,",
+];
+
+async fn a_bundle_after_a_statement_file_doubles_nothing(store: Store) {
+    start(&store).await;
+    take(&store, 2, &mt940(9, 8, 2000, &[(500, "X"), (500, "X")])).await;
+    let before = (
+        store.rows("posting").await,
+        store.rows("statement_day").await,
+    );
+    let bundle = as_bundle(300_000, &ENTRIES).write(&store.dir, "same");
+    let summary = store.import(3, &[&bundle]).await;
+    assert_eq!(summary.quarantined, []);
+    let same: i64 = summary.files.iter().map(|f| f.same).sum();
+    assert_eq!(same, 3);
+    let now = || async {
+        (
+            store.rows("posting").await,
+            store.rows("statement_day").await,
+        )
+    };
+    assert_eq!(now().await, before);
+    // A line the statement does not have, and a balance it does not have.
+    let third = "E10,A1,2026-01-08,TRF,C,50000,X,";
+    let more = as_bundle(350_000, &[ENTRIES[0], ENTRIES[1], third]).write(&store.dir, "more");
+    let summary = store.import(4, &[&more]).await;
+    let codes: Vec<DefectCode> = summary.quarantined.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [DefectCode::Conflict, DefectCode::Conflict]);
+    assert_eq!(now().await, before);
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+    // The sender mends it.
+    store.import(5, &[&bundle]).await;
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_statement_file_after_a_bundle_doubles_nothing(store: Store) {
+    start(&store).await;
+    let bundle = as_bundle(300_000, &ENTRIES).write(&store.dir, "bundle");
+    store.import(2, &[&bundle]).await;
+    let before = store.rows("posting").await;
+    let summary = take(&store, 3, &mt940(9, 8, 2000, &[(500, "X"), (500, "X")])).await;
+    assert_eq!(summary.quarantined, []);
+    assert_eq!(store.rows("posting").await, before);
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    take(&store, 4, &mt940(10, 8, 2000, &[(500, "X")])).await;
+    assert_eq!(store.rows("posting").await, before);
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+    assert_eq!(store.check().await, []);
+}
+
+async fn lines_without_a_statement_are_proved_by_a_file(store: Store) {
+    start(&store).await;
+    let bundle = as_bundle(0, &ENTRIES[..1]).only(&["bank_entries"]);
+    let bundle = bundle.write(&store.dir, "lines");
+    store.import(2, &[&bundle]).await;
+    let before = store.rows("posting").await;
+    assert_eq!(state(&store, "2026-01-08"), "gap");
+    let summary = take(&store, 3, &mt940(9, 8, 2000, &[(500, "X"), (500, "X")])).await;
+    assert_eq!(summary.quarantined, []);
+    assert_eq!(store.rows("posting").await, before + 1);
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    assert_eq!(store.check().await, []);
+}
+
+async fn days_are_named_by_state(store: Store) {
+    start(&store).await;
+    take(&store, 2, &mt940(9, 12, 2000, &[])).await;
+    let exempt = Exempt {
+        account_id: "A1".to_owned(),
+        first: day("2026-01-09"),
+        last: day("2026-01-10"),
+        reason: "核心系统停机".to_owned(),
+    };
+    let db = store.open(3).await;
+    assert!(intake::exempt(&db, &exempt).await.expect("an exemption"));
+    assert!(!intake::exempt(&db, &exempt).await.expect("the same again"));
+    db.close().await;
+    let (ran, value) = status(&store, "2026-01-12");
+    ran.ended(4);
+    assert_eq!(value["schema"], "jintuo.feed-status/1");
+    assert_eq!(value["as_of"], "2026-01-12");
+    let days: Vec<(&str, &str)> = (value["days"].as_array().expect("days").iter())
+        .map(|d| (d["date"].as_str().unwrap(), d["state"].as_str().unwrap()))
+        .collect();
+    // The 10th and 11th are a weekend.
+    assert_eq!(
+        days,
+        [
+            ("2026-01-05", "proven"),
+            ("2026-01-06", "proven"),
+            ("2026-01-07", "proven"),
+            ("2026-01-08", "gap"),
+            ("2026-01-09", "exempt"),
+            ("2026-01-12", "proven"),
+        ]
+    );
+    assert_eq!(value["counts"]["gap"], 1);
+    assert_eq!(value["days"][4]["reason"], "核心系统停机");
+    // Without a day: up to the newest statement known.
+    let ran = store.jintuo(&["feed", "status"]).ended(4);
+    assert!(
+        ran.text().contains("2026-01-08  gap       A1"),
+        "{}",
+        ran.text()
+    );
+    // An exempt day is missed by no run.
+    store.reconcile(4, "2026-01-12", "default").await;
+    let breaks = store.books(&Wanted::default()).await.breaks;
+    let missing: Vec<_> = (breaks.0.iter())
+        .filter(|b| b["code"] == "FEED_MISSING")
+        .map(|b| b["date"].as_str())
+        .collect();
+    assert_eq!(missing, ["2026-01-08"]);
+    // It ends, and an account nobody knows is refused.
+    let end = [
+        "feed",
+        "exempt",
+        "A1",
+        "--from",
+        "2026-01-09",
+        "--to",
+        "2026-01-10",
+        "--end",
+    ];
+    store.jintuo(&end).ended(0);
+    assert_eq!(state(&store, "2026-01-09"), "gap");
+    let nobody = [
+        "feed",
+        "exempt",
+        "A7",
+        "--from",
+        "2026-01-09",
+        "--to",
+        "2026-01-09",
+    ];
+    let ran = store
+        .jintuo(&[&nobody[..], &["--reason", "x"]].concat())
+        .ended(1);
+    assert!(
+        ran.stderr.contains("A7 is not registered"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(store.check().await, []);
+}
