@@ -183,6 +183,43 @@ pub const LINE_TRANSFER: u8 = 1;
 pub const LINE_SETTLEMENT: u8 = 2;
 pub const LINE_DEBIT: u8 = 3;
 
+/// What a bank marks a line as (`feeds.md` §4.12): three different events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correction {
+    /// 冲正: takes an earlier line back.
+    Reversed,
+    /// 补帐: puts in what an earlier day missed.
+    Supplement,
+    /// 退汇: a payment came back from the other bank.
+    Returned,
+}
+
+impl Correction {
+    const ALL: [Correction; 3] = [
+        Correction::Reversed,
+        Correction::Supplement,
+        Correction::Returned,
+    ];
+}
+
+/// A line's `posting.state`: its code, and above it the correction it is marked as.
+pub fn line_state(code: u8, correction: Option<Correction>) -> u8 {
+    let marked = Correction::ALL.iter().position(|c| Some(*c) == correction);
+    let number = marked.map_or(0, |at| at + 1);
+    code + LINE_CODES * u8::try_from(number).unwrap_or(0)
+}
+
+/// The code and the correction in a line's `posting.state`.
+pub fn read_line_state(state: i64) -> (i64, Option<Correction>) {
+    let codes = i64::from(LINE_CODES);
+    let marked = usize::try_from(state / codes).unwrap_or(0);
+    let correction = marked.checked_sub(1).and_then(|at| Correction::ALL.get(at));
+    (state % codes, correction.copied())
+}
+
+/// Numbers kept for codes in a line's state.
+const LINE_CODES: u8 = 16;
+
 /// The role of the bank account a line belongs to, as far as the chart needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BankRole {

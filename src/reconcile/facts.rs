@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::{Day, Money};
 use crate::feed::store::{Freeze, Settlement};
+use crate::ledger::Correction;
 use crate::registry::Terms;
 
 /// A piece of [`Facts`]' text.
@@ -34,6 +35,8 @@ pub struct Line {
     pub channel: i64,
     /// What its code says: `ledger::LINE_SETTLEMENT` …
     pub code: i64,
+    /// What the bank marks it as.
+    pub correction: Option<Correction>,
     pub id: Span,
     pub reference: Span,
 }

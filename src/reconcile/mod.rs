@@ -33,6 +33,8 @@ pub enum MatchKind {
     Release,
     /// A debit and the refund it paid.
     Refund,
+    /// A line and the line it undoes (冲正, 退汇).
+    Reversal,
 }
 
 impl MatchKind {
@@ -42,6 +44,7 @@ impl MatchKind {
             MatchKind::Batch => 2,
             MatchKind::Release => 3,
             MatchKind::Refund => 4,
+            MatchKind::Reversal => 5,
         }
     }
 
@@ -52,6 +55,7 @@ impl MatchKind {
             MatchKind::Batch => "N:1",
             MatchKind::Release => "RELEASE",
             MatchKind::Refund => "REFUND",
+            MatchKind::Reversal => "REVERSAL",
         }
     }
 
@@ -61,6 +65,7 @@ impl MatchKind {
             MatchKind::Batch,
             MatchKind::Release,
             MatchKind::Refund,
+            MatchKind::Reversal,
         ]
         .into_iter()
         .find(|k| k.number() == number)
@@ -73,7 +78,7 @@ pub struct MatchedLine {
     pub inst_id: i64,
     pub entry_seq: i64,
     pub kind: MatchKind,
-    /// The payment or approval; 0 for a batch, which has [`MatchedItem`]s.
+    /// The payment, the approval or the line it undoes; 0 for a batch, which has [`MatchedItem`]s.
     pub payment_seq: i64,
     /// How many payments or approvals it stands for.
     pub n: i64,

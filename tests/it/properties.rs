@@ -268,6 +268,7 @@ fn facts(moves: &[(usize, Move)]) -> Facts {
         let day = day(FIRST).plus(m.day);
         let amount = Money::from_fen(m.amount);
         let line = Line {
+            correction: None,
             seq,
             day,
             account_no: m.account,

@@ -15,6 +15,7 @@ on_both!(
     a_line_that_comes_back_stands_again,
     a_contradiction_is_a_dispute_until_it_is_settled,
     a_dispute_ends_when_the_bank_agrees_with_itself,
+    a_reversal_undoes_its_line,
     windows_overlap_and_grow,
     pages_wait_for_each_other,
     a_bundle_after_a_statement_file_doubles_nothing,
@@ -260,6 +261,31 @@ async fn a_dispute_ends_when_the_bank_agrees_with_itself(store: Store) {
     assert_eq!(store.check().await, []);
 }
 
+async fn a_reversal_undoes_its_line(store: Store) {
+    start(&store).await;
+    take(&store, 2, &mt940(9, 8, 2000, &[(500, "X")])).await;
+    // The next day the bank takes the credit back: money out under the same reference.
+    let back = mt940(10, 9, 2500, &[(-500, "X")]).replace("0109D500", "0109RC500");
+    assert!(back.contains("RC500"));
+    let summary = take(&store, 3, &back).await;
+    assert_eq!(summary.quarantined, []);
+    for (as_of, code) in [("2026-01-08", "UNMATCHED_CREDIT"), ("2026-01-09", "")] {
+        store.reconcile(4, as_of, "workload").await;
+        let books = store.books(&Wanted::default()).await;
+        let found: Vec<_> = (books.breaks.column("code").into_iter())
+            .filter(|c| matches!(*c, "UNMATCHED_CREDIT" | "UNAUTHORISED_DEBIT"))
+            .collect();
+        assert_eq!(found.join(" "), code, "{as_of}");
+    }
+    let matches = store.books(&Wanted::default()).await.matches;
+    let reversals = matches
+        .column("kind")
+        .into_iter()
+        .filter(|k| *k == "REVERSAL");
+    assert_eq!(reversals.count(), 2);
+    assert_eq!(store.check().await, []);
+}
+
 async fn windows_overlap_and_grow(store: Store) {
     // Two equal fees on the 8th; the first export was taken before the 9th was over.
     let first = export(&[
@@ -424,7 +450,12 @@ async fn days_are_named_by_state(store: Store) {
     assert_eq!(value["schema"], "jintuo.feed-status/1");
     assert_eq!(value["as_of"], "2026-01-12");
     let days: Vec<(&str, &str)> = (value["days"].as_array().expect("days").iter())
-        .map(|d| (d["date"].as_str().unwrap(), d["state"].as_str().unwrap()))
+        .map(|d| {
+            (
+                d["date"].as_str().unwrap_or(""),
+                d["state"].as_str().unwrap_or(""),
+            )
+        })
         .collect();
     // The 10th and 11th are a weekend.
     assert_eq!(

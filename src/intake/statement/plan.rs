@@ -1,8 +1,10 @@
 //! A statement file's bytes to days and lines, proved, before anything stored is looked at. Pure.
 
+use std::collections::HashMap;
+
 use crate::base::{Day, Defect, DefectCode, Money};
 use crate::feed::store::StatementKey;
-use crate::ledger::{self, Batch, Draft, Kind, NO_CONTRACT, Span};
+use crate::ledger::{self, Batch, Correction, Draft, Kind, NO_CONTRACT, Span};
 use crate::registry::{Account, Registry};
 use crate::store::days;
 use crate::wire::interchange::plain_reference;
@@ -131,6 +133,7 @@ fn add(
         })
         .collect();
     let ids = wire::entry_identity(statement, &statement.entries);
+    let by_bank_ref = references(&statement.entries);
     for (entry, id) in statement.entries.iter().zip(ids) {
         if entry.status != EntryStatus::Booked {
             continue;
@@ -140,7 +143,13 @@ fn add(
         let day = entry.booked_on.unwrap_or(last).clamp(first, last);
         let at = usize::try_from(days::number(day) - days::number(first)).unwrap_or(0);
         said[at].drafts.push(plan.batch.drafts.len());
-        line(&mut plan.batch, account, entry, &id, (day, source_no))?;
+        line(
+            &mut plan.batch,
+            account,
+            entry,
+            (&id, &by_bank_ref),
+            (day, source_no),
+        )?;
     }
     plan.statements.push(Stated {
         key: StatementKey {
@@ -198,28 +207,48 @@ fn account_of<'r>(registry: &'r Registry, statement: &Statement) -> Result<&'r A
         })
 }
 
+/// References of the payer by the bank's own: a bank may name either where it takes a line back.
+fn references(entries: &[Entry]) -> HashMap<&str, &str> {
+    let names_another = |e: &Entry| (e.reversal.as_ref()).is_some_and(|r| r.original.is_some());
+    if !entries.iter().any(names_another) {
+        return HashMap::new();
+    }
+    (entries.iter())
+        .filter_map(|e| e.bank_ref.as_deref().zip(e.customer_ref.as_deref()))
+        .collect()
+}
+
 fn line(
     batch: &mut Batch,
     account: &Account,
     entry: &Entry,
-    id: &str,
+    (id, by_bank_ref): (&str, &HashMap<&str, &str>),
     (day, source_no): (Day, i64),
 ) -> Result<(), Defect> {
     let amount = Money::from_yuan(entry.amount)
         .map_err(|e| Defect::new(DefectCode::BadAmount, e.to_string()).line(entry.line))?;
     let code = entry.code.as_deref().unwrap_or_default();
     let is = |label: &str| code.ends_with(label);
-    let reference = entry
-        .customer_ref
-        .as_deref()
-        .or(entry.bank_ref.as_deref())
-        .unwrap_or_default();
+    let code = if is("STL") {
+        ledger::LINE_SETTLEMENT
+    } else if is("TRF") {
+        ledger::LINE_TRANSFER
+    } else if is("DBT") {
+        ledger::LINE_DEBIT
+    } else {
+        ledger::LINE_OTHER
+    };
+    let reversal = entry.reversal.as_ref();
+    let own = entry.customer_ref.as_deref().or(entry.bank_ref.as_deref());
+    // A line that undoes another one goes by the other one's reference.
+    let original = reversal.and_then(|r| r.original.as_deref());
+    let original = original.map(|r| by_bank_ref.get(r).copied().unwrap_or(r));
+    let reference = original.or(own).unwrap_or_default();
     let other_day = |on: Option<Day>| {
         on.filter(|d| *d != day)
             .map(|d| d.to_string())
             .unwrap_or_default()
     };
-    let reversal = entry.reversal.as_ref();
     let note = ledger::note(&[
         ("bank_ref", entry.bank_ref.as_deref().unwrap_or_default()),
         ("booked_on", &other_day(entry.booked_on)),
@@ -228,12 +257,9 @@ fn line(
             entry.counterparty.as_deref().unwrap_or_default(),
         ),
         ("memo", &entry.memo),
-        ("reversal", reversal.map_or("", |r| reversal_name(r.kind))),
         (
-            "reversal_of",
-            reversal
-                .and_then(|r| r.original.as_deref())
-                .unwrap_or_default(),
+            "reference",
+            own.filter(|_| original.is_some()).unwrap_or_default(),
         ),
         ("value_on", &other_day(entry.value_on)),
     ]);
@@ -246,15 +272,7 @@ fn line(
         account_no: account.account_no.0,
         amount: Money::from_fen(amount.fen().abs()),
         channel: 0,
-        state: if is("STL") {
-            ledger::LINE_SETTLEMENT
-        } else if is("TRF") {
-            ledger::LINE_TRANSFER
-        } else if is("DBT") {
-            ledger::LINE_DEBIT
-        } else {
-            ledger::LINE_OTHER
-        },
+        state: ledger::line_state(code, reversal.map(|r| correction(r.kind))),
         quantity: if amount < Money::ZERO { -1 } else { 1 },
         source_id: batch.keep(id),
         reference: if reference.is_empty() {
@@ -271,11 +289,11 @@ fn line(
     Ok(())
 }
 
-const fn reversal_name(kind: ReversalKind) -> &'static str {
+const fn correction(kind: ReversalKind) -> Correction {
     match kind {
-        ReversalKind::Reversed => "reversed",
-        ReversalKind::Supplement => "supplement",
-        ReversalKind::Returned => "returned",
+        ReversalKind::Reversed => Correction::Reversed,
+        ReversalKind::Supplement => Correction::Supplement,
+        ReversalKind::Returned => Correction::Returned,
     }
 }
 

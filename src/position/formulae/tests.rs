@@ -115,6 +115,7 @@ fn pay(facts: &mut Facts, id: &str, on: &str, amount: i64) {
 fn credit(facts: &mut Facts, reference: &str, on: &str, amount: i64) {
     let (id, reference) = (facts.keep(reference), facts.keep(reference));
     facts.credits.push(Line {
+        correction: None,
         seq: 100,
         day: day(on),
         account_no: 1,
@@ -272,6 +273,7 @@ fn an_unidentified_credit_that_was_sent_back_takes_nothing_away() {
     for (reference, expected) in [("OTHER", 7_000), ("STRANGE", 10_000)] {
         let (id, named) = (facts.keep("D1"), facts.keep(reference));
         facts.debits = vec![Line {
+            correction: None,
             seq: 200,
             day: day("2026-06-01"),
             account_no: 1,

@@ -1,4 +1,6 @@
-//! The rules, in order: reports of one reference, reference matches, channel batches, debits.
+//! The rules, in order: lines that undo each other, reports of one reference, reference matches, channel batches, debits.
+
+mod reversals;
 
 use std::collections::HashMap;
 
@@ -9,6 +11,7 @@ use crate::ledger;
 use crate::policy::{Channel, Policy};
 use crate::registry::AccountKind;
 use crate::store::days;
+use reversals::Pair;
 
 /// What became of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,10 @@ pub enum CreditOutcome {
     Duplicate {
         of: usize,
     },
+    /// Taken back by a debit, or itself what takes a debit back: nothing is left of either.
+    Undone {
+        debit: usize,
+    },
     /// Settles nothing that was reported.
     Unmatched,
     /// Settles nothing that was reported, on an account where that is the institution's own business.
@@ -54,8 +61,16 @@ pub enum CreditOutcome {
 /// What became of a debit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebitOutcome {
-    Release { release: usize },
-    Refund { refund: usize },
+    Release {
+        release: usize,
+    },
+    Refund {
+        refund: usize,
+    },
+    /// Taken back by a credit, or itself what takes a credit back.
+    Undone {
+        credit: usize,
+    },
     Unauthorised,
     NotTested,
 }
@@ -93,6 +108,9 @@ impl Matching {
                     let n = i64::try_from(*payments).unwrap_or(i64::MAX);
                     matched(line, MatchKind::Batch, 0, n);
                 }
+                CreditOutcome::Undone { debit } => {
+                    matched(line, MatchKind::Reversal, facts.debits[*debit].seq, 1);
+                }
                 _ => {}
             }
         }
@@ -102,6 +120,9 @@ impl Matching {
                     (MatchKind::Release, facts.releases[*release].seq)
                 }
                 DebitOutcome::Refund { refund } => (MatchKind::Refund, facts.refunds[*refund].seq),
+                DebitOutcome::Undone { credit } => {
+                    (MatchKind::Reversal, facts.credits[*credit].seq)
+                }
                 _ => continue,
             };
             matched(line, kind, seq, 1);
@@ -141,6 +162,10 @@ pub fn match_lines(
         credits: vec![None; facts.credits.len()],
         fees: Vec::new(),
     };
+    let undone = reversals::pairs(facts);
+    for pair in &undone {
+        m.credits[pair.credit] = Some(CreditOutcome::Undone { debit: pair.debit });
+    }
     m.by_reference();
     m.by_settlement();
     m.by_batch_sum();
@@ -171,7 +196,7 @@ pub fn match_lines(
     Matching {
         payments,
         credits,
-        debits: match_debits(facts, kind_of),
+        debits: match_debits(facts, &undone, kind_of),
         fees: m.fees,
     }
 }
@@ -417,7 +442,11 @@ impl<'a> Matcher<'a> {
 
 /// A debit is authorised by a release of its account or a refund of the institution that it names, for
 /// the same amount; each approval is used once, by the earliest debit.
-fn match_debits(facts: &Facts, kind_of: impl Fn(i64) -> AccountKind) -> Vec<DebitOutcome> {
+fn match_debits(
+    facts: &Facts,
+    undone: &[Pair],
+    kind_of: impl Fn(i64) -> AccountKind,
+) -> Vec<DebitOutcome> {
     let mut outcomes: Vec<DebitOutcome> = facts
         .debits
         .iter()
@@ -426,6 +455,11 @@ fn match_debits(facts: &Facts, kind_of: impl Fn(i64) -> AccountKind) -> Vec<Debi
             AccountKind::Settlement | AccountKind::Undeclared => DebitOutcome::NotTested,
         })
         .collect();
+    for pair in undone {
+        outcomes[pair.debit] = DebitOutcome::Undone {
+            credit: pair.credit,
+        };
+    }
     if facts.debits.is_empty() {
         return outcomes;
     }
@@ -446,7 +480,7 @@ fn match_debits(facts: &Facts, kind_of: impl Fn(i64) -> AccountKind) -> Vec<Debi
     let mut order: Vec<usize> = (0..facts.debits.len()).collect();
     order.sort_unstable_by_key(|i| (facts.debits[*i].day, facts.text(facts.debits[*i].id)));
     for i in order {
-        if outcomes[i] == DebitOutcome::NotTested {
+        if outcomes[i] != DebitOutcome::Unauthorised {
             continue;
         }
         let line = &facts.debits[i];

@@ -1,3 +1,4 @@
+use super::super::facts::Approval;
 use super::*;
 use crate::store::days;
 
@@ -37,9 +38,17 @@ impl World {
             amount: Money::from_fen(fen),
             channel,
             code: i64::from(code),
+            correction: None,
             id,
             reference,
         });
+    }
+
+    fn debit(&mut self, id: &str, d: i32, reference: &str, fen: i64) {
+        self.credit(id, d, ledger::LINE_OTHER, 0, reference, fen);
+        let line = self.0.credits.pop().unwrap();
+        let seq = i64::try_from(self.0.debits.len()).unwrap() + 2_000;
+        self.0.debits.push(Line { seq, ..line });
     }
 
     fn run(&self, as_of: i32) -> Matching {
@@ -225,6 +234,7 @@ fn an_approval_authorises_one_debit_of_its_amount() {
         let entry = w.0.keep(&format!("E{n}"));
         let reference = w.0.keep("REL1");
         w.0.debits.push(Line {
+            correction: None,
             seq: 100 + i64::from(n),
             day: day(n),
             account_no: 1,
@@ -243,4 +253,83 @@ fn an_approval_authorises_one_debit_of_its_amount() {
             DebitOutcome::Unauthorised
         ]
     );
+}
+
+#[test]
+fn a_line_the_bank_takes_back_settles_nothing() {
+    // A credit, taken back the next day, and paid anew on the third.
+    let mut w = World(Facts::default());
+    w.payment("P1", 0, Channel::Transfer, "R1", 100);
+    w.credit("E1", 0, ledger::LINE_TRANSFER, 0, "R1", 100);
+    w.debit("E2", 1, "R1", 100);
+    w.0.debits[0].correction = Some(ledger::Correction::Reversed);
+    let m = w.run(1);
+    assert_eq!(m.credits, [CreditOutcome::Undone { debit: 0 }]);
+    assert_eq!(m.debits, [DebitOutcome::Undone { credit: 0 }]);
+    assert!(matches!(m.payments[0], PaymentOutcome::InTransit { .. }));
+    let kinds: Vec<_> = m.lines(&w.0).iter().map(|l| (l.kind, l.n)).collect();
+    assert_eq!(kinds, [(MatchKind::Reversal, 1); 2]);
+    w.credit("E3", 2, ledger::LINE_TRANSFER, 0, "R1", 100);
+    let m = w.run(2);
+    assert!(matches!(
+        m.payments[0],
+        PaymentOutcome::Matched { credit: 1, .. }
+    ));
+}
+
+#[test]
+fn a_mark_undoes_the_latest_line_before_it_once_and_else_nothing() {
+    let mut w = World(Facts::default());
+    for (id, d) in [("E1", 0), ("E2", 3), ("E3", 9)] {
+        w.credit(id, d, ledger::LINE_TRANSFER, 0, "R1", 100);
+    }
+    // Another amount, another reference, a supplement, an unmarked debit: none undoes anything.
+    w.debit("D1", 5, "R1", 99);
+    w.debit("D2", 5, "R2", 100);
+    w.debit("D3", 5, "R1", 100);
+    w.debit("D4", 5, "R1", 100);
+    w.debit("D5", 5, "R1", 100);
+    for (at, correction) in [
+        (0, ledger::Correction::Reversed),
+        (1, ledger::Correction::Reversed),
+        (2, ledger::Correction::Supplement),
+        (4, ledger::Correction::Returned),
+    ] {
+        w.0.debits[at].correction = Some(correction);
+    }
+    let m = w.run(10);
+    assert_eq!(m.debits[4], DebitOutcome::Undone { credit: 1 });
+    assert!(
+        m.debits[..4]
+            .iter()
+            .all(|d| *d == DebitOutcome::Unauthorised)
+    );
+    assert_eq!(m.credits[1], CreditOutcome::Undone { debit: 4 });
+    assert!(!matches!(m.credits[0], CreditOutcome::Undone { .. }));
+    assert!(!matches!(m.credits[2], CreditOutcome::Undone { .. }));
+}
+
+#[test]
+fn a_refund_that_comes_back_is_not_paid() {
+    let mut w = World(Facts::default());
+    let id = w.0.keep("F1");
+    w.0.refunds.push(Approval {
+        seq: 1,
+        day: day(0),
+        contract_no: 1,
+        account_no: 0,
+        amount: Money::from_fen(100),
+        state: 0,
+        id,
+    });
+    w.debit("D1", 1, "F1", 100);
+    assert_eq!(w.run(1).debits, [DebitOutcome::Refund { refund: 0 }]);
+    w.credit("E1", 3, ledger::LINE_OTHER, 0, "F1", 100);
+    w.0.credits[0].correction = Some(ledger::Correction::Returned);
+    // Paid again, it is the second payment that the refund authorises.
+    w.debit("D2", 5, "F1", 100);
+    let m = w.run(5);
+    let undone = DebitOutcome::Undone { credit: 0 };
+    assert_eq!(m.debits, [undone, DebitOutcome::Refund { refund: 0 }]);
+    assert_eq!(m.credits, [CreditOutcome::Undone { debit: 0 }]);
 }

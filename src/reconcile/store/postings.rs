@@ -6,7 +6,7 @@ use super::Seen;
 use super::facts::binds;
 use super::packed::{Fields, unpack};
 use crate::base::Money;
-use crate::ledger::{Kind, LessonState};
+use crate::ledger::{self, Kind, LessonState};
 use crate::reconcile::facts::{Approval, Facts, LessonDay, LessonSums, Line, Movement, Payment};
 use crate::store::bulk::{self, ints, repeated};
 use crate::store::{DbError, Result, Tx, days};
@@ -163,13 +163,15 @@ fn movement(facts: &mut Facts, kind: i64, seq: i64, fields: &mut Fields<'_>) -> 
         }),
         _ => {
             let reference = facts.keep(fields.text()?);
+            let (code, correction) = ledger::read_line_state(state);
             let line = Line {
                 seq,
                 day,
                 account_no,
                 amount,
                 channel,
-                code: state,
+                code,
+                correction,
                 id,
                 reference,
             };
