@@ -89,6 +89,21 @@ pub struct TrendPoint {
     pub complete: bool,
 }
 
+/// Statement days of one account that are missing, or that are here and prove nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedGap {
+    pub institution_name: String,
+    pub district_id: String,
+    pub district_name: String,
+    /// Last four characters of the account.
+    pub account_tail: String,
+    /// `FEED_MISSING` or `FEED_BROKEN`.
+    pub code: FlagCode,
+    pub days: i64,
+    pub first: Day,
+    pub last: Day,
+}
+
 /// Everything on the city page.
 #[derive(Clone, Debug)]
 pub struct Overview {
@@ -103,6 +118,9 @@ pub struct Overview {
     pub worst: Vec<InstitutionRow>,
     /// How many there are in all.
     pub worst_total: i64,
+    /// Accounts with statement days that are missing or broken, those still silent first, at most a page.
+    pub gaps: Vec<FeedGap>,
+    pub gaps_total: i64,
     /// Institutions with at least one red, else amber, finding.
     pub red_institutions: i64,
     pub amber_institutions: i64,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::store::{self, PositionRow, Run, Wanted};
 use super::{
-    Completeness, DistrictPage, DistrictRow, FindingRow, InstitutionRow, Overview, Status,
+    Completeness, DistrictPage, DistrictRow, FeedGap, FindingRow, InstitutionRow, Overview, Status,
     TrendPoint,
 };
 use crate::base::{Day, Money, Ratio, Severity};
@@ -15,6 +15,8 @@ use crate::store::{Result, Tx};
 
 /// Institutions listed on the city page.
 const WORST_MAX: usize = 8;
+/// Accounts with missing statement days listed on the city page.
+const GAPS_MAX: usize = 20;
 /// Institutions and findings listed on a district's page.
 const PAGE_ROWS: usize = 200;
 /// Days of the trend.
@@ -49,6 +51,10 @@ pub async fn overview(tx: &mut Tx, city: &str, as_of: Option<Day>) -> Result<Opt
     worst.sort_by(worst_first);
     worst.truncate(WORST_MAX);
     let worst = institution_rows(tx, &run, &registry, &worst).await?;
+    let mut gaps = store::feed_gaps(tx, &run).await?;
+    let gaps_total = i64::try_from(gaps.len()).unwrap_or(i64::MAX);
+    gaps.truncate(GAPS_MAX);
+    let gaps = gaps.into_iter().map(|g| feed_gap(&registry, g)).collect();
     let by_severity = store::worst_severities(tx, &run).await?;
     let count = |s: Severity| {
         by_severity
@@ -63,6 +69,8 @@ pub async fn overview(tx: &mut Tx, city: &str, as_of: Option<Day>) -> Result<Opt
         trend: trend(tx, &run, None).await?,
         worst,
         worst_total,
+        gaps,
+        gaps_total,
         red_institutions: count(Severity::Red),
         amber_institutions: count(Severity::Amber),
         days: days(tx, &run).await?,
@@ -120,6 +128,22 @@ pub async fn district_page(
         days: days(tx, &run).await?,
         run: run.head,
     }))
+}
+
+fn feed_gap(registry: &Registry, gap: store::GapRow) -> FeedGap {
+    let institution = registry.institutions.get(&gap.institution_id);
+    let district_id = institution.map_or(String::new(), |(_, i)| i.district_id.clone());
+    FeedGap {
+        institution_name: name_of(registry, &gap.institution_id),
+        district_name: (registry.districts.get(&district_id))
+            .map_or_else(|| district_id.clone(), |d| d.name.clone()),
+        district_id,
+        account_tail: last_four(&gap.account_id),
+        code: gap.code,
+        days: gap.days,
+        first: gap.first,
+        last: gap.last,
+    }
 }
 
 async fn page_run(tx: &mut Tx, as_of: Option<Day>) -> Result<Option<Run>> {

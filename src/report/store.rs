@@ -278,6 +278,46 @@ struct FindingRow {
 }
 
 /// Findings of a run in order of code and subject. `district` narrows them.
+/// An account's statement days that a run found missing, or broken.
+#[derive(Clone, Debug)]
+pub struct GapRow {
+    pub institution_id: String,
+    pub account_id: String,
+    pub code: FlagCode,
+    pub days: i64,
+    pub first: Day,
+    pub last: Day,
+}
+
+/// Missing and broken statement days by account: the latest first, then the longest.
+pub async fn feed_gaps(tx: &mut Tx, run: &Run) -> Result<Vec<GapRow>> {
+    let codes = [FlagCode::FeedMissing, FlagCode::FeedBroken].map(FlagCode::number);
+    let rows: Vec<(String, String, i64, i64, i64, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT d.institution_id, f.subject, f.code, CAST(COUNT(*) AS BIGINT), \
+                    MIN(f.date_day), MAX(f.date_day) \
+             FROM finding f JOIN institution_directory d ON d.inst_id = f.inst_id \
+             WHERE f.policy_no = $1 AND f.to_run > $2 AND f.from_run <= $2 AND f.code IN ($3, $4) \
+             GROUP BY d.institution_id, f.subject, f.code \
+             ORDER BY MAX(f.date_day) DESC, COUNT(*) DESC, f.subject, f.code")
+            .bind(run.policy_no).bind(run.head.run_id).bind(codes[0]).bind(codes[1])
+            .fetch_all(c).await)
+    .map_err(DbError::sql("reading missing statement days"))?;
+    rows.into_iter()
+        .map(|(institution_id, account_id, code, n, first, last)| {
+            let code = FlagCode::from_number(code)
+                .ok_or_else(|| DbError::Inconsistent(format!("finding has the code {code}")))?;
+            Ok(GapRow {
+                institution_id,
+                account_id,
+                code,
+                days: n,
+                first: days::day(first, "finding")?,
+                last: days::day(last, "finding")?,
+            })
+        })
+        .collect()
+}
+
 pub async fn findings(
     tx: &mut Tx,
     run: &Run,

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 
-use crate::base::Money;
-use crate::report::{DistrictRow, Overview};
+use crate::base::{FlagCode, Money};
+use crate::report::{DistrictRow, FeedGap, Overview};
 
 use super::chart::{self, Trend};
 use super::figures::{Coverage, Kpi, kpis};
@@ -37,7 +37,21 @@ struct OverviewPage {
     table: DistrictTable,
     trend: Option<Trend>,
     institutions: InstitutionTable,
+    gaps: Vec<GapLine>,
+    gaps_extent: String,
     foot: Foot,
+}
+
+/// Missing or broken statement days of one account.
+struct GapLine {
+    name: String,
+    href: String,
+    district: String,
+    account: String,
+    what: &'static str,
+    days: String,
+    first: String,
+    last: String,
 }
 
 /// One district on the grid.
@@ -77,17 +91,37 @@ struct DistrictLine {
     amber: String,
 }
 
+fn gap_line(asked: &Asked, gap: &FeedGap) -> GapLine {
+    GapLine {
+        name: gap.institution_name.clone(),
+        href: district_href(asked, &gap.district_id),
+        district: gap.district_name.clone(),
+        account: gap.account_tail.clone(),
+        what: if gap.code == FlagCode::FeedMissing {
+            "缺对账单"
+        } else {
+            "不能自证或有争议"
+        },
+        days: count(gap.days),
+        first: gap.first.to_string(),
+        last: gap.last.to_string(),
+    }
+}
+
 pub(super) fn render(site: &Site, asked: &Asked, overview: &Overview) -> Result<String, PageError> {
     let run = &overview.run;
-    let page = Layout::new(
+    let mut page = Layout::new(
         site,
         asked,
         format!("资金覆盖总览 {} {}", site.city, run.as_of),
         true,
     )
     .section("#districts", "区县")
-    .section("#trend", "走势")
-    .section("#worst", "缺口机构");
+    .section("#trend", "走势");
+    if !overview.gaps.is_empty() {
+        page = page.section("#gaps", "对账单缺口");
+    }
+    let page = page.section("#worst", "缺口机构");
     let mut kpis = kpis(
         site,
         &overview.total,
@@ -113,6 +147,12 @@ pub(super) fn render(site: &Site, asked: &Asked, overview: &Overview) -> Result<
         table: district_table(site, asked, overview),
         trend: chart::trend("全市", &overview.trend, site.thresholds.amber_bp),
         institutions: InstitutionTable::new(site, asked, extent, true, &overview.worst),
+        gaps: (overview.gaps.iter()).map(|g| gap_line(asked, g)).collect(),
+        gaps_extent: format!(
+            "最近的在前，所列 {} 户 / 共 {} 户",
+            overview.gaps.len(),
+            count(overview.gaps_total)
+        ),
         foot: Foot::new(site, run),
     };
     Ok(template.render()?)

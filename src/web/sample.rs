@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::base::{Day, FlagCode, Instant, Money, Ratio, Severity};
 use crate::report::{
-    Completeness, DistrictPage, DistrictRow, FindingRow, InstitutionRow, Overview, RunHead, Status,
-    TrendPoint,
+    Completeness, DistrictPage, DistrictRow, FeedGap, FindingRow, InstitutionRow, Overview,
+    RunHead, Status, TrendPoint,
 };
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
 
@@ -315,11 +315,30 @@ pub(super) fn overview() -> Overview {
         total,
         worst: worst(&districts),
         worst_total: 46,
+        gaps: gaps(),
+        gaps_total: 9,
         red_institutions: 11,
         amber_institutions: 35,
         days: (0..30).map(|back| as_of().plus(-back)).collect(),
         districts,
     }
+}
+
+fn gaps() -> Vec<FeedGap> {
+    let gap = |name: &str, tail: &str, code, days, back: (i32, i32)| FeedGap {
+        institution_name: name.to_owned(),
+        district_id: "410102".to_owned(),
+        district_name: "中原区".to_owned(),
+        account_tail: tail.to_owned(),
+        code,
+        days,
+        first: as_of().plus(-back.0),
+        last: as_of().plus(-back.1),
+    };
+    vec![
+        gap("启明培训学校", "4402", FlagCode::FeedMissing, 12, (16, 0)),
+        gap("星河艺术中心", "7731", FlagCode::FeedBroken, 1, (4, 4)),
+    ]
 }
 
 /// The overview of a day with nothing missing.
@@ -333,6 +352,8 @@ pub(super) fn complete_overview() -> Overview {
     let total = total(&districts);
     Overview {
         completeness: complete_data(),
+        gaps: Vec::new(),
+        gaps_total: 0,
         total,
         districts,
         trend,
@@ -352,6 +373,8 @@ pub(super) fn small_city() -> Overview {
     total.held = Money::from_fen(total.held.fen() + 1);
     Overview {
         completeness: complete_data(),
+        gaps: Vec::new(),
+        gaps_total: 0,
         total,
         districts,
         trend: Vec::new(),

@@ -184,7 +184,18 @@ async fn missing_data_are_said_before_any_percentage() {
     assert!(banner < main.find('%').unwrap());
     assert!(main.contains("1,391 / 1,398"));
     assert!(main.contains("7 个账户没有可证实的对账单，6 家机构无法判定是否足额"));
+    let gaps = ask(SampleSource::City, "/").await.body;
+    for shown in [
+        "id=\"gaps\"",
+        "#gaps",
+        "所列 2 户 / 共 9 户",
+        "缺对账单",
+        "2026-06-14",
+    ] {
+        assert!(gaps.contains(shown), "{shown}");
+    }
     let complete = ask(SampleSource::Complete, "/").await.body;
+    assert!(!complete.contains("#gaps") && !complete.contains("id=\"gaps\""));
     assert!(!complete.contains("banner unknown") && !complete.contains("暂计）"));
     assert!(complete.contains("1,398 / 1,398"));
 }
