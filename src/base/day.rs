@@ -81,6 +81,12 @@ impl Day {
         self.weekday() >= 5
     }
 
+    /// Year and month, for sums by month.
+    pub fn year_month(self) -> (i32, u32) {
+        let date = self.date();
+        (date.year(), date.month())
+    }
+
     pub fn year(self) -> i32 {
         self.date().year()
     }

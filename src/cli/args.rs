@@ -195,6 +195,8 @@ pub(super) enum ReportName {
     Institutions,
     Breaks,
     Matches,
+    /// Per bank and month: how late, how often corrected, how well named.
+    Banks,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -21,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::base::{Day, Instant};
 use crate::config::Config;
+use crate::feed::owed::Obligations;
 use crate::intake::{self, ImportError, Summary};
 use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
@@ -346,6 +347,10 @@ async fn report(
         ReportName::Institutions => report::institutions(&mut tx, &run).await?,
         ReportName::Breaks => report::breaks(&mut tx, &run).await?,
         ReportName::Matches => report::matches(&mut tx, &run).await?,
+        ReportName::Banks => {
+            let obligations = Obligations::of(config).map_err(anyhow::Error::msg)?;
+            report::banks(&mut tx, &run, &obligations).await?
+        }
     };
     tx.rollback().await?;
     db.close().await;

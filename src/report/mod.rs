@@ -4,11 +4,13 @@
 //! its row of zeros; a total is the sum of the rows listed.
 //! Absent on purpose: computing. What is not stored by a run is not reported.
 
+mod banks;
 mod model;
 mod pages;
 pub mod store;
 pub mod table;
 
+pub use banks::banks;
 pub use model::*;
 pub use pages::{district_page, overview};
 pub use store::{Run, Wanted, find_run};

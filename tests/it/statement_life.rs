@@ -22,6 +22,7 @@ on_both!(
     a_statement_file_after_a_bundle_doubles_nothing,
     lines_without_a_statement_are_proved_by_a_file,
     days_are_named_by_state,
+    banks_are_scored_by_month,
 );
 
 /// An MT940 statement of account A1: number, day in January 2026, opening, lines (yuan, `C` or `D` by sign).
@@ -517,4 +518,62 @@ async fn days_are_named_by_state(store: Store) {
         ran.stderr
     );
     assert_eq!(store.check().await, []);
+}
+
+async fn banks_are_scored_by_month(store: Store) {
+    let mut bundle = small();
+    let file = bundle.0.get_mut("accounts").expect("a file");
+    file.0.push_str(",bank_code");
+    file.1[0].push_str(",B1");
+    let bundle = bundle.write(&store.dir, "small");
+    // 08:01 in Shanghai on the 5th: nothing is late but what comes after the next morning's 08:30.
+    store.import(1, &[&bundle]).await;
+    let hours = |n: i64| n * 60;
+    // The 8th on the 9th at 08:00, corrected at 10:00, and the correction sent twice.
+    take(&store, hours(4 * 24), &mt940(9, 8, 2000, &[(500, "X")])).await;
+    let correction = mt940(9, 8, 2000, &[(400, "X")]);
+    take(&store, hours(4 * 24 + 2), &correction).await;
+    take(&store, hours(4 * 24 + 3), &correction).await;
+    // The 9th on the 12th at 09:00, two days and a half late; its line has no reference. The 12th never.
+    let nameless = mt940(10, 9, 2400, &[(5, "X")]).replace("NTRFX", "NTRFNONREF");
+    take(&store, hours(7 * 24 + 1), &nameless).await;
+    store
+        .reconcile(hours(9 * 24), "2026-01-12", "default")
+        .await;
+    let args = [
+        "report",
+        "banks",
+        "--as-of",
+        "2026-01-12",
+        "--format",
+        "csv",
+    ];
+    let rows = crate::harness::Rows::parse(&store.jintuo(&args).ended(0).stdout);
+    assert_eq!(rows.0.len(), 1, "{rows:?}");
+    let row = &rows.0[0];
+    let found: Vec<(&str, &str)> = (row.iter())
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .filter(|(k, _)| *k != "accounts")
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("bank_code", "B1"),
+            ("corrections", "1"),
+            ("days_disputed", "0"),
+            ("days_exempt", "0"),
+            ("days_expected", "6"),
+            ("days_late", "1"),
+            ("days_missing", "1"),
+            ("days_on_time", "4"),
+            ("days_revised", "1"),
+            ("lines", "4"),
+            ("month", "2026-01"),
+            ("on_time_rate", "0.6666"),
+            ("reference_rate", "0.7500"),
+            ("repeats", "1"),
+            // Owed on Saturday the 10th at 08:30.
+            ("worst_delay_minutes", "2910"),
+        ]
+    );
 }
