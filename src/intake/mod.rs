@@ -3,11 +3,13 @@
 //! [`import`] takes bundles (folders and zips of interchange files) and statement files. It lands in
 //! batches, each one transaction with its running totals, so a killed import is resumed by giving the
 //! same command again: rows that landed are found equal. Readers see an import when it is complete.
+//! [`take_deliveries`] takes what feeds brought.
 //!
 //! Invariants: a row that cannot be used changes nothing stored; a statement file is taken whole or not
 //! at all; the order of rows in a file does not change the books.
 
 mod bundle;
+mod deliveries;
 mod facts;
 mod records;
 mod rows;
@@ -25,6 +27,8 @@ use crate::store::{Db, DbError};
 use crate::wire::interchange::FileKind;
 
 use session::Session;
+
+pub use deliveries::take_deliveries;
 
 /// The largest statement file taken in one piece.
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;

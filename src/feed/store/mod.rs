@@ -11,4 +11,4 @@ pub use bank_facts::{
 pub use imports::{
     FileResult, Opened, close_file, complete, cut, is_known, latest_visible, open, open_file,
 };
-pub use kept::{Quarantined, Waiting, keep_raw, quarantine, stop_waiting, wait, waiting};
+pub use kept::{Quarantined, Waiting, keep_raw, quarantine, raw, stop_waiting, wait, waiting};
