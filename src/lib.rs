@@ -177,6 +177,8 @@ pub mod check;
 pub mod intake;
 // Second half of the story: books to findings.
 pub mod run;
+// When: feeds fetched, deliveries taken in, days reconciled, unattended.
+pub mod schedule;
 // A fictional city that writes files and knows nothing of who reads them.
 pub mod demo;
 // Banks that deliver late, twice, wrongly: files with seeded trouble, for trying feeds out.

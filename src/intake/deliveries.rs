@@ -10,8 +10,8 @@ use super::session::Session;
 use super::{ImportError, Options, Progress, Summary, statement};
 use crate::feed::deliveries::{self, Unread};
 use crate::feed::store;
-use crate::store::Db;
 use crate::store::lock::{Job, JobLock};
+use crate::store::{Db, DbError};
 
 /// What the books call an import of deliveries.
 const SOURCE: &str = "deliveries";
@@ -35,13 +35,19 @@ pub async fn take_deliveries(
     let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
     let batch = begin(db, &lock).await?;
     let taken = take(db, session, &batch).await;
-    if taken.is_err() {
-        // What failed was not the files' doing.
-        let mut tx = lock.begin_write(db).await?;
-        deliveries::count_attempt(&mut tx, &batch, -1).await?;
-        tx.commit().await?;
+    if taken.is_err()
+        && let Err(e) = take_back(db, &lock, &batch).await
+    {
+        tracing::warn!(error = %e, "attempts at deliveries stay counted");
     }
     taken.map(Some)
+}
+
+/// What failed was not the files' doing.
+async fn take_back(db: &Db, lock: &JobLock, batch: &[Unread]) -> Result<(), DbError> {
+    let mut tx = lock.begin_write(db).await?;
+    deliveries::count_attempt(&mut tx, batch, -1).await?;
+    tx.commit().await
 }
 
 /// Gives up what has ended its reader too often and counts an attempt at what is next.

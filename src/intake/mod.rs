@@ -86,7 +86,7 @@ pub struct Summary {
 pub const SUMMARY_DEFECTS_MAX: usize = 20;
 
 /// Progress of an import, for whoever shows it.
-pub trait Progress: Send {
+pub trait Progress: Send + Sync {
     /// Bytes to be read in all.
     fn total(&mut self, bytes: u64);
     /// A file has been started.

@@ -161,3 +161,12 @@ pub async fn rows(tx: &mut Tx, kind: Kind, first: i64) -> Result<Vec<Row>> {
             .bind(kind.as_str()).bind(first).fetch_all(c).await)
     .map_err(DbError::sql("reading work"))
 }
+
+/// Ends every claim: for the only server there can be, as it starts. What was claimed is tried again.
+pub async fn release(tx: &mut Tx) -> Result<u64> {
+    let now = tx.now();
+    on!(tx, c => sqlx::query(
+            "UPDATE job SET state = 'waiting', due_at = $1, held_until = NULL WHERE state = 'working'")
+            .bind(now).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("ending claims"))
+}
