@@ -87,7 +87,8 @@ impl Service {
                 break;
             }
             // A bank that has not been asked for the day yet is asked first; that takes minutes at most.
-            if planned.iter().any(|p| p.unasked.contains(&day)) {
+            let unasked = planned.iter().any(|p| p.unasked.contains(&day));
+            if unasked && !is_ready(&planned, day) {
                 break;
             }
             let Some(claim) = self.claim(&key(day)).await? else {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use chrono::SubsecRound as _;
 use sqlx::{Postgres, Transaction};
 
-use super::{Conn, Db, DbError, Pools, Result, Tx};
+use super::{Conn, Db, DbError, Pools, Result, Tx, begin};
 
 /// What may run only once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Db {
             }
             Pools::Postgres { pool } => {
                 let doing = "locking a job";
-                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let mut t = begin(pool, "BEGIN").await.map_err(DbError::sql(doing))?;
                 let (fence,) = row(
                     job,
                     &mut t,
@@ -138,7 +138,7 @@ impl Db {
                     .await
                     .map_err(DbError::sql(doing))?;
                 t.commit().await.map_err(DbError::sql(doing))?;
-                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let mut t = begin(pool, "BEGIN").await.map_err(DbError::sql(doing))?;
                 let (held,) = row(
                     job,
                     &mut t,
@@ -179,7 +179,7 @@ impl Db {
             },
             Pools::Postgres { pool } => {
                 let doing = "looking at a job's lock";
-                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let mut t = begin(pool, "BEGIN").await.map_err(DbError::sql(doing))?;
                 let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE";
                 row(job, &mut t, sql).await.map(|_| ())
             }

@@ -220,7 +220,7 @@ impl Db {
                     .map_err(DbError::sql("starting a write transaction"))?,
             ),
             Pools::Postgres { pool } => Conn::Postgres(
-                pool.begin()
+                begin(pool, "BEGIN")
                     .await
                     .map_err(DbError::sql("starting a write transaction"))?,
             ),
@@ -242,7 +242,7 @@ impl Db {
                     .map_err(DbError::sql("starting a read transaction"))?,
             ),
             Pools::Postgres { pool } => Conn::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     .await
                     .map_err(DbError::sql("starting a read transaction"))?,
             ),
@@ -300,6 +300,17 @@ impl Tx {
         }
         .map_err(DbError::sql("rolling back"))
     }
+}
+
+/// Starts a transaction on PostgreSQL, to the end even where its caller is dropped: the driver counts a
+/// transaction only when it has begun, so a half-begun one would go back to the pool still open.
+async fn begin(
+    pool: &PgPool,
+    statement: &'static str,
+) -> std::result::Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<Db> {
