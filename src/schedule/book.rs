@@ -4,6 +4,8 @@
 //! that fails or has to wait stops those after it. A reconciled day of which a later file speaks, or
 //! before which one does, is opened again: that is found from file numbers, whoever imported the file.
 
+use std::collections::BTreeSet;
+
 use super::fetch::Planned;
 use super::times::{days_owed, deadline_of};
 use super::{Service, catching, earlier, store};
@@ -118,12 +120,17 @@ impl Service {
         let looked = store::looked(&mut tx, &self.run.policy, horizon).await?;
         let (mut new, mut changed, mut ready) = (Vec::new(), Vec::new(), Vec::new());
         let mut latest = 0;
+        let mut reconciled = BTreeSet::new();
         for day in horizon.through(today.plus(-1)) {
             latest = latest.max(store::latest_source(&mut tx, day, cut).await?);
+            let looked = looked.get(&day);
+            if looked.is_some_and(|looked| *looked >= latest) {
+                reconciled.insert(day);
+            }
             let row = known.iter().find(|row| row.day == days::number(day));
             match row {
                 Some(row) if row.is_done() => {
-                    if looked.get(&day).is_some_and(|looked| *looked < latest) {
+                    if looked.is_some_and(|looked| *looked < latest) {
                         changed.push(day);
                     }
                 }
@@ -135,7 +142,9 @@ impl Service {
         }
         tx.rollback().await?;
         for day in days_owed(first, today) {
-            if !known.iter().any(|row| row.day == days::number(day)) {
+            // Days before yesterday that a command has reconciled stay as they are.
+            let by_command = day < today.plus(-1) && reconciled.contains(&day);
+            if !by_command && !known.iter().any(|row| row.day == days::number(day)) {
                 let deadline = deadline_of(day, self.run.deadline, self.zone);
                 new.push((day, if is_ready(&feeds, day) { now } else { deadline }));
             }

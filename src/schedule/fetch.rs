@@ -2,7 +2,8 @@
 //!
 //! A job is done when the source has answered for its day. While an account of the feed's bank lacks that
 //! day's statement, it is opened again at the feed's next firings. A failure that may go away by itself
-//! rests the whole feed for a growing while; one that needs somebody's doing waits for the next firing.
+//! rests the whole feed for a growing while; one that needs somebody's doing, or does not go away, waits for
+//! the next firing.
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::feed::source::{Arrived, BoxFuture, KeepError, Sink, Source, SourceErr
 use crate::policy::CHINA;
 use crate::store::{Db, DbError, days};
 
+/// Failures after which a day waits for its feed's firings: after half an hour.
+const RETRIES_MAX: i64 = 6;
 /// A day that failed and waits longer than this does not rest its feed.
 const REST_MAX: TimeDelta = TimeDelta::minutes(20);
 
@@ -273,8 +276,9 @@ impl Service {
         let now = self.now();
         let reason = with_causes(error);
         let temporary = error.is_temporary();
+        let soon = temporary && claim.attempt <= RETRIES_MAX;
         let pause = jobs::pause(claim.attempt, name).max(error.after().unwrap_or(Duration::ZERO));
-        let again = if temporary {
+        let again = if soon {
             now + pause
         } else {
             feed.firings.next(now).unwrap_or(now + pause)

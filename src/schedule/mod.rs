@@ -37,6 +37,7 @@ use crate::config::{self, Config};
 use crate::feed::jobs::store as jobs;
 use crate::feed::source::{self, Source, SourceError, Surroundings};
 use crate::intake;
+use crate::policy::Policy;
 use crate::store::{Db, DbError, Engine};
 
 pub use book::Booked;
@@ -106,7 +107,7 @@ impl Service {
     /// `holder` names this replica in the rows it works at.
     ///
     /// # Errors
-    /// A zone or a cron expression that is none.
+    /// A zone, a policy or a cron expression that is none.
     pub fn new(
         db: Db,
         config: &Config,
@@ -114,6 +115,12 @@ impl Service {
         holder: &str,
     ) -> Result<Service, String> {
         let zone = config.zone()?;
+        if Policy::built_in(&config.run.policy).is_none() {
+            return Err(format!(
+                "run.policy: no policy is called {:?}",
+                config.run.policy
+            ));
+        }
         let feeds: Result<Vec<Feed>, String> = (config.feed.iter())
             .map(|settings| {
                 let firings = Firings::new(&settings.schedule, zone)

@@ -22,6 +22,7 @@ on_both!(
     a_file_that_ends_its_reader_is_left_alone_and_others_go_on,
     a_refusal_waits_for_the_next_firing,
     a_site_without_feeds_runs_nothing,
+    days_a_command_reconciled_stay_as_they_are,
 );
 
 async fn each_day_runs_once_in_order_whatever_banks_do(store: Store) {
@@ -215,6 +216,26 @@ async fn a_refusal_waits_for_the_next_firing(store: Store) {
     assert_eq!((reason.contains("401"), *again), (true, morning(7, 0)));
     assert_eq!(world.tick(morning(6, 59)).await.fetched, []);
     assert_eq!(world.tick(morning(7, 0)).await.fetched.len(), 1);
+    world.db.close().await;
+}
+
+/// A day that somebody reconciled by hand before there were feeds is not reconciled again.
+async fn days_a_command_reconciled_stay_as_they_are(store: Store) {
+    let world = World::new(store, |_, _, _, _| Reply::Nothing).await;
+    let days = working_days(4);
+    for on in &days[..3] {
+        for bank in BANKS {
+            let file = statement(bank, *on);
+            let path = world.store.dir.write(&file.name, &file.bytes);
+            world.store.import(60, &[&path]).await;
+        }
+    }
+    for on in &days[..2] {
+        world.store.reconcile(61, &on.to_string(), "default").await;
+    }
+    let done = world.tick(at(&days[3].to_string(), 7, 0)).await;
+    let runs: Vec<Day> = done.booked.runs.iter().map(|run| run.as_of).collect();
+    assert_eq!(runs, [days[2]]);
     world.db.close().await;
 }
 
