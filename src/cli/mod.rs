@@ -50,7 +50,10 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(&anyhow::Error::new(e).context("starting the runtime")),
     };
     start_log(&args);
-    match runtime.block_on(dispatch(args)) {
+    let ended = runtime.block_on(dispatch(args));
+    // Work that does not end is not waited for: it may be why the command has failed.
+    runtime.shutdown_background();
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
     }
@@ -388,23 +391,23 @@ async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
         let _ = stopped.wait_for(|s| *s).await;
     };
     writeln!(io::stderr(), "serving http://{address}/")?;
-    let pages = tokio::spawn(web::serve(listener, state, stop(stopped.clone())));
-    let work = tokio::spawn(async move { service.serve(stop(stopped)).await });
-    let mut pages = pages;
-    let ended = tokio::select! {
+    let mut pages = tokio::spawn(web::serve(listener, state, stop(stopped.clone())));
+    let mut work = tokio::spawn(async move { service.serve(stop(stopped)).await });
+    let early = tokio::select! {
         () = stop_signal() => None,
-        ended = &mut pages => Some(ended),
+        ended = &mut pages => Some(ended.map_err(anyhow::Error::new).and_then(|e| Ok(e?))),
+        ended = &mut work => Some(ended.map_err(anyhow::Error::new).and_then(|e| Ok(e?))),
     };
     let _ = stopper.send(true);
-    work.await?;
-    match ended {
-        Some(ended) => ended??,
-        // A reader who does not take the page is not waited for.
-        None => {
-            if let Ok(ended) = tokio::time::timeout(PAGES_STOP_MAX, pages).await {
-                ended??;
-            }
-        }
+    if let Some(ended) = early {
+        // One of the two has failed, and with it the service.
+        ended?;
+        anyhow::bail!("the service ended without being told to");
+    }
+    work.await??;
+    // A reader who does not take the page is not waited for.
+    if let Ok(ended) = tokio::time::timeout(PAGES_STOP_MAX, pages).await {
+        ended??;
     }
     db.close().await;
     Ok(0)

@@ -339,8 +339,8 @@ impl<'a> Session<'a> {
             store::close_file(&mut tx, file.source_no, result).await?;
             if let Some(delivery_no) = file.delivery_no {
                 let state = match result.outcome {
-                    "used" | "known" => "taken",
-                    _ => "quarantined",
+                    "quarantined" | "unreadable" => "quarantined",
+                    _ => "taken",
                 };
                 let import_no = Some(self.import_no);
                 deliveries::settle(&mut tx, delivery_no, state, import_no, &file.reason).await?;

@@ -5,6 +5,9 @@
 //! before which one does, is opened again: that is found from file numbers, whoever imported the file.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant as Moment;
 
 use super::fetch::Planned;
 use super::times::{days_owed, deadline_of};
@@ -46,8 +49,12 @@ impl Service {
     async fn take_in(&self, booked: &mut Booked) {
         let mut panics = 0;
         while !self.is_stopping() && panics < PANICS_MAX {
-            let mut progress = (self.watchers)();
-            let taken = catching(intake::take_deliveries(&self.db, progress.as_mut())).await;
+            let mut reading = Reading {
+                watcher: (self.watchers)(),
+                file: Arc::clone(&self.reading),
+            };
+            let taken = catching(intake::take_deliveries(&self.db, &mut reading)).await;
+            drop(reading);
             match taken {
                 Ok(Ok(None)) => return,
                 Ok(Ok(Some(summary))) => {
@@ -219,6 +226,46 @@ impl Service {
     }
 }
 
+/// The file that is being read, and since when.
+pub(super) type Current = Arc<Mutex<Option<(Moment, String)>>>;
+
+/// Notes which file is read, so that one that never ends is found.
+struct Reading {
+    watcher: Box<dyn intake::Progress>,
+    file: Current,
+}
+
+impl Reading {
+    fn set(&self, file: Option<(Moment, String)>) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+}
+
+impl intake::Progress for Reading {
+    fn total(&mut self, bytes: u64) {
+        self.watcher.total(bytes);
+    }
+
+    fn file(&mut self, name: &str) {
+        self.set(Some((Moment::now(), name.to_owned())));
+        self.watcher.file(name);
+    }
+
+    fn bytes(&mut self, done: u64) {
+        self.watcher.bytes(done);
+    }
+
+    fn done(&mut self) {
+        self.watcher.done();
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
+
 /// Whether every account of every feed's bank that owes a day's statement has delivered it.
 fn is_ready(feeds: &[Planned], day: Day) -> bool {
     feeds.iter().any(|f| f.bank.owes(day)) && feeds.iter().all(|f| f.bank.lacking(day) == 0)
@@ -244,7 +291,7 @@ fn tell_import(summary: &intake::Summary) {
         import.no = summary.import_no,
         files.used = count("used"),
         files.known = count("known"),
-        files.quarantined = summary.files.len() - count("used") - count("known"),
+        files.quarantined = count("quarantined") + count("unreadable"),
         rows.new = summary.files.iter().map(|f| f.new).sum::<i64>(),
         rows.revised = summary.files.iter().map(|f| f.revised).sum::<i64>(),
         "deliveries are taken in"

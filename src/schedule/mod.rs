@@ -23,8 +23,8 @@ pub mod times;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use tokio::task::JoinSet;
 
 use crate::base::{Day, Instant};
 use crate::config::{self, Config};
+use crate::feed::deliveries::ATTEMPTS_MAX;
 use crate::feed::jobs::store as jobs;
 use crate::feed::source::{self, Source, SourceError, Surroundings};
 use crate::intake;
@@ -48,6 +49,8 @@ use times::{Firings, start_of};
 const FETCHES_MAX: usize = 16;
 /// The most time one feed may take for one day; less than a claim lasts.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(300);
+/// The most time the reading of one file may take.
+const READ_TIME_MAX: Duration = Duration::from_secs(900);
 /// The longest sleep: pushes come, and other replicas and commands work, without telling us.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The shortest sleep.
@@ -89,9 +92,20 @@ pub struct Service {
     holder: String,
     watchers: Watchers,
     fetch_time_max: Duration,
+    read_time_max: Duration,
+    reading: book::Current,
     fetches: Arc<Semaphore>,
     arrived: Arc<Notify>,
     stopping: Arc<AtomicBool>,
+}
+
+/// A file whose reading does not end.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "reading {file} does not end; it is tried again after the next start, and left alone after {ATTEMPTS_MAX} attempts"
+)]
+pub struct Stuck {
+    pub file: String,
 }
 
 /// What a tick did.
@@ -140,6 +154,8 @@ impl Service {
             holder: holder.to_owned(),
             watchers: Arc::new(|| Box::new(intake::Silent)),
             fetch_time_max: FETCH_TIME_MAX,
+            read_time_max: READ_TIME_MAX,
+            reading: book::Current::default(),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             arrived: Arc::new(Notify::new()),
             stopping: Arc::new(AtomicBool::new(false)),
@@ -157,6 +173,15 @@ impl Service {
     pub fn with_fetch_time(self, most: Duration) -> Service {
         Service {
             fetch_time_max: most,
+            ..self
+        }
+    }
+
+    /// Gives the reading of a file less time.
+    #[must_use]
+    pub fn with_read_time(self, most: Duration) -> Service {
+        Service {
+            read_time_max: most,
             ..self
         }
     }
@@ -197,7 +222,11 @@ impl Service {
     }
 
     /// Works until `stop`, then to the next checkpoint, for a few seconds at most.
-    pub async fn serve(&self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// A file whose reading does not end. The process has to end, since nothing else ends its thread; the
+    /// attempt is counted, so that after a few starts the file is left alone.
+    pub async fn serve(&self, stop: impl Future<Output = ()>) -> Result<(), Stuck> {
         if self.db.engine() == Engine::Sqlite
             && let Err(e) = self.release().await
         {
@@ -218,15 +247,39 @@ impl Service {
         }
         let service = self.clone();
         loops.spawn(async move { service.keep_booking(stopped).await });
-        stop.await;
+        let stuck = tokio::select! {
+            () = stop => None,
+            stuck = self.stuck() => Some(stuck),
+        };
         self.stopping.store(true, Ordering::Relaxed);
         let _ = stopper.send(true);
+        if let Some(stuck) = stuck {
+            return Err(stuck);
+        }
         let ended = async { while loops.join_next().await.is_some() {} };
         if tokio::time::timeout(STOPPING_TIME_MAX, ended)
             .await
             .is_err()
         {
             tracing::info!("work under way is left; it goes on with the next start");
+        }
+        Ok(())
+    }
+
+    /// Completes when the reading of a file has taken too long.
+    async fn stuck(&self) -> Stuck {
+        loop {
+            tokio::time::sleep(self.read_time_max / 4).await;
+            let reading = self
+                .reading
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            if let Some((since, file)) = reading
+                && since.elapsed() > self.read_time_max
+            {
+                return Stuck { file };
+            }
         }
     }
 

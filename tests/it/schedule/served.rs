@@ -2,13 +2,16 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jintuo::base::Clock;
+use jintuo::intake;
 use jintuo::policy::CHINA;
 
-use super::world::working_days;
+use super::world::{Reply, World, at, prompt, working_days};
 use crate::bundle::Bundle;
-use crate::harness::{Dir, Store, command, jintuo};
+use crate::harness::{Dir, Store, command, jintuo, on_sqlite};
 
 /// Ends the service with its holder.
 struct Serving(Child);
@@ -103,4 +106,63 @@ fn a_file_in_a_folder_becomes_a_reconciled_day() {
     let rest: Vec<String> = lines.collect();
     let ended = serving.0.wait().expect("it ends");
     assert_eq!(ended.code(), Some(0), "{rest:?}");
+}
+
+/// Reads a file for ever, as a parser with another bug would.
+struct Endless(Arc<Mutex<std::sync::mpsc::Receiver<()>>>);
+
+impl intake::Progress for Endless {
+    fn total(&mut self, _: u64) {}
+    fn file(&mut self, _: &str) {
+        let _ = self.0.lock().expect("a lock").recv();
+    }
+    fn bytes(&mut self, _: u64) {}
+    fn done(&mut self) {}
+}
+
+#[test]
+fn a_file_whose_reading_never_ends_ends_the_service_with_its_name() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (end, endless) = std::sync::mpsc::channel();
+    let endless = Arc::new(Mutex::new(endless));
+    runtime.block_on(async {
+        let world = World::new(Store::sqlite_in(Dir::new()), prompt).await;
+        let service = world
+            .service(at(&working_days(2)[1].to_string(), 6, 0))
+            .with_read_time(Duration::from_millis(40))
+            .watched(Arc::new(move || Box::new(Endless(Arc::clone(&endless)))));
+        let stuck = service.serve(std::future::pending()).await;
+        let stuck = stuck.expect_err("a file is stuck").to_string();
+        assert!(stuck.contains(".xml"), "{stuck}");
+        let states = world.deliveries().await;
+        assert!(
+            states.iter().any(|(_, _, attempts)| *attempts == 1),
+            "{states:?}"
+        );
+        drop(end);
+        world.db.close().await;
+    });
+    runtime.shutdown_background();
+}
+
+#[test]
+fn a_service_that_is_told_to_stop_stops() {
+    on_sqlite(|store| async move {
+        let world = World::new(store, |_, _, _, _| Reply::Never).await;
+        let service = world
+            .service(at(&working_days(2)[1].to_string(), 6, 0))
+            .with_fetch_time(Duration::from_secs(600));
+        let told = async {
+            // All banks are asked and none answers.
+            while world.asked().len() < super::BANKS.len() {
+                tokio::task::yield_now().await;
+            }
+        };
+        service.serve(told).await.expect("it stops");
+        world.db.close().await;
+    });
 }
