@@ -53,6 +53,7 @@ async fn take_back(db: &Db, lock: &JobLock, batch: &[Unread]) -> Result<(), DbEr
 /// Gives up what has ended its reader too often and counts an attempt at what is next.
 async fn begin(db: &Db, lock: &JobLock) -> Result<Vec<Unread>, ImportError> {
     let mut tx = lock.begin_write(db).await?;
+    deliveries::read_early_again(&mut tx).await?;
     let poison = deliveries::give_up(&mut tx).await?;
     let batch = deliveries::next_batch(&mut tx).await?;
     deliveries::count_attempt(&mut tx, &batch, 1).await?;

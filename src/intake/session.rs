@@ -6,7 +6,7 @@ use super::facts::Pending;
 use super::records;
 use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
-use crate::base::{Defect, InstId};
+use crate::base::{Defect, DefectCode, InstId};
 use crate::feed::deliveries;
 use crate::feed::store::{self, FileResult, Opened, Quarantined, StatementDay};
 use crate::ledger::{self, Batch, Contracts, Posted};
@@ -35,6 +35,8 @@ struct OpenFile {
     /// The delivery it was read from, and why it could not be used.
     delivery_no: Option<i64>,
     reason: String,
+    /// It names an account that nobody has registered yet.
+    is_early: bool,
 }
 
 pub(super) struct Session<'a> {
@@ -150,6 +152,7 @@ impl<'a> Session<'a> {
             },
             delivery_no: self.reading,
             reason: String::new(),
+            is_early: false,
         });
         Ok(source_no)
     }
@@ -191,6 +194,7 @@ impl<'a> Session<'a> {
             && file.reason.is_empty()
         {
             file.reason = defect.to_string();
+            file.is_early = defect.code == DefectCode::UnknownAccount;
         }
         self.quarantined.push(Quarantined {
             source_no,
@@ -339,8 +343,9 @@ impl<'a> Session<'a> {
             store::close_file(&mut tx, file.source_no, result).await?;
             if let Some(delivery_no) = file.delivery_no {
                 let state = match result.outcome {
-                    "quarantined" | "unreadable" => "quarantined",
-                    _ => "taken",
+                    "quarantined" if file.is_early => deliveries::EARLY,
+                    "quarantined" | "unreadable" => deliveries::QUARANTINED,
+                    _ => deliveries::TAKEN,
                 };
                 let import_no = Some(self.import_no);
                 deliveries::settle(&mut tx, delivery_no, state, import_no, &file.reason).await?;

@@ -10,6 +10,7 @@
 pub mod store;
 
 pub use store::{
-    ATTEMPTS_MAX, Delivery, Kept, POISON, RECEIVED, Unread, count_attempt, delivery, forget_nonces,
-    give_up, is_any_unread, keep_delivery, mark, next_batch, set_mark, settle, use_nonce,
+    ATTEMPTS_MAX, Delivery, EARLY, Kept, POISON, QUARANTINED, RECEIVED, TAKEN, Unread,
+    count_attempt, delivery, forget_nonces, give_up, is_any_unread, keep_delivery, mark,
+    next_batch, read_early_again, set_mark, settle, use_nonce,
 };

@@ -9,6 +9,13 @@ use crate::store::{DbError, Result, Tx};
 
 /// The state of a delivery nobody has read yet.
 pub const RECEIVED: &str = "received";
+/// The state of a delivery that is in the books.
+pub const TAKEN: &str = "taken";
+/// The state of a delivery that could not be used; its note says why.
+pub const QUARANTINED: &str = "quarantined";
+/// The state of a delivery that names an account nobody has registered: it is read again once accounts
+/// have been imported.
+pub const EARLY: &str = "early";
 /// The state of a delivery whose reader ended with it too often: it is left alone.
 pub const POISON: &str = "poison";
 /// How often a delivery may end its reader.
@@ -138,13 +145,23 @@ pub struct Unread {
     pub attempts: i64,
 }
 
-/// True where something has been delivered that nobody has read.
+/// True where something has been delivered that is to be read, for the first time or again.
 pub async fn is_any_unread(tx: &mut Tx) -> Result<bool> {
     let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
-            "SELECT delivery_no FROM delivery WHERE state = $1 LIMIT 1")
-            .bind(RECEIVED).fetch_optional(c).await)
+            "SELECT delivery_no FROM delivery WHERE state = $1 OR (state = $2 AND import_no < \
+               (SELECT MAX(import_no) FROM source_file WHERE kind = 'accounts')) LIMIT 1")
+            .bind(RECEIVED).bind(EARLY).fetch_optional(c).await)
     .map_err(DbError::sql("looking for deliveries"))?;
     Ok(row.is_some())
+}
+
+/// Has deliveries read again that came before their accounts, where accounts have been imported since.
+pub async fn read_early_again(tx: &mut Tx) -> Result<u64> {
+    on!(tx, c => sqlx::query(
+            "UPDATE delivery SET state = $1, attempts = 0 WHERE state = $2 AND import_no < \
+               (SELECT MAX(import_no) FROM source_file WHERE kind = 'accounts')")
+            .bind(RECEIVED).bind(EARLY).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("having deliveries read again"))
 }
 
 /// Gives up deliveries whose reader has ended with them too often, and says which.

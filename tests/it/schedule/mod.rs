@@ -12,6 +12,7 @@ use jintuo::base::Day;
 use jintuo::intake;
 use jintuo::schedule::Outcome;
 
+use crate::bundle::Bundle;
 use crate::harness::{Store, day, on_both};
 use world::{BANKS, FIRST, Reply, World, at, prompt, statement, working_days};
 
@@ -20,6 +21,7 @@ on_both!(
     missed_days_are_caught_up_one_by_one,
     a_late_file_opens_its_day_and_those_after_it,
     a_file_that_ends_its_reader_is_left_alone_and_others_go_on,
+    a_file_that_came_before_its_account_is_read_again,
     a_refusal_waits_for_the_next_firing,
     a_site_without_feeds_runs_nothing,
     days_a_command_reconciled_stay_as_they_are,
@@ -198,6 +200,40 @@ async fn a_file_that_ends_its_reader_is_left_alone_and_others_go_on(store: Store
         .collect();
     assert_eq!(unproven, [2]);
     assert_eq!(world.store.check().await, []);
+    world.db.close().await;
+}
+
+async fn a_file_that_came_before_its_account_is_read_again(store: Store) {
+    let world = World::new(store, |feed, on, _, _| {
+        let mut file = statement(feed, on);
+        if feed == "ccb" {
+            let text = String::from_utf8(file.bytes).expect("text");
+            file.bytes = text.replace("6217000012", "6299").into_bytes();
+        }
+        Reply::Files(vec![file])
+    })
+    .await;
+    let morning = |minute| at(&day(FIRST).plus(1).to_string(), 6, minute);
+    world.tick(morning(0)).await;
+    let state = async |world: &World| {
+        let all = world.deliveries().await;
+        let ccb = all.into_iter().find(|(name, ..)| name.starts_with("ccb"));
+        ccb.expect("it came").1
+    };
+    assert_eq!(state(&world).await, "early");
+    assert_eq!(world.tick(morning(10)).await.booked.imports.len(), 0);
+    let account = Bundle::of(&[(
+        "accounts",
+        "account_id,institution_id,kind,min_deposit_fen,bank_code\n6299,I1,CUSTODY,0,CCB\n",
+    )]);
+    let dir = &world.store.dir;
+    world
+        .store
+        .import(60, &[&account.write(dir, "account")])
+        .await;
+    assert_eq!(world.tick(morning(20)).await.booked.imports.len(), 1);
+    assert_eq!(state(&world).await, "taken");
+    assert_eq!(world.tick(morning(30)).await.booked.imports.len(), 0);
     world.db.close().await;
 }
 
