@@ -135,16 +135,13 @@ impl Service {
                 reconciled.insert(day);
             }
             let row = known.iter().find(|row| row.day == days::number(day));
-            match row {
-                Some(row) if row.is_done() => {
-                    if looked.is_some_and(|looked| *looked < latest) {
-                        changed.push(day);
-                    }
-                }
-                Some(row) if row.attempts == 0 && !row.is_due(now) && is_ready(&feeds, day) => {
-                    ready.push(day);
-                }
-                _ => {}
+            let Some(row) = row else { continue };
+            if row.is_done() && looked.is_some_and(|looked| *looked < latest) {
+                changed.push(day);
+            }
+            let waits = row.state == "waiting" && row.attempts == 0 && row.due_at > now;
+            if waits && is_ready(&feeds, day) {
+                ready.push(day);
             }
         }
         tx.rollback().await?;
