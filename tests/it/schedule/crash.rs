@@ -3,7 +3,7 @@
 use jintuo::report::Wanted;
 
 use super::world::{FIRST, Reply, World, at, prompt, statement, working_days};
-use crate::harness::{Books, Store, day, on_both};
+use crate::harness::{Books, Store, day, on_both, on_sqlite};
 use crate::interrupted::cut;
 
 on_both!(
@@ -115,4 +115,30 @@ async fn taking_in_and_reconciling_may_be_cut_anywhere(store: Store) {
         polls += step;
     }
     assert!(polls > 60, "the work waits more than {polls} times");
+}
+
+/// An embedded database has one server: what a killed one had claimed is free when the next one starts.
+#[test]
+fn a_server_that_was_killed_holds_nothing_on_sqlite() {
+    on_sqlite(|store| async move {
+        let world = World::new(store, |feed, on, _, before| {
+            if before == 0 {
+                Reply::FilesAndSilence(vec![statement(feed, on)], Vec::new())
+            } else {
+                Reply::Never
+            }
+        })
+        .await;
+        let now = at(&day(FIRST).plus(1).to_string(), 6, 0);
+        let long = std::time::Duration::from_secs(60);
+        let service = world.service(now).with_fetch_time(long);
+        tokio::select! {
+            _ = service.tick() => panic!("every bank is silent"),
+            () = world.when_asked(3) => {}
+        }
+        let next = world.service(now + chrono::TimeDelta::minutes(1));
+        let next = next.with_fetch_time(long);
+        next.serve(world.when_asked(6)).await.expect("it stops");
+        world.db.close().await;
+    });
 }

@@ -4,6 +4,7 @@
 mod crash;
 mod replicas;
 mod served;
+mod simulated;
 mod world;
 
 use std::sync::Arc;

@@ -156,12 +156,8 @@ fn a_service_that_is_told_to_stop_stops() {
         let service = world
             .service(at(&working_days(2)[1].to_string(), 6, 0))
             .with_fetch_time(Duration::from_secs(600));
-        let told = async {
-            // All banks are asked and none answers.
-            while world.asked().len() < super::BANKS.len() {
-                tokio::task::yield_now().await;
-            }
-        };
+        // All banks are asked and none answers.
+        let told = world.when_asked(super::BANKS.len());
         service.serve(told).await.expect("it stops");
         world.db.close().await;
     });

@@ -206,6 +206,13 @@ impl World {
         self.banks.asked.lock().expect("a lock").clone()
     }
 
+    /// Completes when banks have been asked so many times.
+    pub(super) async fn when_asked(&self, times: usize) {
+        while self.asked().len() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Deliveries as they stand: name, state, attempts.
     pub(super) async fn deliveries(&self) -> Vec<(String, String, i64)> {
         let mut tx = self.db.begin_read().await.expect("a transaction");
