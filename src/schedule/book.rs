@@ -7,17 +7,21 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::TimeDelta;
 use tokio::time::Instant as Moment;
 
 use super::fetch::Planned;
 use super::times::{days_owed, deadline_of};
 use super::{Service, catching, earlier, store};
 use crate::base::{Day, Instant};
+use crate::feed::deliveries;
 use crate::feed::jobs::{self, Claim, Key, Kind, store as rows};
 use crate::intake::{self, ImportError};
 use crate::run::{self, RunError};
 use crate::store::{DbError, days};
 
+/// How long a day waits for deliveries that somebody else is reading.
+const READING_MAX: TimeDelta = TimeDelta::minutes(30);
 /// Panics of readers that one pass goes on after; each is counted in the deliveries that were read.
 const PANICS_MAX: usize = 100;
 
@@ -84,7 +88,9 @@ impl Service {
         let horizon = days::number(self.horizon(today));
         let mut tx = self.db.begin_read().await?;
         let known = rows::rows(&mut tx, Kind::Run, horizon).await?;
+        let unread = deliveries::unread_since(&mut tx).await?;
         tx.rollback().await?;
+        let reads = unread.is_some_and(|since| now - since < READING_MAX);
         for row in known.iter().filter(|row| !row.is_done()) {
             if self.is_stopping() {
                 return Ok(());
@@ -95,9 +101,11 @@ impl Service {
                 booked.wake = earlier(booked.wake, Some(at.unwrap_or(row.due_at)));
                 break;
             }
-            // A bank that has not been asked for the day yet is asked first; that takes minutes at most.
+            // A bank that has not been asked for the day yet is asked first, and what another replica or
+            // a command keeps us from reading is read first; either takes minutes at most.
             let unasked = planned.iter().any(|p| p.unasked.contains(&day));
-            if unasked && !is_ready(&planned, day) {
+            if (unasked || reads) && !is_ready(&planned, day) {
+                booked.wake = Some(now);
                 break;
             }
             let Some(claim) = self.claim(&key(day)).await? else {

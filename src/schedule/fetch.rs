@@ -74,12 +74,13 @@ impl Service {
         let opened = self.sources.open(&feed.settings);
         let mut fetched = Vec::new();
         for day in planned.due {
+            // One replica at a time asks a feed.
             let Some(claim) = self.claim(&key(feed, day)).await? else {
-                continue;
+                break;
             };
             let (outcome, go_on) = match &opened {
                 Ok(Some(source)) => self.ask(feed, day, source.as_ref(), &claim).await?,
-                Ok(None) => continue,
+                Ok(None) => break,
                 Err(e) => self.failed(feed, day, &claim, e).await?,
             };
             fetched.push(Fetched {

@@ -318,9 +318,16 @@ impl Service {
                     None
                 }
             };
+            // Files that come at once are taken in at once.
+            let next = async {
+                tokio::time::sleep(REST).await;
+                tokio::select! {
+                    () = tokio::time::sleep(self.until(wake)) => {}
+                    () = self.arrived.notified() => {}
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(self.until(wake)) => {}
-                () = self.arrived.notified() => {}
+                () = next => {}
                 _ = stopped.wait_for(|s| *s) => return,
             }
         }

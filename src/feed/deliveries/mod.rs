@@ -12,5 +12,5 @@ pub mod store;
 pub use store::{
     ATTEMPTS_MAX, Delivery, EARLY, Kept, POISON, QUARANTINED, RECEIVED, TAKEN, Unread,
     count_attempt, delivery, forget_nonces, give_up, is_any_unread, keep_delivery, mark,
-    next_batch, read_early_again, set_mark, settle, use_nonce,
+    next_batch, read_early_again, set_mark, settle, unread_since, use_nonce,
 };

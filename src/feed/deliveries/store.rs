@@ -155,6 +155,15 @@ pub async fn is_any_unread(tx: &mut Tx) -> Result<bool> {
     Ok(row.is_some())
 }
 
+/// Since when the oldest delivery waits that nobody has read.
+pub async fn unread_since(tx: &mut Tx) -> Result<Option<Instant>> {
+    let (since,): (Option<Instant>,) = on!(tx, c => sqlx::query_as(
+            "SELECT MIN(received_at) FROM delivery WHERE state = $1")
+            .bind(RECEIVED).fetch_one(c).await)
+    .map_err(DbError::sql("looking for deliveries"))?;
+    Ok(since)
+}
+
 /// Has deliveries read again that came before their accounts, where accounts have been imported since.
 pub async fn read_early_again(tx: &mut Tx) -> Result<u64> {
     on!(tx, c => sqlx::query(

@@ -80,7 +80,7 @@ async fn taking_in_and_reconciling_may_be_cut_anywhere(store: Store) {
     let expected = books(&undisturbed).await;
     undisturbed.db.close().await;
     undisturbed.store.remove().await;
-    let step = if store.is_postgres() { 23 } else { 7 };
+    let step = if store.is_postgres() { 41 } else { 11 };
     let mut polls = 3;
     loop {
         let world = delivered(store.another().await).await;

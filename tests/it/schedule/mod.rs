@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jintuo::base::Day;
 use jintuo::intake;
 use jintuo::schedule::Outcome;
+use jintuo::store::lock::Job;
 
 use crate::bundle::Bundle;
 use crate::harness::{Store, day, on_both};
@@ -22,6 +23,7 @@ on_both!(
     missed_days_are_caught_up_one_by_one,
     a_late_file_opens_its_day_and_those_after_it,
     a_file_that_ends_its_reader_is_left_alone_and_others_go_on,
+    a_day_waits_for_deliveries_that_cannot_be_read_yet_but_not_for_ever,
     a_file_that_came_before_its_account_is_read_again,
     a_refusal_waits_for_the_next_firing,
     a_site_without_feeds_runs_nothing,
@@ -32,7 +34,8 @@ async fn each_day_runs_once_in_order_whatever_banks_do(store: Store) {
     let days = working_days(10);
     let (hole, storm, late) = (days[2], days[4], days[6]);
     let world = World::new(store, move |feed, on, now, before| match feed {
-        "abc" if on == hole => Reply::Never,
+        "abc" if on == hole && before < 2 => Reply::Never,
+        "abc" if on == hole => Reply::Nothing,
         "ccb" if on == storm && before < 3 => Reply::Busy,
         "icbc" if on == late && now < at(&late.plus(1).to_string(), 11, 0) => Reply::Nothing,
         _ => Reply::Files(vec![statement(feed, on)]),
@@ -235,6 +238,23 @@ async fn a_file_that_came_before_its_account_is_read_again(store: Store) {
     assert_eq!(world.tick(morning(20)).await.booked.imports.len(), 1);
     assert_eq!(state(&world).await, "taken");
     assert_eq!(world.tick(morning(30)).await.booked.imports.len(), 0);
+    world.db.close().await;
+}
+
+async fn a_day_waits_for_deliveries_that_cannot_be_read_yet_but_not_for_ever(store: Store) {
+    let world = World::new(store, prompt).await;
+    let on = day(FIRST).plus(1).to_string();
+    let command = world.db.lock(Job::Import).await.expect("nobody imports");
+    let runs = async |hour, minute| {
+        let booked = world.tick(at(&on, hour, minute)).await.booked;
+        let unproven = booked.runs.iter().map(|run| run.accounts_unproven);
+        (booked.imports.len(), unproven.collect::<Vec<_>>())
+    };
+    assert_eq!(runs(10, 30).await, (0, vec![]));
+    assert_eq!(runs(10, 59).await, (0, vec![]));
+    assert_eq!(runs(11, 0).await, (0, vec![6]));
+    drop(command);
+    assert_eq!(runs(11, 1).await, (1, vec![0]));
     world.db.close().await;
 }
 

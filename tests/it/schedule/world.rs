@@ -180,7 +180,7 @@ impl World {
         let city = Arc::new(City(Arc::clone(&self.banks)));
         Service::new(db, &self.config, city, holder)
             .expect("settings that work")
-            .with_fetch_time(Duration::from_millis(40))
+            .with_fetch_time(Duration::from_secs(3))
     }
 
     pub(super) async fn tick(&self, now: Instant) -> Done {
