@@ -35,6 +35,7 @@ async fn open_as(config: &Config, existing: bool) -> Result<Db, DbError> {
         unsafe_dev: config.database.unsafe_dev,
         schema: None,
         existing,
+        stopped_after: None,
     };
     let db = Db::open(&config.database.url, Clock::system(zone), &options).await?;
     for warning in db.warnings() {

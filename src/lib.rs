@@ -8,6 +8,7 @@
 //! Institutions report contracts, fees, lessons, refunds and releases; banks state what accounts hold. The
 //! first half, [`intake`], turns these bytes into books. The second half, [`run`], turns books into findings
 //! for one business day. Everything shown, on paper or in a browser, is read from one completed run.
+//! [`schedule`] does both unattended: it asks banks, takes in what they deliver, and reconciles each day.
 //!
 //! ```text
 //! bundle, statement ──► intake ─────────────────────────► run ───────────────────────► report ──► web, cli
@@ -22,7 +23,8 @@
 //! # Entry points
 //!
 //! - `main.rs` calls [`cli::main`]; each command opens the database with [`app::open`] and calls what a page
-//!   or a later scheduler would call: [`intake::import`], [`run::day`], [`report::find_run`], [`check::check`].
+//!   or the scheduler calls: [`intake::import`], [`run::day`], [`report::find_run`], [`check::check`].
+//! - [`schedule::Service`] works at what is due; `jintuo serve` runs it beside the pages.
 //! - [`web::serve`] answers pages through the port [`web::PageSource`], which [`app::DbPages`] implements.
 //! - [`demo::simulate`] writes a fictional city; the demo command feeds it through the same doors.
 //!
@@ -69,6 +71,23 @@
 //! [`flag::store::store`], all through [`store::changes`]). The last transaction sums districts and
 //! completes the row. A killed run is never seen.
 //!
+//! # The story of an unattended day
+//!
+//! Work is rows ([`feed::jobs`]): one per feed and day to fetch, one per day to reconcile. A replica claims a
+//! row, and the transaction that writes the effect ends the claim; a claim that was lost meanwhile makes
+//! that transaction fail. So each effect happens once, whoever is killed, paused or started twice.
+//!
+//! | step | call | transaction |
+//! |---|---|---|
+//! | day D is owed by working days and settings; its first firing comes | [`schedule::times`] | rows planned |
+//! | claim the row; ask the bank for D | [`feed::source::Source::fetch`] | claim |
+//! | keep each file as a delivery, with the mark where to go on | [`feed::deliveries::keep_delivery`] | one a file, under the claim |
+//! | it answered: done. It did not: later again, by pause or firing | [`feed::jobs::store::finish`], [`feed::jobs::store::retry`] | ends the claim |
+//! | count an attempt at deliveries, then read them in one import | [`intake::take_deliveries`] | attempt; then as any import, which settles them |
+//! | all accounts have delivered D, or its deadline has come | `schedule::store` | row hastened |
+//! | reconcile D, days in their order | [`run::claimed_day`] | the last one ends the claim |
+//! | a file that came later speaks of a day up to D | file numbers against the run's cut | row opened again |
+//!
 //! # Modules
 //!
 //! The lines below this text are the dependency order: a module uses only modules listed above it. A test
@@ -98,7 +117,7 @@
 //! (steps are repeated under the same keys instead); matching on an amount alone; editing or deleting facts;
 //! clearing a finding by a click; names of pupils or parents; JavaScript on pages.
 //!
-//! Absent still: scheduler and feeds, accounts and sign-in, cases, signed reports, a distributed store.
+//! Absent still: accounts and sign-in, cases, signed reports, a distributed store.
 //!
 //! # Example
 //!
@@ -179,6 +198,8 @@ pub mod check;
 pub mod intake;
 // Second half of the story: books to findings.
 pub mod run;
+// When: feeds fetched, deliveries taken in, days reconciled, unattended.
+pub mod schedule;
 // A fictional city that writes files and knows nothing of who reads them.
 pub mod demo;
 // Banks that deliver late, twice, wrongly: files with seeded trouble, for trying feeds out.

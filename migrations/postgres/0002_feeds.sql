@@ -35,6 +35,15 @@ CREATE TABLE job (
 );
 CREATE INDEX job_due ON job (state, due_at);
 
+-- Where a feed's fetch goes on; stored in the transaction that keeps the file it was reached with.
+CREATE TABLE feed_mark (
+  feed TEXT COLLATE "C" PRIMARY KEY,
+  mark TEXT COLLATE "C" NOT NULL
+);
+
+-- Which file last spoke of a day, for all accounts: whether a reconciled day has changed since.
+CREATE INDEX statement_day_latest ON statement_day (day, source_no);
+
 -- One use of a nonce of a signed push.
 CREATE TABLE push_nonce (
   key_id TEXT COLLATE "C" NOT NULL,
@@ -47,7 +56,7 @@ CREATE INDEX push_nonce_expiry ON push_nonce (expires_at);
 DO $$
 BEGIN
   IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'jintuo_runtime') THEN
-    GRANT SELECT, INSERT, UPDATE ON delivery, job TO jintuo_runtime;
+    GRANT SELECT, INSERT, UPDATE ON delivery, job, feed_mark TO jintuo_runtime;
     GRANT SELECT, INSERT, DELETE ON push_nonce TO jintuo_runtime;
   END IF;
 END $$;

@@ -35,6 +35,15 @@ CREATE TABLE job (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX job_due ON job (state, due_at);
 
+-- Where a feed's fetch goes on; stored in the transaction that keeps the file it was reached with.
+CREATE TABLE feed_mark (
+  feed TEXT PRIMARY KEY,
+  mark TEXT NOT NULL
+) WITHOUT ROWID, STRICT;
+
+-- Which file last spoke of a day, for all accounts: whether a reconciled day has changed since.
+CREATE INDEX statement_day_latest ON statement_day (day, source_no);
+
 -- One use of a nonce of a signed push.
 CREATE TABLE push_nonce (
   key_id TEXT NOT NULL,

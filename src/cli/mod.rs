@@ -14,6 +14,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;
@@ -22,9 +24,11 @@ use tracing_subscriber::EnvFilter;
 use crate::base::{Day, Instant};
 use crate::config::Config;
 use crate::feed::owed::Obligations;
+use crate::feed::source::Surroundings;
 use crate::intake::{self, ImportError, Summary};
 use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
+use crate::schedule::Service;
 use crate::store::DbError;
 use crate::{app, check, web, wire};
 
@@ -32,6 +36,8 @@ use args::{Args, Command, FeedCommand, ReportFormat, ReportName, StatementComman
 
 /// Try again later (EX_TEMPFAIL of sysexits).
 const EXIT_TEMPORARY: u8 = 75;
+/// How long readers of pages may take once the service was told to stop.
+const PAGES_STOP_MAX: Duration = Duration::from_secs(3);
 /// How much of a statement file is read at a time.
 const INSPECT_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -46,7 +52,10 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(&anyhow::Error::new(e).context("starting the runtime")),
     };
     start_log(&args);
-    match runtime.block_on(dispatch(args)) {
+    let ended = runtime.block_on(dispatch(args));
+    // Work that does not end is not waited for: it may be why the command has failed.
+    runtime.shutdown_background();
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
     }
@@ -399,21 +408,46 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
     Ok(u8::from(!broken.is_empty()))
 }
 
+/// Serves pages and pushes, and works at feeds, deliveries and runs, until it is told to stop.
 async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
+    let _alone = db.lock_server()?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    writeln!(io::stderr(), "serving http://{address}/")?;
-    for feed in config.feed.iter().filter(|f| !f.source.is_pushed()) {
-        tracing::warn!(
-            feed.name = %feed.name,
-            "this version fetches no feed by itself: give its files to jintuo import"
-        );
-    }
+    let sources = Arc::new(Surroundings::of_service(*db.clock()));
+    let service =
+        Service::new(db.clone(), config, sources, &holder()).map_err(anyhow::Error::msg)?;
     let state = app::web_state(db.clone(), config, false).map_err(anyhow::Error::msg)?;
-    web::serve(listener, state, stop_signal()).await?;
+    let (stopper, stopped) = tokio::sync::watch::channel(false);
+    let stop = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|s| *s).await;
+    };
+    writeln!(io::stderr(), "serving http://{address}/")?;
+    let mut pages = tokio::spawn(web::serve(listener, state, stop(stopped.clone())));
+    let mut work = tokio::spawn(async move { service.serve(stop(stopped)).await });
+    let early = tokio::select! {
+        () = stop_signal() => None,
+        ended = &mut pages => Some(ended.map_err(anyhow::Error::new).and_then(|e| Ok(e?))),
+        ended = &mut work => Some(ended.map_err(anyhow::Error::new).and_then(|e| Ok(e?))),
+    };
+    let _ = stopper.send(true);
+    if let Some(ended) = early {
+        // One of the two has failed, and with it the service.
+        ended?;
+        anyhow::bail!("the service ended without being told to");
+    }
+    work.await??;
+    // A reader who does not take the page is not waited for.
+    if let Ok(ended) = tokio::time::timeout(PAGES_STOP_MAX, pages).await {
+        ended??;
+    }
     db.close().await;
     Ok(0)
+}
+
+/// Names this process in the rows it works at.
+fn holder() -> String {
+    format!("process {}", std::process::id())
 }
 
 /// Completes on Ctrl-C or SIGTERM.

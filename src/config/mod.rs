@@ -16,6 +16,8 @@ pub use feeds::{
     Source,
 };
 
+/// The most days that are caught up with.
+const CATCH_UP_DAYS_MAX: u32 = 366;
 /// The environment's prefix.
 const PREFIX: &str = "JINTUO__";
 
@@ -26,6 +28,7 @@ pub struct Config {
     pub site: Site,
     pub database: Database,
     pub server: Server,
+    pub run: Run,
     /// Where statements come from, one entry per bank.
     pub feed: Vec<Feed>,
 }
@@ -53,6 +56,32 @@ pub struct Database {
 pub struct Server {
     /// The address pages are served on.
     pub listen: String,
+}
+
+/// When days are reconciled by themselves.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Run {
+    /// The policy of scheduled runs.
+    pub policy: String,
+    /// The time of the day after, in the site's zone, at which a day is reconciled at the latest, with
+    /// what is missing marked.
+    pub deadline: ClockTime,
+    /// How many days back missed days are fetched and reconciled.
+    pub catch_up_days: u32,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run {
+            policy: "default".to_owned(),
+            deadline: ClockTime {
+                hour: 10,
+                minute: 30,
+            },
+            catch_up_days: 31,
+        }
+    }
 }
 
 impl Default for Site {
@@ -152,6 +181,11 @@ impl Config {
             .try_into()
             .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
         config.zone().map_err(|reason| invalid(origin, reason))?;
+        let days = config.run.catch_up_days;
+        if days == 0 || days > CATCH_UP_DAYS_MAX {
+            let reason = format!("run.catch_up_days: {days} is not 1 to {CATCH_UP_DAYS_MAX}");
+            return Err(invalid(origin, reason));
+        }
         config
             .feeds_are_usable()
             .map_err(|reason| invalid(origin, reason))?;
@@ -251,5 +285,21 @@ mod tests {
         assert!(error.contains("cityy"), "{error}");
         assert!(parse("[site]\nzone = \"Mars/Base\"\n", &[]).is_err());
         assert!(parse("", &[("JINTUO__LISTEN", "x")]).is_err());
+    }
+
+    #[test]
+    fn a_run_has_a_deadline_and_looks_back_some_days() {
+        let run = parse("[run]\ndeadline = \"09:15\"\n", &[]).unwrap().run;
+        assert_eq!(
+            (run.deadline.to_string(), run.catch_up_days),
+            ("09:15".to_owned(), 31)
+        );
+        for wrong in [
+            "deadline = \"9:15\"",
+            "catch_up_days = 0",
+            "catch_up_days = 367",
+        ] {
+            assert!(parse(&format!("[run]\n{wrong}\n"), &[]).is_err(), "{wrong}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{NaiveTime, TimeDelta, TimeZone as _};
+use chrono::{NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Timelike as _};
 use chrono_tz::Tz;
 
 use crate::base::{Day, Instant};
@@ -99,19 +99,23 @@ impl Obligations {
     }
 }
 
-/// A time of a day in a zone. Where clocks jump over it, the first instant after the jump; where they
-/// pass it twice, the first time.
+/// A time of a day in a zone; see [`instant`].
 pub fn at(day: Day, time: ClockTime, zone: Tz) -> Instant {
-    let midnight = day.date().and_time(NaiveTime::MIN);
     let minutes = TimeDelta::minutes(i64::from(time.hour * 60 + time.minute));
-    (0..=24 * 4)
-        .find_map(|quarters| {
-            let local = midnight + minutes + TimeDelta::minutes(quarters * 15);
-            zone.from_local_datetime(&local).earliest()
-        })
+    instant(day.date().and_time(NaiveTime::MIN) + minutes, zone)
+}
+
+/// What the site's wall clock shows, as an instant. Where clocks jump over it, the first instant after
+/// the jump; where they pass it twice, the first time.
+pub fn instant(local: NaiveDateTime, zone: Tz) -> Instant {
+    // Clocks jump to a whole minute, and by a day at most.
+    let minute = local - TimeDelta::seconds(i64::from(local.second()));
+    std::iter::once(local)
+        .chain((1..=24 * 60).map(|minutes| minute + TimeDelta::minutes(minutes)))
+        .find_map(|local| zone.from_local_datetime(&local).earliest())
         .map_or_else(
-            || (midnight + minutes).and_utc(),
-            |local| local.with_timezone(&chrono::Utc),
+            || local.and_utc(),
+            |found| found.with_timezone(&chrono::Utc),
         )
 }
 
@@ -119,7 +123,7 @@ pub fn at(day: Day, time: ClockTime, zone: Tz) -> Instant {
 mod tests {
     use super::*;
 
-    fn instant(text: &str) -> Instant {
+    fn utc(text: &str) -> Instant {
         text.parse().expect("an instant")
     }
 
@@ -132,11 +136,15 @@ mod tests {
         let owed = Owed::default();
         let zone = chrono_tz::Asia::Shanghai;
         let friday = day("2026-06-05");
-        assert_eq!(
-            owed.expected_at(friday, zone),
-            instant("2026-06-06T00:30:00Z")
-        );
-        assert_eq!(owed.gap_at(friday, zone), instant("2026-06-06T02:30:00Z"));
+        assert_eq!(owed.expected_at(friday, zone), utc("2026-06-06T00:30:00Z"));
+        assert_eq!(owed.gap_at(friday, zone), utc("2026-06-06T02:30:00Z"));
+    }
+
+    #[test]
+    fn what_the_clocks_jump_over_comes_right_after_the_jump() {
+        let jumped = day("2026-03-29").date().and_hms_opt(1, 10, 20);
+        let after = instant(jumped.expect("a time"), chrono_tz::Europe::London);
+        assert_eq!(after, utc("2026-03-29T01:00:00Z"));
     }
 
     #[test]
@@ -182,7 +190,7 @@ mod tests {
         ] {
             assert_eq!(
                 at(day(on), half_past(hour), zone),
-                instant(expected),
+                utc(expected),
                 "{zone} {on}"
             );
         }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::interchange::FileKind;
@@ -31,9 +32,20 @@ pub(super) struct Input {
 enum Place {
     File(PathBuf),
     Zip { archive: PathBuf, index: usize },
+    Memory(Arc<[u8]>),
 }
 
 impl Input {
+    /// A statement file that is at hand.
+    pub(super) fn at_hand(name: String, bytes: Vec<u8>) -> Input {
+        Input {
+            kind: None,
+            size: bytes.len() as u64,
+            place: Place::Memory(bytes.into()),
+            name,
+        }
+    }
+
     /// The interchange file it is, `None` for a statement file.
     pub(super) fn kind(&self) -> Option<FileKind> {
         self.kind
@@ -52,6 +64,7 @@ impl Input {
     pub(super) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         match &self.place {
             Place::File(path) => Ok(Box::new(File::open(path)?)),
+            Place::Memory(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
             Place::Zip { archive, index } => {
                 // The zip reader borrows its archive, so an entry is unpacked to a temporary file.
                 let mut zip = zip::ZipArchive::new(File::open(archive)?)?;

@@ -3,11 +3,13 @@
 //! [`import`] takes bundles (folders and zips of interchange files) and statement files. It lands in
 //! batches, each one transaction with its running totals, so a killed import is resumed by giving the
 //! same command again: rows that landed are found equal. Readers see an import when it is complete.
+//! [`take_deliveries`] takes what feeds brought.
 //!
 //! Invariants: a row that cannot be used changes nothing stored; a statement file is taken whole or not
 //! at all; the order of rows in a file does not change the books.
 
 mod bundle;
+mod deliveries;
 mod exempt;
 mod facts;
 mod records;
@@ -27,6 +29,8 @@ use crate::wire::interchange::FileKind;
 
 pub use exempt::{Exempt, exempt};
 use session::Session;
+
+pub use deliveries::take_deliveries;
 
 /// The largest statement file taken in one piece.
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;
@@ -88,7 +92,7 @@ pub struct Summary {
 pub const SUMMARY_DEFECTS_MAX: usize = 20;
 
 /// Progress of an import, for whoever shows it.
-pub trait Progress: Send {
+pub trait Progress: Send + Sync {
     /// Bytes to be read in all.
     fn total(&mut self, bytes: u64);
     /// A file has been started.

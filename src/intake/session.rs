@@ -7,7 +7,8 @@ use super::records;
 use super::statement;
 use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
-use crate::base::{Defect, InstId};
+use crate::base::{Defect, DefectCode, InstId};
+use crate::feed::deliveries;
 use crate::feed::store::{self, FileResult, Opened, Quarantined, StatementDay};
 use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
@@ -33,6 +34,11 @@ struct OpenFile {
     name: String,
     kind: &'static str,
     result: FileResult,
+    /// The delivery it was read from, and why it could not be used.
+    delivery_no: Option<i64>,
+    reason: String,
+    /// It names an account that nobody has registered yet.
+    is_early: bool,
 }
 
 pub(super) struct Session<'a> {
@@ -58,6 +64,8 @@ pub(super) struct Session<'a> {
     pub(super) counts: HashMap<i64, Counts>,
     pub(super) summary: Summary,
     files: Vec<OpenFile>,
+    /// The delivery whose file is read next.
+    pub(super) reading: Option<i64>,
     pub(super) quarantined: Vec<Quarantined>,
     pub(super) waits: Waits,
     pub(super) last_inst_id: i64,
@@ -123,6 +131,7 @@ impl<'a> Session<'a> {
                 ..Summary::default()
             },
             files: Vec::new(),
+            reading: None,
             quarantined: Vec::new(),
             waits,
             last_inst_id,
@@ -158,6 +167,9 @@ impl<'a> Session<'a> {
                 outcome: "used",
                 ..FileResult::default()
             },
+            delivery_no: self.reading,
+            reason: String::new(),
+            is_early: false,
         });
         Ok(source_no)
     }
@@ -186,6 +198,11 @@ impl<'a> Session<'a> {
         self.counts.entry(source_no).or_default()
     }
 
+    /// Says how much is to be read.
+    pub(super) fn start(&mut self, bytes: u64) {
+        self.progress.total(bytes);
+    }
+
     pub(super) fn step_progress(&mut self, bytes: u64) {
         self.bytes_done += bytes;
         self.progress.bytes(self.bytes_done);
@@ -196,6 +213,13 @@ impl<'a> Session<'a> {
         self.count(source_no).quarantined += 1;
         tracing::debug!(file.source_no = source_no, defect = %defect, "quarantined");
         self.note_quarantined(defect.clone());
+        if let Some(file) = self.files.iter_mut().find(|f| f.source_no == source_no)
+            && file.delivery_no.is_some()
+            && file.reason.is_empty()
+        {
+            file.reason = defect.to_string();
+            file.is_early = defect.code == DefectCode::UnknownAccount;
+        }
         self.quarantined.push(Quarantined {
             source_no,
             defect,
@@ -346,6 +370,15 @@ impl<'a> Session<'a> {
             result.waiting = counts.waiting;
             result.quarantined = counts.quarantined;
             store::close_file(&mut tx, file.source_no, result).await?;
+            if let Some(delivery_no) = file.delivery_no {
+                let state = match result.outcome {
+                    "quarantined" if file.is_early => deliveries::EARLY,
+                    "quarantined" | "unreadable" => deliveries::QUARANTINED,
+                    _ => deliveries::TAKEN,
+                };
+                let import_no = Some(self.import_no);
+                deliveries::settle(&mut tx, delivery_no, state, import_no, &file.reason).await?;
+            }
             if counts.quarantined > 0 {
                 tracing::info!(
                     file.name = %file.name,

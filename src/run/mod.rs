@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use crate::base::{Day, InstId, Instant};
 use crate::feed;
+use crate::feed::jobs::{Claim, store as jobs};
 use crate::flag;
 use crate::ledger;
 use crate::policy::{self, Expected, PolicyVersion};
@@ -118,6 +119,28 @@ pub async fn day(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, RunError> {
+    work_day(db, options, None, progress).await
+}
+
+/// Reconciles one day as scheduled work: the transaction that completes the run ends the claim.
+///
+/// # Errors
+/// See [`day`]; [`DbError::Busy`] where another replica has taken the work over.
+pub async fn claimed_day(
+    db: &Db,
+    options: &Options,
+    claim: &Claim,
+    progress: &mut dyn Progress,
+) -> Result<Summary, RunError> {
+    work_day(db, options, Some(claim), progress).await
+}
+
+async fn work_day(
+    db: &Db,
+    options: &Options,
+    claim: Option<&Claim>,
+    progress: &mut dyn Progress,
+) -> Result<Summary, RunError> {
     let lock = db.lock(Job::Run).await?;
     let mut tx = lock.begin_write(db).await?;
     tx.order_visibility().await?;
@@ -171,6 +194,9 @@ pub async fn day(
     let mut totals = Totals::new(&registry, options.district.as_deref());
     for portion in portions(&scope) {
         let mut tx = lock.begin_write(db).await?;
+        if let Some(claim) = claim {
+            jobs::prolong(&mut tx, claim).await?;
+        }
         reconcile_portion(&mut tx, &context, portion, &mut totals).await?;
         tx.commit().await?;
         progress.done(portion.len() as u64);
@@ -180,6 +206,9 @@ pub async fn day(
     store::leave_out(&mut tx, by, options.district.as_deref(), &inst_ids).await?;
     store::append_districts(&mut tx, run_id, &totals.districts).await?;
     store::complete(&mut tx, run_id).await?;
+    if let Some(claim) = claim {
+        jobs::finish(&mut tx, claim, &format!("run {run_id}")).await?;
+    }
     tx.commit().await?;
     progress.end();
     Ok(totals.summary(run_id, options.as_of, known_at, scope.len()))

@@ -4,16 +4,19 @@
 //! lock on PostgreSQL), so that it ends with its holder: a command killed half-way can be given again
 //! at once. A server may drop the connection that holds the row without its holder noticing, so every
 //! transaction of a job begins by proving its fence ([`JobLock::begin_write`]): a later holder has moved
-//! it on, and waits for transactions that proved it before.
+//! it on, and waits for transactions that proved it before. The connection that holds the row is used every
+//! few seconds, and the server ends what is silent for longer ([`super::STOPPED_AFTER`]): a process that was
+//! stopped, or a machine that is gone, holds nobody up for more than a minute.
 //! Absent on purpose: leases with a clock, advisory locks (not visible through a second coordinator of
 //! a distributed PostgreSQL).
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::time::Duration;
 
 use chrono::SubsecRound as _;
 use sqlx::{Postgres, Transaction};
 
-use super::{Conn, Db, DbError, Pools, Result, Tx};
+use super::{Conn, Db, DbError, Pools, Result, Tx, begin};
 
 /// What may run only once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,38 @@ pub struct JobLock {
     job: Job,
     fence: i64,
     _file: Option<File>,
-    _row: Option<Transaction<'static, Postgres>>,
+    _row: Option<Heartbeat>,
+}
+
+/// Keeps a lock's connection from falling silent; ends the transaction, and the lock, when dropped.
+struct Heartbeat(tokio::task::JoinHandle<()>);
+
+impl Heartbeat {
+    /// How many times a connection is used in the time after which the server would end it.
+    const BEATS: u32 = 4;
+
+    fn of(mut row: Transaction<'static, Postgres>, stopped_after: Duration) -> Heartbeat {
+        Heartbeat(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(stopped_after / Heartbeat::BEATS).await;
+                // A connection that is lost loses the lock; the fence tells whoever writes.
+                if sqlx::query("SELECT 1").execute(&mut *row).await.is_err() {
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The one server of an embedded database; nothing on PostgreSQL, which any number may serve.
+pub struct ServerLock {
+    _file: Option<File>,
 }
 
 impl JobLock {
@@ -78,7 +112,7 @@ impl Db {
         match &self.pools {
             Pools::Sqlite { .. } => {
                 let file = match &self.path {
-                    Some(path) => Some(lock_file(path, job)?),
+                    Some(path) => Some(lock_file(path, job.name(), job.in_words())?),
                     None => None,
                 };
                 Ok(JobLock {
@@ -90,7 +124,7 @@ impl Db {
             }
             Pools::Postgres { pool } => {
                 let doing = "locking a job";
-                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let mut t = begin(pool, "BEGIN").await.map_err(DbError::sql(doing))?;
                 let (fence,) = row(
                     job,
                     &mut t,
@@ -104,7 +138,7 @@ impl Db {
                     .await
                     .map_err(DbError::sql(doing))?;
                 t.commit().await.map_err(DbError::sql(doing))?;
-                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let mut t = begin(pool, "BEGIN").await.map_err(DbError::sql(doing))?;
                 let (held,) = row(
                     job,
                     &mut t,
@@ -118,22 +152,34 @@ impl Db {
                     job,
                     fence: held,
                     _file: None,
-                    _row: Some(t),
+                    _row: Some(Heartbeat::of(t, self.stopped_after)),
                 })
             }
         }
+    }
+
+    /// Takes an embedded database for one server: a second one would fetch and run the same work.
+    ///
+    /// # Errors
+    /// [`DbError::Busy`] where another server has it.
+    pub fn lock_server(&self) -> Result<ServerLock> {
+        let file = match &self.path {
+            Some(path) => Some(lock_file(path, "serve", "another server")?),
+            None => None,
+        };
+        Ok(ServerLock { _file: file })
     }
 
     /// True while another process, or another task of this one, works at a job.
     pub async fn is_locked(&self, job: Job) -> Result<bool> {
         let taken = match &self.pools {
             Pools::Sqlite { .. } => match &self.path {
-                Some(path) => lock_file(path, job).map(|_| ()),
+                Some(path) => lock_file(path, job.name(), job.in_words()).map(|_| ()),
                 None => Ok(()),
             },
             Pools::Postgres { pool } => {
                 let doing = "looking at a job's lock";
-                let mut t = pool.begin().await.map_err(DbError::sql(doing))?;
+                let mut t = begin(pool, "BEGIN").await.map_err(DbError::sql(doing))?;
                 let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE";
                 row(job, &mut t, sql).await.map(|_| ())
             }
@@ -188,9 +234,9 @@ impl Tx {
     }
 }
 
-fn lock_file(database: &std::path::Path, job: Job) -> Result<File> {
+fn lock_file(database: &std::path::Path, name: &str, in_words: &'static str) -> Result<File> {
     let mut path = database.as_os_str().to_owned();
-    path.push(format!(".{}-lock", job.name()));
+    path.push(format!(".{name}-lock"));
     let failed = |source| DbError::Lock {
         path: path.to_string_lossy().into_owned(),
         source,
@@ -203,7 +249,7 @@ fn lock_file(database: &std::path::Path, job: Job) -> Result<File> {
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(DbError::Busy(job.in_words())),
+        Err(TryLockError::WouldBlock) => Err(DbError::Busy(in_words)),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }

@@ -35,6 +35,9 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const SQLITE_READERS_MAX: u32 = 4;
 /// PostgreSQL connections of one process.
 const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+/// How long PostgreSQL keeps a transaction, and the locks it holds, whose process says nothing: a stopped
+/// replica must not stop the others.
+pub const STOPPED_AFTER: Duration = Duration::from_secs(60);
 /// Rows the SQLite worker may run ahead of its reader.
 const SQLITE_ROW_BUFFER: usize = 512;
 /// The role that holds only the rights the service needs; made by the first migration if allowed.
@@ -135,6 +138,7 @@ pub struct Db {
     clock: Clock,
     /// Where the process-wide locks of an embedded database lie; `None` for memory and PostgreSQL.
     path: Option<std::path::PathBuf>,
+    stopped_after: Duration,
     warnings: Vec<String>,
 }
 
@@ -161,6 +165,8 @@ pub struct OpenOptions {
     /// For commands that only read: a database that is not there, or not up to date, is an error and
     /// is not made.
     pub existing: bool,
+    /// How long PostgreSQL keeps a transaction whose process says nothing; [`STOPPED_AFTER`] without it.
+    pub stopped_after: Option<Duration>,
 }
 
 impl Db {
@@ -191,6 +197,14 @@ impl Db {
         &self.clock
     }
 
+    /// The same database read by another clock.
+    pub fn with_clock(&self, clock: Clock) -> Db {
+        Db {
+            clock,
+            ..self.clone()
+        }
+    }
+
     /// Storage settings an operator should know about.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -206,7 +220,7 @@ impl Db {
                     .map_err(DbError::sql("starting a write transaction"))?,
             ),
             Pools::Postgres { pool } => Conn::Postgres(
-                pool.begin()
+                begin(pool, "BEGIN")
                     .await
                     .map_err(DbError::sql("starting a write transaction"))?,
             ),
@@ -228,7 +242,7 @@ impl Db {
                     .map_err(DbError::sql("starting a read transaction"))?,
             ),
             Pools::Postgres { pool } => Conn::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     .await
                     .map_err(DbError::sql("starting a read transaction"))?,
             ),
@@ -288,6 +302,17 @@ impl Tx {
     }
 }
 
+/// Starts a transaction on PostgreSQL, to the end even where its caller is dropped: the driver counts a
+/// transaction only when it has begun, so a half-begun one would go back to the pool still open.
+async fn begin(
+    pool: &PgPool,
+    statement: &'static str,
+) -> std::result::Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+}
+
 async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<Db> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let memory = path == ":memory:";
@@ -337,6 +362,7 @@ async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<D
         pools: Pools::Sqlite { writer, readers },
         clock,
         path,
+        stopped_after: STOPPED_AFTER,
         warnings: Vec::new(),
     })
 }
@@ -346,6 +372,7 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .map_err(DbError::sql("reading the PostgreSQL address"))?
         .application_name("jintuo")
         .disable_statement_logging();
+    let stopped_after = options.stopped_after.unwrap_or(STOPPED_AFTER);
     if let Some(schema) = &options.schema {
         connect = connect.options([("search_path", schema.as_str())]);
     }
@@ -369,6 +396,10 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .max_connections(POSTGRES_CONNECTIONS_MAX)
         .after_connect(move |conn, _| {
             Box::pin(async move {
+                sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, FALSE)")
+                    .bind(format!("{}ms", stopped_after.as_millis()))
+                    .execute(&mut *conn)
+                    .await?;
                 // Even a login that owns the tables works with the rights of the service only.
                 if shares_owner && may_step_down {
                     sqlx::query("SET ROLE jintuo_runtime")
@@ -385,6 +416,7 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         pools: Pools::Postgres { pool },
         clock,
         path: None,
+        stopped_after,
         warnings,
     })
 }

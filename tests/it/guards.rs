@@ -2,16 +2,19 @@
 //! a link that leads nowhere.
 
 use std::path::Path;
+use std::time::Duration;
 
-use jintuo::base::DefectCode;
+use jintuo::base::{Clock, DefectCode};
 use jintuo::report::Wanted;
 use jintuo::run;
-use jintuo::store::DbError;
 use jintuo::store::lock::Job;
+use jintuo::store::{Db, DbError, OpenOptions};
 
 use crate::bundle::Bundle;
 use crate::harness::{Store, day, minute, on_both, on_postgres, on_sqlite};
 use crate::small::{AS_OF, changes, small};
+
+const SHANGHAI: chrono_tz::Tz = chrono_tz::Asia::Shanghai;
 
 on_both!(
     nobody_knows_the_future,
@@ -255,6 +258,50 @@ fn a_lost_lock_cannot_write() {
         drop((lost, held));
         one.close().await;
         two.close().await;
+    });
+}
+
+/// A process that is stopped, as by SIGSTOP, says nothing more: the server lets go of what it holds.
+#[test]
+fn a_stopped_holder_does_not_hold_others_up() {
+    on_postgres(|store| async move {
+        let stopped = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let url = store.url.clone();
+        let options = OpenOptions {
+            unsafe_dev: true,
+            stopped_after: Some(Duration::from_millis(400)),
+            ..OpenOptions::default()
+        };
+        let two = Db::open(&url, Clock::fixed(minute(2), SHANGHAI), &options)
+            .await
+            .expect("the database opens");
+        let (go_on, stop) = std::sync::mpsc::channel::<()>();
+        let (hold, held) = tokio::sync::oneshot::channel();
+        let holder = stopped.spawn(async move {
+            let one = Db::open(&url, Clock::fixed(minute(1), SHANGHAI), &options)
+                .await
+                .expect("the database opens");
+            let lost = one.lock(Job::Import).await.expect("the lock is free");
+            let tx = lost.begin_write(&one).await.expect("the lock is held");
+            hold.send(()).expect("somebody waits");
+            // The only thread of this process stands still, in the middle of a transaction.
+            stop.recv().expect("it goes on");
+            assert!(tx.commit().await.is_err(), "its transaction is gone");
+            let refused = lost.begin_write(&one).await;
+            assert!(matches!(refused, Err(DbError::Busy(_))), "it writes on");
+        });
+        held.await.expect("the lock is taken");
+        let next = two.lock(Job::Import).await.expect("the lock is free again");
+        go_on.send(()).expect("it waits");
+        holder.await.expect("the old holder is refused");
+        next.begin_write(&two).await.expect("the new holder writes");
+        drop(next);
+        two.close().await;
+        stopped.shutdown_background();
     });
 }
 

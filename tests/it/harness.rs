@@ -161,6 +161,7 @@ impl Store {
             unsafe_dev: true,
             schema: self.schema.clone(),
             existing: false,
+            stopped_after: None,
         };
         Db::open(self.server(), Clock::fixed(minute(at), zone), &options).await
     }

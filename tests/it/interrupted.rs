@@ -21,7 +21,7 @@ on_both!(
 );
 
 /// Polls work so many times at most, then drops it; true where it ended by itself, and well.
-async fn cut<T, E: std::fmt::Debug>(
+pub(crate) async fn cut<T, E: std::fmt::Debug>(
     polls: usize,
     work: impl Future<Output = Result<T, E>>,
 ) -> bool {

@@ -15,6 +15,7 @@ mod properties;
 mod push;
 mod quarantine;
 mod revisions;
+mod schedule;
 mod small;
 mod sources;
 mod statement_life;

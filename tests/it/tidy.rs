@@ -11,9 +11,10 @@ use crate::harness::{Store, on_both, postgres_url};
 const PICKS_MAX: usize = 10;
 
 /// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 21] = [
+const SHARED_TABLES: [(&str, &str); 22] = [
     ("delivery", "files of a feed hold many institutions"),
     ("job", "a feed's work of a day, for the whole site"),
+    ("feed_mark", "a feed's files hold many institutions"),
     ("push_nonce", "a bank's key, for the whole site"),
     ("import", "an import brings many institutions"),
     ("source_file", "a file speaks of many institutions"),

@@ -3,9 +3,14 @@
 //! Invariants: the bytes are kept before the row, in the same transaction; a feed's file of the same name
 //! and bytes is one delivery, however often it comes; numbers rise in the order of commits, so that a
 //! reader who goes on after the last number it saw misses nothing; a nonce is used up in the transaction
-//! that keeps what was signed with it.
+//! that keeps what was signed with it; an attempt at reading is counted before it is made, and what became
+//! of a delivery is said in the transaction that makes it so.
 //! Absent on purpose: reading what was delivered, which is intake's.
 
 pub mod store;
 
-pub use store::{Delivery, Kept, RECEIVED, delivery, forget_nonces, keep_delivery, use_nonce};
+pub use store::{
+    ATTEMPTS_MAX, Delivery, EARLY, Kept, POISON, QUARANTINED, RECEIVED, TAKEN, Unread,
+    count_attempt, delivery, forget_nonces, give_up, is_any_unread, keep_delivery, mark,
+    next_batch, read_early_again, set_mark, settle, unread_since, use_nonce,
+};

@@ -9,6 +9,20 @@ use crate::store::{DbError, Result, Tx};
 
 /// The state of a delivery nobody has read yet.
 pub const RECEIVED: &str = "received";
+/// The state of a delivery that is in the books.
+pub const TAKEN: &str = "taken";
+/// The state of a delivery that could not be used; its note says why.
+pub const QUARANTINED: &str = "quarantined";
+/// The state of a delivery that names an account nobody has registered: it is read again once accounts
+/// have been imported.
+pub const EARLY: &str = "early";
+/// The state of a delivery whose reader ended with it too often: it is left alone.
+pub const POISON: &str = "poison";
+/// How often a delivery may end its reader.
+pub const ATTEMPTS_MAX: i64 = 3;
+/// The most deliveries that are read together, and their bytes.
+const BATCH_FILES_MAX: i64 = 64;
+const BATCH_BYTES_MAX: i64 = 64 << 20;
 /// How often a number is tried that another transaction takes at the same time.
 const NUMBERS_TRIED_MAX: u32 = 100;
 
@@ -118,4 +132,131 @@ pub async fn delivery(tx: &mut Tx, delivery_no: i64) -> Result<Delivery> {
         digest,
         state,
     })
+}
+
+/// A delivery to be read.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Unread {
+    pub delivery_no: i64,
+    pub feed: String,
+    pub name: String,
+    pub digest: Vec<u8>,
+    pub bytes: i64,
+    pub attempts: i64,
+}
+
+/// True where something has been delivered that is to be read, for the first time or again.
+pub async fn is_any_unread(tx: &mut Tx) -> Result<bool> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT delivery_no FROM delivery WHERE state = $1 OR (state = $2 AND import_no < \
+               (SELECT MAX(import_no) FROM source_file WHERE kind = 'accounts')) LIMIT 1")
+            .bind(RECEIVED).bind(EARLY).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for deliveries"))?;
+    Ok(row.is_some())
+}
+
+/// Since when the oldest delivery waits that nobody has read.
+pub async fn unread_since(tx: &mut Tx) -> Result<Option<Instant>> {
+    let (since,): (Option<Instant>,) = on!(tx, c => sqlx::query_as(
+            "SELECT MIN(received_at) FROM delivery WHERE state = $1")
+            .bind(RECEIVED).fetch_one(c).await)
+    .map_err(DbError::sql("looking for deliveries"))?;
+    Ok(since)
+}
+
+/// Has deliveries read again that came before their accounts, where accounts have been imported since.
+pub async fn read_early_again(tx: &mut Tx) -> Result<u64> {
+    on!(tx, c => sqlx::query(
+            "UPDATE delivery SET state = $1, attempts = 0 WHERE state = $2 AND import_no < \
+               (SELECT MAX(import_no) FROM source_file WHERE kind = 'accounts')")
+            .bind(RECEIVED).bind(EARLY).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("having deliveries read again"))
+}
+
+/// Gives up deliveries whose reader has ended with them too often, and says which.
+pub async fn give_up(tx: &mut Tx) -> Result<Vec<Unread>> {
+    let poison: Vec<Unread> = on!(tx, c => sqlx::query_as(
+            "SELECT delivery_no, feed, name, digest, bytes, attempts FROM delivery \
+             WHERE state = $1 AND attempts >= $2 ORDER BY delivery_no")
+            .bind(RECEIVED).bind(ATTEMPTS_MAX).fetch_all(c).await)
+    .map_err(DbError::sql("looking for deliveries"))?;
+    for delivery in &poison {
+        let note = format!("reading it ended the reader {} times", delivery.attempts);
+        settle(tx, delivery.delivery_no, POISON, None, &note).await?;
+    }
+    Ok(poison)
+}
+
+/// The oldest deliveries, to be read together: one alone where it has ended its reader before, so that
+/// only the one that does is blamed.
+pub async fn next_batch(tx: &mut Tx) -> Result<Vec<Unread>> {
+    let mut batch: Vec<Unread> = on!(tx, c => sqlx::query_as(
+            "SELECT delivery_no, feed, name, digest, bytes, attempts FROM delivery \
+             WHERE state = $1 ORDER BY delivery_no LIMIT $2")
+            .bind(RECEIVED).bind(BATCH_FILES_MAX).fetch_all(c).await)
+    .map_err(DbError::sql("looking for deliveries"))?;
+    let mut bytes = 0;
+    let together = (batch.iter().enumerate())
+        .take_while(|(at, d)| {
+            bytes += d.bytes;
+            *at == 0 || (d.attempts == 0 && bytes <= BATCH_BYTES_MAX)
+        })
+        .count();
+    let suspect = batch.first().is_some_and(|d| d.attempts > 0);
+    batch.truncate(if suspect { 1 } else { together });
+    Ok(batch)
+}
+
+/// Counts an attempt at reading deliveries (+1), or takes back one that failed for a reason of ours (-1).
+pub async fn count_attempt(tx: &mut Tx, batch: &[Unread], count: i64) -> Result<()> {
+    for delivery in batch {
+        on!(tx, c => sqlx::query(
+                "UPDATE delivery SET attempts = attempts + $3 WHERE delivery_no = $1 AND state = $2")
+                .bind(delivery.delivery_no).bind(RECEIVED).bind(count).execute(c).await.map(|_| ()))
+        .map_err(DbError::sql("counting an attempt"))?;
+    }
+    Ok(())
+}
+
+/// Says what became of a delivery. Belongs into the transaction that makes it so.
+///
+/// # Errors
+/// A delivery that was settled before.
+pub async fn settle(
+    tx: &mut Tx,
+    delivery_no: i64,
+    state: &str,
+    import_no: Option<i64>,
+    note: &str,
+) -> Result<()> {
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE delivery SET state = $2, import_no = $3, note = $4 \
+             WHERE delivery_no = $1 AND state = $5")
+            .bind(delivery_no).bind(state).bind(import_no).bind(note).bind(RECEIVED)
+            .execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("settling a delivery"))?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Inconsistent(format!(
+            "delivery {delivery_no} was settled before"
+        )))
+    }
+}
+
+/// Where a feed's fetch goes on.
+pub async fn mark(tx: &mut Tx, feed: &str) -> Result<Option<String>> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(
+            "SELECT mark FROM feed_mark WHERE feed = $1").bind(feed).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a feed's mark"))?;
+    Ok(row.map(|(mark,)| mark).filter(|mark| !mark.is_empty()))
+}
+
+/// Remembers where a feed's fetch goes on; an empty mark is none.
+pub async fn set_mark(tx: &mut Tx, feed: &str, mark: &str) -> Result<()> {
+    on!(tx, c => sqlx::query(
+            "INSERT INTO feed_mark (feed, mark) VALUES ($1, $2) \
+             ON CONFLICT (feed) DO UPDATE SET mark = excluded.mark")
+            .bind(feed).bind(mark).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("storing a feed's mark"))
 }

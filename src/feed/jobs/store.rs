@@ -57,6 +57,37 @@ pub async fn retry(tx: &mut Tx, claim: &Claim, due_at: Instant, note: &str) -> R
     end(tx, claim, "waiting", due_at, None, note).await
 }
 
+/// Proves a claim and prolongs it. Belongs into every transaction of work that takes several.
+///
+/// # Errors
+/// See [`finish`].
+pub async fn prolong(tx: &mut Tx, claim: &Claim) -> Result<()> {
+    let key = &claim.key;
+    let until = tx.now() + CLAIM;
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE job SET held_until = $5 \
+             WHERE feed = $1 AND day = $2 AND kind = $3 AND fence = $4 AND state = 'working'")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(claim.fence).bind(until)
+            .execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("prolonging work"))?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Busy("another replica's work"))
+    }
+}
+
+/// Makes work due now that was to wait for its time; work that waits after a failure goes on waiting.
+pub async fn hasten(tx: &mut Tx, key: &Key) -> Result<()> {
+    let now = tx.now();
+    on!(tx, c => sqlx::query(
+            "UPDATE job SET due_at = $4 WHERE feed = $1 AND day = $2 AND kind = $3 \
+               AND state = 'waiting' AND attempts = 0 AND due_at > $4")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(now)
+            .execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("hastening work"))
+}
+
 async fn end(
     tx: &mut Tx,
     claim: &Claim,
@@ -97,15 +128,45 @@ pub struct Row {
     pub state: String,
     pub attempts: i64,
     pub due_at: Instant,
+    pub held_until: Option<Instant>,
     pub done_at: Option<Instant>,
     pub note: String,
+}
+
+impl Row {
+    pub fn is_done(&self) -> bool {
+        self.state == "done"
+    }
+
+    /// True where somebody works at it, and may for a while.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.state == "working" && self.held_until.is_some_and(|until| until >= now)
+    }
+
+    /// True where it may be claimed.
+    pub fn is_due(&self, now: Instant) -> bool {
+        match self.state.as_str() {
+            "waiting" => self.due_at <= now,
+            "working" => !self.is_held(now),
+            _ => false,
+        }
+    }
 }
 
 /// Work of a kind on days from `first` on, oldest first.
 pub async fn rows(tx: &mut Tx, kind: Kind, first: i64) -> Result<Vec<Row>> {
     on!(tx, c => sqlx::query_as(
-            "SELECT feed, day, state, attempts, due_at, done_at, note FROM job \
+            "SELECT feed, day, state, attempts, due_at, held_until, done_at, note FROM job \
              WHERE kind = $1 AND day >= $2 ORDER BY day, feed")
             .bind(kind.as_str()).bind(first).fetch_all(c).await)
     .map_err(DbError::sql("reading work"))
+}
+
+/// Ends every claim: for the only server there can be, as it starts. What was claimed is tried again.
+pub async fn release(tx: &mut Tx) -> Result<u64> {
+    let now = tx.now();
+    on!(tx, c => sqlx::query(
+            "UPDATE job SET state = 'waiting', due_at = $1, held_until = NULL WHERE state = 'working'")
+            .bind(now).execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("ending claims"))
 }

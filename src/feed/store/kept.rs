@@ -18,6 +18,18 @@ pub async fn keep_raw(tx: &mut Tx, digest: &[u8], content: &[u8]) -> Result<()> 
     .map_err(DbError::sql("keeping a file's bytes"))
 }
 
+/// A kept file's bytes.
+///
+/// # Errors
+/// A digest nobody kept, or a database that does not answer.
+pub async fn raw(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
+    let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(
+            "SELECT content FROM raw_file WHERE digest = $1").bind(digest).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a file's bytes"))?;
+    row.map(|(content,)| content)
+        .ok_or_else(|| DbError::Inconsistent("a delivery's bytes are gone".to_owned()))
+}
+
 /// A row that cannot be used.
 #[derive(Clone, Debug)]
 pub struct Quarantined {

@@ -1,0 +1,89 @@
+//! Deliveries: statement files that feeds brought, taken oldest first, several in one import.
+//!
+//! An attempt is counted in a transaction of its own before a byte is read, so a file that ends its reader,
+//! or its process, is known as the one that did; a batch that ended so is read one by one afterwards. What
+//! became of each is said in the transaction that completes the import.
+//! Absent on purpose: catching the panic, which is the caller's.
+
+use super::bundle::Input;
+use super::session::Session;
+use super::{ImportError, Options, Progress, Summary, statement};
+use crate::feed::deliveries::{self, Unread};
+use crate::feed::store;
+use crate::store::lock::{Job, JobLock};
+use crate::store::{Db, DbError};
+
+/// What the books call an import of deliveries.
+const SOURCE: &str = "deliveries";
+
+/// Takes the oldest deliveries nobody has read; `None` where there are none.
+///
+/// # Errors
+/// A database error; [`crate::store::DbError::Busy`] while another import runs;
+/// [`ImportError::HalfTaken`] while a bundle is half in the books.
+pub async fn take_deliveries(
+    db: &Db,
+    progress: &mut dyn Progress,
+) -> Result<Option<Summary>, ImportError> {
+    let mut tx = db.begin_read().await?;
+    let any = deliveries::is_any_unread(&mut tx).await?;
+    tx.rollback().await?;
+    if !any {
+        return Ok(None);
+    }
+    let lock = db.lock(Job::Import).await?;
+    let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
+    let batch = begin(db, &lock).await?;
+    let taken = take(db, session, &batch).await;
+    if taken.is_err()
+        && let Err(e) = take_back(db, &lock, &batch).await
+    {
+        tracing::warn!(error = %e, "attempts at deliveries stay counted");
+    }
+    taken.map(Some)
+}
+
+/// What failed was not the files' doing.
+async fn take_back(db: &Db, lock: &JobLock, batch: &[Unread]) -> Result<(), DbError> {
+    let mut tx = lock.begin_write(db).await?;
+    deliveries::count_attempt(&mut tx, batch, -1).await?;
+    tx.commit().await
+}
+
+/// Gives up what has ended its reader too often and counts an attempt at what is next.
+async fn begin(db: &Db, lock: &JobLock) -> Result<Vec<Unread>, ImportError> {
+    let mut tx = lock.begin_write(db).await?;
+    deliveries::read_early_again(&mut tx).await?;
+    let poison = deliveries::give_up(&mut tx).await?;
+    let batch = deliveries::next_batch(&mut tx).await?;
+    deliveries::count_attempt(&mut tx, &batch, 1).await?;
+    tx.commit().await?;
+    for delivery in poison {
+        tracing::error!(
+            delivery.no = delivery.delivery_no,
+            feed.name = %delivery.feed,
+            file.name = %delivery.name,
+            delivery.attempts = delivery.attempts,
+            "a delivery ends its reader and is left alone; its bytes are kept"
+        );
+    }
+    Ok(batch)
+}
+
+async fn take(db: &Db, mut session: Session<'_>, batch: &[Unread]) -> Result<Summary, ImportError> {
+    session.start(
+        batch
+            .iter()
+            .map(|d| u64::try_from(d.bytes).unwrap_or(0))
+            .sum(),
+    );
+    for delivery in batch {
+        let mut tx = db.begin_read().await?;
+        let bytes = store::raw(&mut tx, &delivery.digest).await?;
+        tx.rollback().await?;
+        session.reading = Some(delivery.delivery_no);
+        let name = format!("{}/{}", delivery.feed, delivery.name);
+        statement::take_in(&mut session, &Input::at_hand(name, bytes)).await?;
+    }
+    session.complete().await
+}

@@ -1,0 +1,373 @@
+//! Asking feeds: one job per feed and day, one feed's days one after the other.
+//!
+//! A job is done when the source has answered for its day. While an account of the feed's bank lacks that
+//! day's statement, it is opened again at the feed's next firings. A failure that may go away by itself
+//! rests the whole feed for a growing while; one that needs somebody's doing, or does not go away, waits for
+//! the next firing.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::store::{self, Bank};
+use super::times::days_owed;
+use super::{Feed, Service, catching, earlier};
+use crate::base::{Day, Instant};
+use crate::feed::deliveries::{self, Kept};
+use crate::feed::jobs::{self, Claim, Key, Kind, store as rows};
+use crate::feed::source::{Arrived, BoxFuture, KeepError, Sink, Source, SourceError, Window};
+use crate::policy::CHINA;
+use crate::store::{Db, DbError, days};
+
+/// Failures after which a day waits for its feed's firings: after half an hour.
+const RETRIES_MAX: i64 = 6;
+/// A day that failed and waits longer than this does not rest its feed.
+const REST_MAX: TimeDelta = TimeDelta::minutes(20);
+
+/// What asking a feed for one day came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub feed: String,
+    pub day: Day,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The source answered; files that are new, known, and not taken.
+    Answered {
+        new: usize,
+        known: usize,
+        refused: usize,
+    },
+    /// It did not, or wrongly; it is asked again at an instant.
+    Failed { reason: String, again: Instant },
+    /// Another replica has taken the work over.
+    Lost,
+}
+
+/// A feed's work as planned.
+pub(super) struct Planned {
+    /// Days to ask for now, in the order in which to ask.
+    due: Vec<Day>,
+    wake: Option<Instant>,
+    pub(super) bank: Bank,
+    /// The first day the feed owes.
+    pub(super) first: Day,
+    /// Days that are due and have not been asked for yet.
+    pub(super) unasked: Vec<Day>,
+}
+
+impl Service {
+    /// Asks one feed for the days that are due; returns when to look again.
+    pub(super) async fn fetch(
+        &self,
+        feed: &Feed,
+    ) -> Result<(Vec<Fetched>, Option<Instant>), DbError> {
+        if feed.settings.source.is_pushed() {
+            return Ok((Vec::new(), None));
+        }
+        let planned = self.plan(feed).await?;
+        if planned.due.is_empty() {
+            return Ok((Vec::new(), planned.wake));
+        }
+        let opened = self.sources.open(&feed.settings);
+        let mut fetched = Vec::new();
+        for day in planned.due {
+            // One replica at a time asks a feed.
+            let Some(claim) = self.claim(&key(feed, day)).await? else {
+                break;
+            };
+            let (outcome, go_on) = match &opened {
+                Ok(Some(source)) => self.ask(feed, day, source.as_ref(), &claim).await?,
+                Ok(None) => break,
+                Err(e) => self.failed(feed, day, &claim, e).await?,
+            };
+            fetched.push(Fetched {
+                feed: feed.settings.name.clone(),
+                day,
+                outcome,
+            });
+            if !go_on || self.is_stopping() {
+                break;
+            }
+        }
+        // What failed waits by its row now.
+        Ok((fetched, self.plan(feed).await?.wake))
+    }
+
+    /// Plans jobs for days that are owed and opens those of days that are not whole.
+    pub(super) async fn plan(&self, feed: &Feed) -> Result<Planned, DbError> {
+        let (now, today) = (self.now(), self.today());
+        let horizon = self.horizon(today);
+        let settings = &feed.settings;
+        let mut tx = self.db.begin_read().await?;
+        let cut = store::visible(&mut tx).await?;
+        let days = (horizon, today);
+        let bank = store::bank(&mut tx, &settings.bank, settings.first_day, days, cut).await?;
+        let known = rows::rows(&mut tx, Kind::Fetch, days::number(horizon)).await?;
+        tx.rollback().await?;
+        // Where nothing says since when, the latest working day.
+        let latest = CHINA.working_day_at_or_before(today.plus(-1));
+        let first = bank.first_day()?.unwrap_or(latest).max(horizon);
+        let mut planned = Planned {
+            due: Vec::new(),
+            wake: Some(self.tomorrow(today)),
+            bank,
+            first,
+            unasked: Vec::new(),
+        };
+        if settings.source.is_pushed() {
+            return Ok(planned);
+        }
+        let known: Vec<rows::Row> = (known.into_iter())
+            .filter(|row| row.feed == settings.name)
+            .collect();
+        let (mut new, mut again, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        for day in days_owed(first, today) {
+            let row = known.iter().find(|row| row.day == days::number(day));
+            let at = match row {
+                None => {
+                    let at = feed.firings.first_for(day);
+                    new.extend(at.map(|at| (day, at)));
+                    at
+                }
+                Some(row) if row.is_done() => {
+                    let asked = row.done_at.unwrap_or(now);
+                    let at = (planned.bank.lacking(day) > 0)
+                        .then(|| feed.firings.again(day, asked))
+                        .flatten();
+                    again.extend(at.filter(|at| *at <= now).map(|_| day));
+                    at
+                }
+                Some(row) if row.is_held(now) => row.held_until,
+                Some(row) if row.is_due(now) => Some(now),
+                Some(row) => Some(row.due_at),
+            };
+            if at.is_some_and(|at| at <= now) {
+                let attempts = row.map_or(0, |row| if row.is_done() { 0 } else { row.attempts });
+                due.push((attempts, day));
+            }
+            let tried = row.is_some_and(|row| {
+                row.done_at.is_some() || row.attempts > i64::from(row.is_held(now))
+            });
+            let is_asked_for = row.is_some_and(|row| row.is_held(now));
+            if !tried && (is_asked_for || at.is_some_and(|at| at <= now)) {
+                planned.unasked.push(day);
+            }
+            planned.wake = earlier(planned.wake, at);
+        }
+        if !new.is_empty() || !again.is_empty() {
+            let mut tx = self.db.begin_write().await?;
+            for (day, at) in new {
+                rows::plan(&mut tx, &key(feed, day), at).await?;
+            }
+            for day in again {
+                rows::reopen(&mut tx, &key(feed, day), now, "the day is not whole").await?;
+            }
+            tx.commit().await?;
+        }
+        // Days that have failed come after those that have not: one that always fails starves nobody.
+        due.sort_unstable();
+        planned.due = due.into_iter().map(|(_, day)| day).collect();
+        let failing: Vec<&rows::Row> = (known.iter())
+            .filter(|row| row.state == "waiting" && row.attempts > 0)
+            .collect();
+        if !failing.is_empty() {
+            // A bank that does not answer is not waited for.
+            planned.unasked.clear();
+        }
+        let rests = (failing.iter().map(|row| row.due_at))
+            .filter(|due| *due > now && *due - now <= REST_MAX);
+        let held = (known.iter().filter(|row| row.is_held(now))).filter_map(|row| row.held_until);
+        if let Some(until) = held.chain(rests).max() {
+            planned.due.clear();
+            planned.wake = Some(until.min(self.tomorrow(today)));
+        }
+        Ok(planned)
+    }
+
+    pub(super) async fn claim(&self, key: &Key) -> Result<Option<Claim>, DbError> {
+        let mut tx = self.db.begin_write().await?;
+        let claim = rows::claim(&mut tx, key, &self.holder).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    /// Asks for one day and says whether to go on with the next.
+    async fn ask(
+        &self,
+        feed: &Feed,
+        day: Day,
+        source: &dyn Source,
+        claim: &Claim,
+    ) -> Result<(Outcome, bool), DbError> {
+        let name = &feed.settings.name;
+        let mut tx = self.db.begin_read().await?;
+        let mark = deliveries::mark(&mut tx, name).await?;
+        tx.rollback().await?;
+        let mut keeper = Keeper {
+            service: self,
+            feed: name,
+            claim,
+            new: 0,
+            known: 0,
+            refused: 0,
+        };
+        let window = Window {
+            first: day,
+            last: day,
+        };
+        let fetch = async {
+            let _permit = self.fetches.acquire().await;
+            let fetch = source.fetch(window, mark, &mut keeper);
+            tokio::time::timeout(self.fetch_time_max, catching(fetch)).await
+        };
+        let broken = |reason: String| SourceError::Temporary {
+            doing: "asking the bank",
+            reason,
+            after: None,
+        };
+        let answer = match fetch.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => Err(broken(panic)),
+            Err(_) => Err(broken(format!(
+                "no answer within {:?}",
+                self.fetch_time_max
+            ))),
+        };
+        let mark = match answer {
+            Ok(mark) => mark.unwrap_or_default(),
+            Err(e) => return self.failed(feed, day, claim, &e).await,
+        };
+        let (new, known, refused) = (keeper.new, keeper.known, keeper.refused);
+        let note = format!("{new} new, {known} known, {refused} refused");
+        let mut tx = self.db.begin_write().await?;
+        deliveries::set_mark(&mut tx, name, &mark).await?;
+        match rows::finish(&mut tx, claim, &note).await {
+            Ok(()) => tx.commit().await?,
+            Err(DbError::Busy(_)) => return lost(tx).await,
+            Err(e) => return Err(e),
+        }
+        tracing::info!(
+            feed.name = %name,
+            feed.day = %day,
+            files.new = new,
+            files.known = known,
+            files.refused = refused,
+            "a feed answered"
+        );
+        self.arrived.notify_one();
+        let outcome = Outcome::Answered {
+            new,
+            known,
+            refused,
+        };
+        Ok((outcome, true))
+    }
+
+    async fn failed(
+        &self,
+        feed: &Feed,
+        day: Day,
+        claim: &Claim,
+        error: &SourceError,
+    ) -> Result<(Outcome, bool), DbError> {
+        let name = &feed.settings.name;
+        let now = self.now();
+        let reason = with_causes(error);
+        let temporary = error.is_temporary();
+        let soon = temporary && claim.attempt <= RETRIES_MAX;
+        let pause = jobs::pause(claim.attempt, name).max(error.after().unwrap_or(Duration::ZERO));
+        let again = if soon {
+            now + pause
+        } else {
+            feed.firings.next(now).unwrap_or(now + pause)
+        };
+        let mut tx = self.db.begin_write().await?;
+        match rows::retry(&mut tx, claim, again, &reason).await {
+            Ok(()) => tx.commit().await?,
+            Err(DbError::Busy(_)) => return lost(tx).await,
+            Err(e) => return Err(e),
+        }
+        tracing::warn!(
+            feed.name = %name,
+            feed.day = %day,
+            feed.attempt = claim.attempt,
+            feed.again = %again,
+            error = %reason,
+            "a feed did not answer"
+        );
+        Ok((Outcome::Failed { reason, again }, !temporary))
+    }
+}
+
+async fn lost(tx: crate::store::Tx) -> Result<(Outcome, bool), DbError> {
+    tx.rollback().await?;
+    Ok((Outcome::Lost, false))
+}
+
+fn key(feed: &Feed, day: Day) -> Key {
+    Key {
+        feed: feed.settings.name.clone(),
+        day: days::number(day),
+        kind: Kind::Fetch,
+    }
+}
+
+fn with_causes(error: &SourceError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Keeps each file and where to go on after it, while the claim holds.
+struct Keeper<'a> {
+    service: &'a Service,
+    feed: &'a str,
+    claim: &'a Claim,
+    new: usize,
+    known: usize,
+    refused: usize,
+}
+
+impl Keeper<'_> {
+    async fn store(&mut self, file: &Arrived) -> Result<(), DbError> {
+        let db: &Db = &self.service.db;
+        let mut tx = db.begin_write().await?;
+        rows::prolong(&mut tx, self.claim).await?;
+        let kept = deliveries::keep_delivery(&mut tx, self.feed, &file.name, &file.bytes).await?;
+        if let Some(mark) = &file.mark {
+            deliveries::set_mark(&mut tx, self.feed, mark).await?;
+        }
+        tx.commit().await?;
+        match kept {
+            Kept::New(_) => {
+                self.new += 1;
+                self.service.arrived.notify_one();
+            }
+            Kept::Known(_) => self.known += 1,
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Keeper<'_> {
+    fn keep(&mut self, file: Arrived) -> BoxFuture<'_, Result<(), KeepError>> {
+        Box::pin(async move { self.store(&file).await.map_err(KeepError::from) })
+    }
+
+    fn refused(&mut self, name: &str, reason: &str) {
+        self.refused += 1;
+        tracing::warn!(
+            feed.name = %self.feed,
+            file.name = %name,
+            file.refused = %reason,
+            "a feed's file is not taken"
+        );
+    }
+}

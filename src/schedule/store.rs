@@ -1,0 +1,121 @@
+//! SQL of what is due: which accounts owe statements and have none, which days have changed since they
+//! were reconciled. Everything is of completed imports only.
+
+use std::collections::BTreeMap;
+
+use crate::base::Day;
+use crate::feed;
+use crate::on;
+use crate::registry::AccountKind;
+use crate::store::{DbError, Result, Tx, days};
+
+/// What the accounts of one bank owe and have delivered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bank {
+    /// The first known day of each account that owes statements.
+    firsts: Vec<Option<i64>>,
+    /// How many of them have a statement, by day.
+    delivered: BTreeMap<i64, i64>,
+    /// The first day owed, where the feed's settings say.
+    since: Option<i64>,
+}
+
+impl Bank {
+    /// Whether an account owes a day's statement.
+    pub(super) fn owes(&self, day: Day) -> bool {
+        self.owing(days::number(day)) > 0
+    }
+
+    /// How many accounts owe a day's statement and have delivered none.
+    pub(super) fn lacking(&self, day: Day) -> i64 {
+        let day = days::number(day);
+        let delivered = self.delivered.get(&day).copied().unwrap_or(0);
+        self.owing(day).saturating_sub(delivered).max(0)
+    }
+
+    fn owing(&self, day: i64) -> i64 {
+        let owes = |first: &&Option<i64>| match self.since {
+            Some(since) => since <= day,
+            None => first.is_none_or(|first| first <= day),
+        };
+        i64::try_from(self.firsts.iter().filter(owes).count()).unwrap_or(i64::MAX)
+    }
+
+    /// The first day its accounts owe a statement for; `None` where nothing says.
+    pub(super) fn first_day(&self) -> Result<Option<Day>> {
+        let first = self.since.or(self.firsts.iter().flatten().min().copied());
+        days::opt_day(first, "statement_day")
+    }
+}
+
+/// What has been seen: the highest file number of completed imports.
+pub(super) async fn visible(tx: &mut Tx) -> Result<i64> {
+    let latest = feed::store::latest_visible(tx).await?;
+    match latest {
+        Some(latest) => feed::store::cut(tx, latest).await,
+        None => Ok(0),
+    }
+}
+
+/// What a bank's accounts owe and have delivered of days in a range, both ends included.
+pub(super) async fn bank(
+    tx: &mut Tx,
+    code: &str,
+    since: Option<Day>,
+    (first, last): (Day, Day),
+    cut: i64,
+) -> Result<Bank> {
+    let [custody, deposit] = [AccountKind::Custody, AccountKind::Deposit].map(AccountKind::as_str);
+    let firsts: Vec<(Option<i64>,)> = on!(tx, c => sqlx::query_as(
+            "SELECT (SELECT MIN(s.day) FROM statement_day s WHERE s.inst_id = a.inst_id \
+                       AND s.account_no = a.account_no AND s.source_no <= $2) \
+             FROM account a \
+             WHERE a.bank_code = $1 AND a.source_no <= $2 AND a.kind IN ($3, $4) AND a.version = \
+                (SELECT MAX(v.version) FROM account v WHERE v.inst_id = a.inst_id \
+                   AND v.account_no = a.account_no AND v.source_no <= $2)")
+            .bind(code).bind(cut).bind(custody).bind(deposit).fetch_all(c).await)
+    .map_err(DbError::sql("reading which accounts owe statements"))?;
+    let delivered: Vec<(i64, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT d.day, CAST(COUNT(*) AS BIGINT) FROM ( \
+               SELECT DISTINCT s.inst_id, s.account_no, s.day FROM account a \
+               JOIN statement_day s ON s.inst_id = a.inst_id AND s.account_no = a.account_no \
+               WHERE a.bank_code = $1 AND a.source_no <= $2 AND a.kind IN ($3, $4) AND a.version = \
+                  (SELECT MAX(v.version) FROM account v WHERE v.inst_id = a.inst_id \
+                     AND v.account_no = a.account_no AND v.source_no <= $2) \
+                 AND s.source_no <= $2 AND s.day BETWEEN $5 AND $6) d \
+             GROUP BY d.day")
+            .bind(code).bind(cut).bind(custody).bind(deposit)
+            .bind(days::number(first)).bind(days::number(last)).fetch_all(c).await)
+    .map_err(DbError::sql("reading which statements have come"))?;
+    Ok(Bank {
+        firsts: firsts.into_iter().map(|(first,)| first).collect(),
+        delivered: delivered.into_iter().collect(),
+        since: since.map(days::number),
+    })
+}
+
+/// Up to which file the newest completed run of each day has looked, of the whole city.
+pub(super) async fn looked(tx: &mut Tx, policy: &str, first: Day) -> Result<BTreeMap<Day, i64>> {
+    let rows: Vec<(chrono::NaiveDate, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT r.as_of, CAST(MAX(r.source_cut) AS BIGINT) FROM run r \
+             JOIN policy_version p ON p.policy_no = r.policy_no \
+             WHERE p.name = $1 AND r.district_id IS NULL AND r.completed_at IS NOT NULL \
+               AND r.as_of >= $2 \
+             GROUP BY r.as_of")
+            .bind(policy).bind(first.date()).fetch_all(c).await)
+    .map_err(DbError::sql("reading which days are reconciled"))?;
+    Ok(rows
+        .into_iter()
+        .map(|(day, cut)| (Day::from_date(day), cut))
+        .collect())
+}
+
+/// The newest file that speaks of a day.
+pub(super) async fn latest_source(tx: &mut Tx, day: Day, cut: i64) -> Result<i64> {
+    let (latest,): (i64,) = on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COALESCE(MAX(source_no), 0) AS BIGINT) FROM statement_day \
+             WHERE day = $1 AND source_no <= $2")
+            .bind(days::number(day)).bind(cut).fetch_one(c).await)
+    .map_err(DbError::sql("looking for a day's newest statement"))?;
+    Ok(latest)
+}

@@ -1,0 +1,96 @@
+//! Several services on one PostgreSQL: one effect per feed, day and kind.
+
+use std::collections::BTreeSet;
+
+use jintuo::base::Day;
+use jintuo::schedule::Outcome;
+
+use super::world::{BANKS, FIRST, Reply, World, at, prompt, statement, working_days};
+use crate::harness::{day, on_postgres};
+
+#[test]
+fn services_that_tick_at_once_have_one_effect() {
+    on_postgres(|store| async move {
+        let world = World::new(store, prompt).await;
+        let (one, two) = (world.store.open(0).await, world.store.open(0).await);
+        let days = working_days(4);
+        for on in &days {
+            for (hour, minute) in [(6, 0), (6, 1), (10, 30), (10, 31), (10, 45)] {
+                let now = at(&on.plus(1).to_string(), hour, minute);
+                let (a, b) = (
+                    world.service_on(&one, now, "one"),
+                    world.service_on(&two, now, "two"),
+                );
+                let before = world.asked().len();
+                let (a, b) = tokio::join!(a.tick(), b.tick());
+                a.expect("the database works");
+                b.expect("the database works");
+                let asked = &world.asked()[before..];
+                let once: BTreeSet<(&str, Day)> =
+                    asked.iter().map(|(f, w)| (f.as_str(), w.last)).collect();
+                assert_eq!(once.len(), asked.len(), "nobody is asked twice at once");
+            }
+        }
+        let deliveries = world.deliveries().await;
+        assert_eq!(deliveries.len(), BANKS.len() * days.len());
+        assert!(
+            deliveries
+                .iter()
+                .all(|(_, s, n)| (s.as_str(), *n) == ("taken", 1))
+        );
+        let runs = world.runs().await;
+        assert_eq!(runs.len(), days.len());
+        assert!(runs.values().all(|n| *n == 1), "{runs:?}");
+        assert_eq!(world.store.check().await, []);
+        for db in [one, two, world.db] {
+            db.close().await;
+        }
+    });
+}
+
+#[test]
+fn a_replica_that_was_paused_past_its_claim_keeps_nothing_more() {
+    on_postgres(|store| async move {
+        let on = day(FIRST);
+        let world = World::new(store, move |feed, on, _, before| {
+            let file = |n: u32| {
+                let mut file = statement(feed, on);
+                file.name = format!("{n}-{}", file.name);
+                file
+            };
+            match feed {
+                "icbc" if before == 0 => Reply::FilesAndSilence(vec![file(1)], vec![file(2)]),
+                _ => Reply::Files(vec![file(1)]),
+            }
+        })
+        .await;
+        let next = on.plus(1).to_string();
+        let (one, two) = (world.store.open(0).await, world.store.open(0).await);
+        let slow = world
+            .service_on(&one, at(&next, 6, 0), "slow")
+            .with_fetch_time(std::time::Duration::from_secs(60));
+        let slow = tokio::spawn(async move { slow.tick().await });
+        world.banks.silent.notified().await;
+        let other = world.service_on(&two, at(&next, 6, 11), "other");
+        let done = other.tick().await.expect("the database works");
+        assert_eq!(done.booked.runs.len(), 1);
+        world.banks.go_on.notify_one();
+        let late = slow.await.expect("it ends").expect("the database works");
+        let icbc = late.fetched.iter().find(|f| f.feed == "icbc");
+        assert_eq!(icbc.map(|f| &f.outcome), Some(&Outcome::Lost));
+        let icbc = world.deliveries().await;
+        let icbc = icbc.iter().filter(|(name, ..)| name.contains("icbc"));
+        assert_eq!(
+            icbc.count(),
+            1,
+            "what came after the claim was over is not kept"
+        );
+        assert_eq!(
+            world.runs().await.values().copied().collect::<Vec<_>>(),
+            [1]
+        );
+        for db in [one, two, world.db] {
+            db.close().await;
+        }
+    });
+}
