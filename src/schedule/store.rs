@@ -1,7 +1,7 @@
 //! SQL of what is due: which accounts owe statements and have none, which days have changed since they
 //! were reconciled. Everything is of completed imports only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Day;
 use crate::feed;
@@ -16,6 +16,8 @@ pub(super) struct Bank {
     firsts: Vec<Option<i64>>,
     /// How many of them have a statement, by day.
     delivered: BTreeMap<i64, i64>,
+    /// Accounts that owe none, by day.
+    exempt: BTreeMap<i64, BTreeSet<(i64, i64)>>,
     /// The first day owed, where the feed's settings say.
     since: Option<i64>,
 }
@@ -38,7 +40,9 @@ impl Bank {
             Some(since) => since <= day,
             None => first.is_none_or(|first| first <= day),
         };
-        i64::try_from(self.firsts.iter().filter(owes).count()).unwrap_or(i64::MAX)
+        let exempt = self.exempt.get(&day).map_or(0, BTreeSet::len);
+        let owing = self.firsts.iter().filter(owes).count();
+        i64::try_from(owing.saturating_sub(exempt)).unwrap_or(i64::MAX)
     }
 
     /// The first day its accounts owe a statement for; `None` where nothing says.
@@ -82,12 +86,37 @@ pub(super) async fn bank(
                WHERE a.bank_code = $1 AND a.source_no <= $2 AND a.kind IN ($3, $4) AND a.version = \
                   (SELECT MAX(v.version) FROM account v WHERE v.inst_id = a.inst_id \
                      AND v.account_no = a.account_no AND v.source_no <= $2) \
-                 AND s.source_no <= $2 AND s.day BETWEEN $5 AND $6) d \
+                 AND s.source_no <= $2 AND s.day BETWEEN $5 AND $6 \
+                 AND NOT EXISTS (SELECT 1 FROM statement_exemption e WHERE e.inst_id = s.inst_id \
+                   AND e.account_no = s.account_no AND e.first_day <= s.day AND e.last_day >= s.day \
+                   AND e.source_no <= $2 AND e.reason <> '' AND e.version = \
+                     (SELECT MAX(v.version) FROM statement_exemption v WHERE v.inst_id = e.inst_id \
+                        AND v.account_no = e.account_no AND v.first_day = e.first_day \
+                        AND v.last_day = e.last_day AND v.source_no <= $2))) d \
              GROUP BY d.day")
             .bind(code).bind(cut).bind(custody).bind(deposit)
             .bind(days::number(first)).bind(days::number(last)).fetch_all(c).await)
     .map_err(DbError::sql("reading which statements have come"))?;
+    let exemptions: Vec<(i64, i64, i64, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT e.inst_id, e.account_no, e.first_day, e.last_day FROM account a \
+             JOIN statement_exemption e ON e.inst_id = a.inst_id AND e.account_no = a.account_no \
+             WHERE a.bank_code = $1 AND a.source_no <= $2 AND a.kind IN ($3, $4) AND a.version = \
+                (SELECT MAX(v.version) FROM account v WHERE v.inst_id = a.inst_id \
+                   AND v.account_no = a.account_no AND v.source_no <= $2) \
+               AND e.source_no <= $2 AND e.reason <> '' AND e.version = \
+                (SELECT MAX(v.version) FROM statement_exemption v WHERE v.inst_id = e.inst_id \
+                   AND v.account_no = e.account_no AND v.first_day = e.first_day \
+                   AND v.last_day = e.last_day AND v.source_no <= $2)")
+            .bind(code).bind(cut).bind(custody).bind(deposit).fetch_all(c).await)
+    .map_err(DbError::sql("reading which days are exempt"))?;
+    let mut exempt: BTreeMap<i64, BTreeSet<(i64, i64)>> = BTreeMap::new();
+    for (inst_id, account_no, from, to) in exemptions {
+        for day in from.max(days::number(first))..=to.min(days::number(last)) {
+            exempt.entry(day).or_default().insert((inst_id, account_no));
+        }
+    }
     Ok(Bank {
+        exempt,
         firsts: firsts.into_iter().map(|(first,)| first).collect(),
         delivered: delivered.into_iter().collect(),
         since: since.map(days::number),
@@ -110,11 +139,15 @@ pub(super) async fn looked(tx: &mut Tx, policy: &str, first: Day) -> Result<BTre
         .collect())
 }
 
-/// The newest file that speaks of a day.
+/// The newest file, or exemption, that speaks of a day.
 pub(super) async fn latest_source(tx: &mut Tx, day: Day, cut: i64) -> Result<i64> {
     let (latest,): (i64,) = on!(tx, c => sqlx::query_as(
-            "SELECT CAST(COALESCE(MAX(source_no), 0) AS BIGINT) FROM statement_day \
-             WHERE day = $1 AND source_no <= $2")
+            "SELECT CAST(COALESCE(MAX(n.source_no), 0) AS BIGINT) FROM ( \
+               SELECT source_no FROM statement_day WHERE day = $1 \
+               UNION ALL SELECT source_no FROM statement_dispute WHERE day = $1 \
+               UNION ALL SELECT source_no FROM statement_exemption \
+                         WHERE first_day <= $1 AND last_day >= $1) n \
+             WHERE n.source_no <= $2")
             .bind(days::number(day)).bind(cut).fetch_one(c).await)
     .map_err(DbError::sql("looking for a day's newest statement"))?;
     Ok(latest)
