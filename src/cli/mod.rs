@@ -6,13 +6,16 @@
 
 mod args;
 mod bank_sim;
+mod config;
 mod demo;
 mod progress;
+mod reload;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use serde_json::json;
@@ -83,6 +86,15 @@ fn start_log(args: &Args) {
 }
 
 async fn dispatch(args: Args) -> anyhow::Result<u8> {
+    if let Command::Config { command } = &args.command {
+        // Settings that cannot be used are what it is for.
+        return config::config(
+            command,
+            args.config.as_deref(),
+            args.db.as_deref(),
+            args.json,
+        );
+    }
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(url) = &args.db {
         config.database.url.clone_from(url);
@@ -134,6 +146,8 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             report(&config, name, &wanted, form, out).await
         }
         Command::Check => run_check(&config, json).await,
+        // Was answered before the settings were needed.
+        Command::Config { .. } => Ok(0),
         Command::Migrate => {
             app::open(&config).await?.close().await;
             if json {
@@ -143,7 +157,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         }
         Command::Serve { listen } => {
             let listen = listen.unwrap_or_else(|| config.server.listen.clone());
-            serve(&config, &listen).await
+            serve(&config, &listen, args.config).await
         }
         Command::BankSim(options) => bank_sim::bank_sim(&config, &options).await,
         Command::Demo(options) => demo::demo(&config, args.db.is_some(), &options).await,
@@ -367,11 +381,10 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
     Ok(u8::from(!broken.is_empty()))
 }
 
-async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
+async fn serve(config: &Config, listen: &str, file: Option<PathBuf>) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    writeln!(io::stderr(), "serving http://{address}/")?;
     for feed in config.feed.iter().filter(|f| !f.source.is_pushed()) {
         tracing::warn!(
             feed.name = %feed.name,
@@ -379,6 +392,10 @@ async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
         );
     }
     let state = app::web_state(db.clone(), config, false).map_err(anyhow::Error::msg)?;
+    if let Some(inbox) = &state.inbox {
+        reload::on_hangup(file, Arc::clone(inbox))?;
+    }
+    writeln!(io::stderr(), "serving http://{address}/")?;
     web::serve(listener, state, stop_signal()).await?;
     db.close().await;
     Ok(0)

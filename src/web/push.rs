@@ -316,7 +316,9 @@ async fn read(
             return Err(Refusal::TooLarge);
         }
         let more = u32::try_from(data.len()).map_err(|_| Refusal::TooLarge)?;
-        let more = all_bytes.try_acquire_many(more).map_err(|_| Refusal::Busy)?;
+        let more = all_bytes
+            .try_acquire_many(more)
+            .map_err(|_| Refusal::Busy)?;
         match &mut share {
             Some(share) => share.merge(more),
             None => share = Some(more),
@@ -328,7 +330,10 @@ async fn read(
 
 fn broken_off(error: axum::Error) -> Refusal {
     let cause = error.into_inner();
-    match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+    match cause
+        .downcast_ref::<std::io::Error>()
+        .map(std::io::Error::kind)
+    {
         Some(std::io::ErrorKind::TimedOut) => Refusal::TooSlow,
         _ => Refusal::BrokenOff,
     }

@@ -47,8 +47,10 @@ use tokio::time::{Instant, timeout};
 use super::{WebState, plain, router, secure};
 use pace::{Pace, PacedBody, PacedWrites};
 
-/// The most a request's head may hold, and a connection's read buffer.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The most a request's head may hold.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// The most a connection reads ahead.
+const READ_AHEAD_BYTES_MAX: usize = 64 << 10;
 /// How long the listener rests where the machine has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two lines of the log about connections turned away.
@@ -184,7 +186,8 @@ async fn hold(stream: TcpStream, shared: &Arc<Shared>, mut stopped: watch::Recei
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.limits.head_time_max)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(READ_AHEAD_BYTES_MAX)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let stopping = async {
@@ -203,10 +206,7 @@ async fn hold(stream: TcpStream, shared: &Arc<Shared>, mut stopped: watch::Recei
     }
 }
 
-async fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response, Infallible> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Infallible> {
     let limits = &shared.limits;
     let place = shared.requests.try_acquire();
     // Whoever asks whether we live would restart us for being busy.
@@ -307,7 +307,10 @@ struct TurnedAway {
 impl TurnedAway {
     fn note(&mut self, peer: IpAddr) {
         self.since += 1;
-        if self.said.is_none_or(|said| said.elapsed() >= WARNING_INTERVAL) {
+        if self
+            .said
+            .is_none_or(|said| said.elapsed() >= WARNING_INTERVAL)
+        {
             tracing::warn!(connections = self.since, last.address = %peer, "turned away: no place");
             (self.since, self.said) = (0, Some(Instant::now()));
         }

@@ -68,7 +68,9 @@ impl<B> PacedBody<B> {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
             self.came_in_window = 0;
-            self.window.as_mut().reset(Instant::now() + self.pace.window);
+            self.window
+                .as_mut()
+                .reset(Instant::now() + self.pace.window);
         }
         Poll::Pending
     }
