@@ -3,6 +3,7 @@
 mod arrival;
 mod books;
 mod bundle;
+mod deploy;
 mod first_days;
 mod formats_a;
 mod formats_b;
@@ -15,6 +16,7 @@ mod properties;
 mod push;
 mod quarantine;
 mod revisions;
+mod settings;
 mod small;
 mod sources;
 mod statements;
