@@ -2,7 +2,7 @@
 //! command line come last and are the caller's.
 //!
 //! Invariants: the only place that reads the environment; an unknown section or key is an error that
-//! names it, never a silent default.
+//! names it, never a silent default; no error and nothing shown holds a secret.
 
 mod check;
 mod feeds;
@@ -122,13 +122,11 @@ impl Config {
     fn parse(layers: Layers) -> Result<Config, ConfigError> {
         let origin = layers.origin.clone();
         let examined = Examined::new(layers, None);
-        let found = examined.unreadable.iter().chain(&examined.problems);
         // A flag may still go over an address; the database's own is judged when it is opened.
-        let flags = ["server.listen", "database.url"];
-        match found
-            .filter(|p| p.fatal && !flags.contains(&p.key.as_str()))
-            .next()
-        {
+        let of_flags = ["server.listen", "database.url"];
+        let mut found = examined.unreadable.iter().chain(&examined.problems);
+        let found = found.find(|p| p.fatal && !of_flags.contains(&p.key.as_str()));
+        match found {
             None => Ok(examined.config),
             Some(problem) => Err(ConfigError::Invalid {
                 origin,

@@ -55,11 +55,13 @@ pub(super) async fn postgres(pool: &PgPool, unsafe_dev: bool) -> Result<Vec<Stri
                 .to_owned(),
         );
     }
-    // Without the right to read statistics the rows are there and their columns are NULL.
+    // Without the right to read statistics the rows are there and their columns are NULL. A backup that is
+    // being taken is no standby: nobody fails over to it.
     let (async_standbys, synchronous, unseen): (i64, i64, i64) = sqlx::query_as(
         "SELECT COUNT(*) FILTER (WHERE sync_state = 'async'), \
                 COUNT(*) FILTER (WHERE sync_state <> 'async'), \
-                COUNT(*) FILTER (WHERE sync_state IS NULL) FROM pg_stat_replication",
+                COUNT(*) FILTER (WHERE sync_state IS NULL) FROM pg_stat_replication \
+         WHERE COALESCE(application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal')",
     )
     .fetch_one(pool)
     .await
