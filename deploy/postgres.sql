@@ -15,6 +15,10 @@ CREATE ROLE jintuo_runtime NOLOGIN;
 CREATE ROLE jintuo_owner LOGIN PASSWORD :'owner_password';
 CREATE ROLE jintuo_service LOGIN PASSWORD :'service_password' IN ROLE jintuo_runtime;
 
+-- Reads whether standbys acknowledge what they are sent (pg_stat_replication): the service refuses to start
+-- where a fail-over would lose acknowledged facts, and warns where it may not look. Statistics only, no rows.
+GRANT pg_read_all_stats TO jintuo_service, jintuo_owner;
+
 CREATE DATABASE jintuo OWNER jintuo_owner TEMPLATE template0 ENCODING 'UTF8';
 REVOKE ALL ON DATABASE jintuo FROM PUBLIC;
 GRANT CONNECT ON DATABASE jintuo TO jintuo_service;

@@ -1,7 +1,7 @@
 //! The service's shared handles, pages answered from the database, and pushes kept in it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::base::{Clock, Day, Instant};
 use crate::config::{Config, Source};
@@ -91,9 +91,11 @@ impl PageSource for DbPages {
 /// Pushes kept in the database.
 pub struct DbInbox {
     db: Db,
-    /// Keys by feed.
-    keys: BTreeMap<String, Vec<Key>>,
+    keys: RwLock<PushKeys>,
 }
+
+/// Keys by feed.
+type PushKeys = BTreeMap<String, Arc<[Key]>>;
 
 impl DbInbox {
     /// Reads the keys of every feed that is pushed.
@@ -101,13 +103,7 @@ impl DbInbox {
     /// # Errors
     /// A key that cannot be read or is too short.
     pub fn new(db: Db, config: &Config) -> Result<DbInbox, KeyError> {
-        let mut keys = BTreeMap::new();
-        for feed in &config.feed {
-            if let Source::Push { keys: settings } = &feed.source {
-                let read: Result<Vec<Key>, KeyError> = settings.iter().map(Key::read).collect();
-                keys.insert(feed.name.clone(), read?);
-            }
-        }
+        let keys = RwLock::new(push_keys(config)?);
         Ok(DbInbox { db, keys })
     }
 
@@ -134,8 +130,15 @@ impl DbInbox {
 }
 
 impl FeedInbox for DbInbox {
-    fn keys(&self, feed: &str) -> &[Key] {
-        self.keys.get(feed).map_or(&[], Vec::as_slice)
+    fn keys(&self, feed: &str) -> Arc<[Key]> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(feed).map_or_else(|| Arc::from([]), Arc::clone)
+    }
+
+    fn reload(&self, config: &Config) -> Result<(), PageError> {
+        let keys = push_keys(config).map_err(PageError::new)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
     }
 
     fn now(&self) -> Instant {
@@ -145,6 +148,17 @@ impl FeedInbox for DbInbox {
     fn receive(&self, push: Pushed) -> BoxFuture<'_, Result<Receipt, PageError>> {
         Box::pin(async move { self.keep(&push).await.map_err(PageError::new) })
     }
+}
+
+fn push_keys(config: &Config) -> Result<PushKeys, KeyError> {
+    let mut keys = PushKeys::new();
+    for feed in &config.feed {
+        if let Source::Push { keys: settings } = &feed.source {
+            let read: Result<Arc<[Key]>, KeyError> = settings.iter().map(Key::read).collect();
+            keys.insert(feed.name.clone(), read?);
+        }
+    }
+    Ok(keys)
 }
 
 /// What the router shares, with the thresholds of the default policy.

@@ -84,6 +84,11 @@ pub(super) enum Command {
     },
     /// Re-prove the database's invariants; silent and 0 when all hold.
     Check,
+    /// Look at the settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Bring the database to this version.
     Migrate,
     /// Serve the pages.
@@ -132,6 +137,18 @@ pub(super) enum StatementCommand {
     Inspect {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Name everything that is wrong with them, without asking the network; 0 when they can be used.
+    Check,
+    /// Print what is in force, and where it comes from; secrets only as where they lie.
+    Print {
+        /// Also hide places of secrets, hosts, private networks and logins.
+        #[arg(long)]
+        redact: bool,
     },
 }
 

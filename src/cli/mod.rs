@@ -6,9 +6,11 @@
 
 mod args;
 mod bank_sim;
+mod config;
 mod demo;
 mod feed;
 mod progress;
+mod reload;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -94,6 +96,15 @@ fn start_log(args: &Args) {
 }
 
 async fn dispatch(args: Args) -> anyhow::Result<u8> {
+    if let Command::Config { command } = &args.command {
+        // Settings that cannot be used are what it is for.
+        return config::config(
+            command,
+            args.config.as_deref(),
+            args.db.as_deref(),
+            args.json,
+        );
+    }
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(url) = &args.db {
         config.database.url.clone_from(url);
@@ -171,6 +182,8 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             report(&config, name, &wanted, form, out).await
         }
         Command::Check => run_check(&config, json).await,
+        // Was answered before the settings were needed.
+        Command::Config { .. } => Ok(0),
         Command::Migrate => {
             app::open(&config).await?.close().await;
             if json {
@@ -180,7 +193,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         }
         Command::Serve { listen } => {
             let listen = listen.unwrap_or_else(|| config.server.listen.clone());
-            serve(&config, &listen).await
+            serve(&config, &listen, args.config).await
         }
         Command::BankSim(options) => bank_sim::bank_sim(&config, &options).await,
         Command::Demo(options) => demo::demo(&config, args.db.is_some(), &options).await,
@@ -409,7 +422,7 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
 }
 
 /// Serves pages and pushes, and works at feeds, deliveries and runs, until it is told to stop.
-async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
+async fn serve(config: &Config, listen: &str, file: Option<PathBuf>) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
     let _alone = db.lock_server()?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
@@ -422,6 +435,9 @@ async fn serve(config: &Config, listen: &str) -> anyhow::Result<u8> {
     let stop = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|s| *s).await;
     };
+    if let Some(inbox) = &state.inbox {
+        reload::on_hangup(file, Arc::clone(inbox))?;
+    }
     writeln!(io::stderr(), "serving http://{address}/")?;
     let mut pages = tokio::spawn(web::serve(listener, state, stop(stopped.clone())));
     let mut work = tokio::spawn(async move { service.serve(stop(stopped)).await });

@@ -167,10 +167,56 @@ pub enum Algorithm {
 
 /// Where a secret is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[serde(try_from = "Place", into = "Place")]
 pub enum Secret {
     File(PathBuf),
     Env(String),
+}
+
+/// A secret's place as it is written. Anything else is read as well and refused without being repeated: it
+/// may be the secret itself.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Place {
+    File(InFile),
+    Env(InVariable),
+    #[serde(skip_serializing)]
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct InFile {
+    file: PathBuf,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct InVariable {
+    env: String,
+}
+
+impl TryFrom<Place> for Secret {
+    type Error = &'static str;
+
+    fn try_from(place: Place) -> Result<Secret, &'static str> {
+        match place {
+            Place::File(InFile { file }) => Ok(Secret::File(file)),
+            Place::Env(InVariable { env }) => Ok(Secret::Env(env)),
+            Place::Other(_) => Err(
+                "a secret is named by its place, { file = … } or { env = … }, and never written here",
+            ),
+        }
+    }
+}
+
+impl From<Secret> for Place {
+    fn from(secret: Secret) -> Place {
+        match secret {
+            Secret::File(file) => Place::File(InFile { file }),
+            Secret::Env(env) => Place::Env(InVariable { env }),
+        }
+    }
 }
 
 /// Why a secret cannot be used; never holds any of it.

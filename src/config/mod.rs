@@ -2,22 +2,25 @@
 //! command line come last and are the caller's.
 //!
 //! Invariants: the only place that reads the environment; an unknown section or key is an error that
-//! names it, never a silent default.
+//! names it, never a silent default; no error and nothing shown holds a secret.
 
+mod check;
 mod feeds;
+mod show;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+pub use check::{Examined, Origin, Problem};
 pub use feeds::{
     Algorithm, Auth, ClockTime, Feed, Https, PushKey, Secret, SecretBytes, SecretError, Sftp,
     Source,
 };
+pub use show::Shown;
 
-/// The most days that are caught up with.
-const CATCH_UP_DAYS_MAX: u32 = 366;
 /// The environment's prefix.
 const PREFIX: &str = "JINTUO__";
 
@@ -128,88 +131,35 @@ impl Config {
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, or a value of another type.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
     pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-                path: path.display().to_string(),
-                source,
-            })?,
-        };
-        let origin = file.map_or("settings".to_owned(), |p| p.display().to_string());
-        let mut variables: Vec<(String, String)> = std::env::vars()
-            .filter(|(name, _)| name.starts_with(PREFIX))
-            .collect();
-        variables.sort();
-        let url = std::env::var("JINTUO_DB").ok();
-        let mut config = Config::parse(&text, &origin, &variables)?;
-        if let Some(url) = url {
-            config.database.url = url;
-        }
-        Ok(config)
+        Config::parse(Layers::read(file)?)
     }
 
-    fn parse(
-        text: &str,
-        origin: &str,
-        variables: &[(String, String)],
-    ) -> Result<Config, ConfigError> {
-        let invalid = |origin: &str, reason: String| ConfigError::Invalid {
-            origin: origin.to_owned(),
-            reason,
-        };
-        let mut table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
-        for (name, value) in variables {
-            let key = name.trim_start_matches(PREFIX).to_lowercase();
-            let Some((section, key)) = key.split_once("__") else {
-                return Err(invalid(name, "is not JINTUO__SECTION__KEY".to_owned()));
-            };
-            let section = table
-                .entry(section)
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-                .as_table_mut()
-                .ok_or_else(|| invalid(name, "names no section".to_owned()))?;
-            section.insert(key.to_owned(), typed(value));
-        }
-        let config: Config = table
-            .try_into()
-            .map_err(|e: toml::de::Error| invalid(origin, e.to_string()))?;
-        config.zone().map_err(|reason| invalid(origin, reason))?;
-        let days = config.run.catch_up_days;
-        if days == 0 || days > CATCH_UP_DAYS_MAX {
-            let reason = format!("run.catch_up_days: {days} is not 1 to {CATCH_UP_DAYS_MAX}");
-            return Err(invalid(origin, reason));
-        }
-        config
-            .feeds_are_usable()
-            .map_err(|reason| invalid(origin, reason))?;
-        Ok(config)
+    /// Reads the same and `--db`, and says all that is wrong with it.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn examine(
+        file: Option<&Path>,
+        url_of_flag: Option<&str>,
+    ) -> Result<Examined, ConfigError> {
+        Ok(Examined::new(Layers::read(file)?, url_of_flag))
     }
 
-    fn feeds_are_usable(&self) -> Result<(), String> {
-        for (at, feed) in self.feed.iter().enumerate() {
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            if feed.name.is_empty() || feed.name.len() > 64 || !feed.name.chars().all(plain) {
-                return Err(format!(
-                    "feed {}: name {:?} is not 1 to 64 letters, digits, '-' or '_'",
-                    at + 1,
-                    feed.name
-                ));
-            }
-            if self.feed[..at].iter().any(|f| f.name == feed.name) {
-                return Err(format!("feed {:?} is set twice", feed.name));
-            }
-            if let Err(e) = feed.schedule.parse::<cron::Schedule>() {
-                return Err(format!("feed {:?}: schedule: {e}", feed.name));
-            }
+    fn parse(layers: Layers) -> Result<Config, ConfigError> {
+        let origin = layers.origin.clone();
+        let examined = Examined::new(layers, None);
+        // A flag may still go over an address; the database's own is judged when it is opened.
+        let of_flags = ["server.listen", "database.url"];
+        let mut found = examined.unreadable.iter().chain(&examined.problems);
+        let found = found.find(|p| p.fatal && !of_flags.contains(&p.key.as_str()));
+        match found {
+            None => Ok(examined.config),
+            Some(problem) => Err(ConfigError::Invalid {
+                origin,
+                reason: format!("{}: {}", problem.key, problem.problem),
+            }),
         }
-        Ok(())
     }
 
     /// The site's zone.
@@ -221,6 +171,94 @@ impl Config {
             .zone
             .parse()
             .map_err(|_| format!("site.zone: {:?} is no IANA zone", self.site.zone))
+    }
+}
+
+/// What is laid over what.
+struct Layers {
+    /// The file's name, for messages.
+    origin: String,
+    file: toml::Table,
+    /// The file with the environment over it.
+    merged: toml::Table,
+    /// `JINTUO_DB`.
+    url: Option<String>,
+    /// Keys that do not come from the file.
+    elsewhere: BTreeMap<String, Origin>,
+    /// What could not be laid.
+    problems: Vec<Problem>,
+}
+
+impl Layers {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    fn read(file: Option<&Path>) -> Result<Layers, ConfigError> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: path.display().to_string(),
+                source,
+            })?,
+        };
+        let origin = file.map_or("settings".to_owned(), |p| p.display().to_string());
+        let mut variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .collect();
+        variables.sort();
+        let url = std::env::var("JINTUO_DB").ok();
+        Ok(Layers::lay(&text, origin, &variables, url))
+    }
+
+    fn lay(
+        text: &str,
+        origin: String,
+        variables: &[(String, String)],
+        url: Option<String>,
+    ) -> Layers {
+        let mut problems = Vec::new();
+        let file: toml::Table = text.parse().unwrap_or_else(|e: toml::de::Error| {
+            // The message alone: the parser's whole text repeats the line, which may hold a password.
+            let before = e
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .unwrap_or(text);
+            let key = format!("line {}", before.matches('\n').count() + 1);
+            problems.push(Problem::new(key, e.message(), "mend the file's TOML"));
+            toml::Table::new()
+        });
+        let mut merged = file.clone();
+        let mut elsewhere = BTreeMap::new();
+        for (name, value) in variables {
+            let path = name.trim_start_matches(PREFIX).to_lowercase();
+            let placed = path.split_once("__").and_then(|(section, key)| {
+                let table = merged
+                    .entry(section)
+                    .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                table.as_table_mut()?.insert(key.to_owned(), typed(value));
+                Some(format!("{section}.{key}"))
+            });
+            match placed {
+                Some(key) => {
+                    elsewhere.insert(key, Origin::Environment(name.clone()));
+                }
+                None => problems.push(Problem::new(
+                    name,
+                    "names no section and key",
+                    "name it JINTUO__SECTION__KEY; a feed is set in the file only",
+                )),
+            }
+        }
+        Layers {
+            origin,
+            file,
+            merged,
+            url,
+            elsewhere,
+            problems,
+        }
     }
 }
 
@@ -245,7 +283,8 @@ mod tests {
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
             .collect();
-        Config::parse(text, "jintuo.toml", &variables)
+        let origin = "jintuo.toml".to_owned();
+        Config::parse(Layers::lay(text, origin, &variables, None))
     }
 
     #[test]

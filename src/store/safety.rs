@@ -55,21 +55,57 @@ pub(super) async fn postgres(pool: &PgPool, unsafe_dev: bool) -> Result<Vec<Stri
                 .to_owned(),
         );
     }
-    let (async_standbys, synchronous): (i64, i64) = sqlx::query_as(
+    // Without the right to read statistics the rows are there and their columns are NULL. A backup that is
+    // being taken is no standby: nobody fails over to it.
+    let (async_standbys, synchronous, unseen): (i64, i64, i64) = sqlx::query_as(
         "SELECT COUNT(*) FILTER (WHERE sync_state = 'async'), \
-                COUNT(*) FILTER (WHERE sync_state <> 'async') FROM pg_stat_replication",
+                COUNT(*) FILTER (WHERE sync_state <> 'async'), \
+                COUNT(*) FILTER (WHERE sync_state IS NULL) FROM pg_stat_replication \
+         WHERE COALESCE(application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal')",
     )
     .fetch_one(pool)
     .await
     .map_err(DbError::sql("reading the server's standbys"))?;
-    if async_standbys > 0 && synchronous == 0 && !unsafe_dev {
-        return Err(DbError::Unsafe(
-            "PostgreSQL has only asynchronous standbys: a fail-over would lose acknowledged money; \
-             set synchronous_standby_names"
-                .to_owned(),
-        ));
+    let standbys = Standbys {
+        asynchronous: async_standbys,
+        synchronous,
+        unseen,
+    };
+    match standbys.judge() {
+        Ok(warning) => warnings.extend(warning),
+        Err(_) if unsafe_dev => {}
+        Err(reason) => return Err(DbError::Unsafe(reason)),
     }
     Ok(warnings)
+}
+
+/// Standbys by what they acknowledge.
+struct Standbys {
+    asynchronous: i64,
+    synchronous: i64,
+    /// Those this login may not look at.
+    unseen: i64,
+}
+
+impl Standbys {
+    /// A warning, or why the service must not work with them.
+    fn judge(&self) -> std::result::Result<Option<String>, String> {
+        if self.asynchronous > 0 && self.synchronous == 0 && self.unseen == 0 {
+            return Err(
+                "PostgreSQL has only asynchronous standbys: a fail-over would lose acknowledged \
+                 money; set synchronous_standby_names"
+                    .to_owned(),
+            );
+        }
+        Ok((self.unseen > 0).then(|| {
+            format!(
+                "PostgreSQL has {} standbys that this login may not look at: if they acknowledge \
+                 nothing, a fail-over would lose acknowledged money; as a superuser: GRANT \
+                 pg_read_all_stats TO jintuo_service",
+                self.unseen
+            )
+        }))
+    }
 }
 
 /// True where the login owns the tables it works on.
@@ -95,4 +131,26 @@ pub(super) async fn may_become_runtime(pool: &PgPool) -> Result<bool> {
     .await
     .map_err(DbError::sql("reading the runtime role"))?;
     Ok(may)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standbys;
+
+    #[test]
+    fn standbys_that_acknowledge_nothing_are_refused_and_unseen_ones_named() {
+        let judge = |asynchronous, synchronous, unseen| {
+            let standbys = Standbys {
+                asynchronous,
+                synchronous,
+                unseen,
+            };
+            standbys.judge()
+        };
+        assert_eq!(judge(0, 0, 0), Ok(None));
+        assert_eq!(judge(2, 1, 0), Ok(None));
+        assert!(judge(1, 0, 0).is_err_and(|e| e.contains("synchronous_standby_names")));
+        let unseen = judge(0, 0, 1).expect("a warning");
+        assert!(unseen.is_some_and(|w| w.contains("GRANT pg_read_all_stats")));
+    }
 }

@@ -47,7 +47,7 @@ use crate::report::{DistrictPage, Overview};
 
 use format::Unit;
 use message::Problem;
-pub use server::serve;
+pub use server::{Limits, serve, serve_within};
 pub use site::{Site, Thresholds, Tier};
 
 /// A future that a port hands out.

@@ -11,16 +11,19 @@
 //! | 413, 415, 422 | too large; no type a statement has; no body, or a name that is none |
 //! | 429, 503 | too many; come back after `Retry-After` |
 //!
-//! Invariants: nothing is read of a body before key, time and nonce look right, and never more than
-//! [`BODY_BYTES_MAX`]; nothing is kept before the signature over the whole body is proved; the file and the
+//! Invariants: nothing is read of a body before key, time and nonce look right, never more than
+//! [`BODY_BYTES_MAX`], and of all bodies that are not kept yet never more than [`ALL_BODIES_BYTES_MAX`],
+//! counted as they come, so that a length that is only announced takes no place; nothing is kept before the signature over the whole body is proved; the file and the
 //! nonce are kept in one transaction, so that of two equal requests at once exactly one is accepted; 202 is
 //! said after the commit. Errors are `application/problem+json`.
-//! Absent on purpose: a detail in 401; reading the file, which is intake's.
+//! Keys are read again when the service is told to ([`Inbox::reload`]): all of them, or none where one cannot
+//! be used.
+//! Absent on purpose: a detail in 401; a body's time and pace, which are the server's; reading the file,
+//! which is intake's.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
@@ -31,19 +34,21 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{BoxFuture, PageError, WebState};
 use crate::base::Instant;
 use crate::base::entropy::hex;
+use crate::config::Config;
 use crate::feed::source::signature::{self, Claim, Headers, Key};
 
 /// The most one push may hold.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
-/// The longest a body may take to come.
-const BODY_TIME_MAX: Duration = Duration::from_secs(120);
-/// Bodies being read at once; a further one is told to come back.
-const BODIES_MAX: usize = 4;
+/// Bodies being read at once; a further one is told to come back. Fewer than the server's requests, so that
+/// pages are answered whatever is pushed.
+const BODIES_MAX: usize = 32;
+/// The most all bodies together may hold until they are kept.
+pub const ALL_BODIES_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Pushes of one key within a minute.
 const PUSHES_PER_MINUTE_MAX: u32 = 600;
 /// Seconds to stay away after 429 and 503.
@@ -95,7 +100,10 @@ pub struct Delivered {
 /// Where pushes go: the database, or a list in tests.
 pub trait FeedInbox: Send + Sync {
     /// The keys a feed's pushes may be signed with; none where it is not pushed, or not there.
-    fn keys(&self, feed: &str) -> &[Key];
+    fn keys(&self, feed: &str) -> Arc<[Key]>;
+
+    /// Takes the keys of other settings, all of them or none.
+    fn reload(&self, config: &Config) -> Result<(), PageError>;
 
     /// The time signatures are judged by.
     fn now(&self) -> Instant;
@@ -108,17 +116,32 @@ pub trait FeedInbox: Send + Sync {
 pub struct Inbox {
     port: Arc<dyn FeedInbox>,
     bodies: Semaphore,
+    bodies_bytes: Semaphore,
     /// Pushes by key in the minute that is named.
     pushes: Mutex<(i64, HashMap<String, u32>)>,
 }
 
 impl Inbox {
     pub fn new(port: Arc<dyn FeedInbox>) -> Inbox {
+        Inbox::within(port, ALL_BODIES_BYTES_MAX)
+    }
+
+    /// An inbox whose bodies together hold no more than so many bytes.
+    pub fn within(port: Arc<dyn FeedInbox>, all_bodies_bytes_max: usize) -> Inbox {
         Inbox {
             port,
             bodies: Semaphore::new(BODIES_MAX),
+            bodies_bytes: Semaphore::new(all_bodies_bytes_max),
             pushes: Mutex::new((0, HashMap::new())),
         }
+    }
+
+    /// Takes the keys of other settings, without a restart.
+    ///
+    /// # Errors
+    /// A key that cannot be used; then the keys stay as they are.
+    pub fn reload(&self, config: &Config) -> Result<(), PageError> {
+        self.port.reload(config)
     }
 
     /// Counts a proved push; false where its key has sent too many within this minute.
@@ -197,14 +220,10 @@ async fn take(
         feed,
     };
     let headers = signed_headers(&parts.headers)?;
-    let claim = Claim::new(keys, request, headers, inbox.port.now()).map_err(unauthorized)?;
+    let claim = Claim::new(&keys, request, headers, inbox.port.now()).map_err(unauthorized)?;
     check_type(&parts.headers)?;
-    let bytes = {
-        let _slot = inbox.bodies.try_acquire().map_err(|_| Refusal::Busy)?;
-        let reading = read(body);
-        let read = tokio::time::timeout(BODY_TIME_MAX, reading).await;
-        read.map_err(|_| Refusal::TooSlow)??
-    };
+    let _slot = inbox.bodies.try_acquire().map_err(|_| Refusal::Busy)?;
+    let (bytes, _bytes_slot) = read(body, &inbox.bodies_bytes).await?;
     let digest = Sha256::digest(&bytes);
     claim.prove(&digest).map_err(unauthorized)?;
     if bytes.is_empty() {
@@ -279,22 +298,45 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The body, counted while it is read.
-async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
+/// The body, counted while it is read, and its share of what all bodies may hold.
+async fn read(
+    mut body: Body,
+    all_bytes: &Semaphore,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(Refusal::TooLarge);
     }
     let mut bytes = Vec::new();
+    let mut share: Option<SemaphorePermit<'_>> = None;
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame.map_err(|_| Refusal::BrokenOff)?.into_data() else {
+        let Ok(data) = frame.map_err(broken_off)?.into_data() else {
             continue;
         };
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
+        let more = u32::try_from(data.len()).map_err(|_| Refusal::TooLarge)?;
+        let more = all_bytes
+            .try_acquire_many(more)
+            .map_err(|_| Refusal::Busy)?;
+        match &mut share {
+            Some(share) => share.merge(more),
+            None => share = Some(more),
+        }
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok((bytes, share))
+}
+
+fn broken_off(error: axum::Error) -> Refusal {
+    let cause = error.into_inner();
+    match cause
+        .downcast_ref::<std::io::Error>()
+        .map(std::io::Error::kind)
+    {
+        Some(std::io::ErrorKind::TimedOut) => Refusal::TooSlow,
+        _ => Refusal::BrokenOff,
+    }
 }
 
 fn is_file_name(name: &str) -> bool {

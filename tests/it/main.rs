@@ -3,6 +3,7 @@
 mod arrival;
 mod books;
 mod bundle;
+mod deploy;
 mod first_days;
 mod formats_a;
 mod formats_b;
@@ -16,6 +17,7 @@ mod push;
 mod quarantine;
 mod revisions;
 mod schedule;
+mod settings;
 mod small;
 mod sources;
 mod statement_life;

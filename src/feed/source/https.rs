@@ -12,6 +12,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -416,20 +417,7 @@ fn tls(settings: &config::Https) -> Result<rustls::ClientConfig, SourceError> {
         .with_safe_default_protocol_versions()
         .map_err(|e| wrong(e.to_string()))?;
     let builder = match &settings.ca_file {
-        Some(path) => {
-            let place = path.display();
-            let bytes = std::fs::read(path).map_err(|e| wrong(format!("{place}: {e}")))?;
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(&bytes) {
-                let certificate = certificate.map_err(|e| wrong(format!("{place}: {e}")))?;
-                let added = roots.add(certificate);
-                added.map_err(|e| wrong(format!("{place}: {e}")))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong(format!("{place} holds no certificate")));
-            }
-            builder.with_root_certificates(roots)
-        }
+        Some(path) => builder.with_root_certificates(roots(path)?),
         None => builder
             .with_platform_verifier()
             .map_err(|e| wrong(e.to_string()))?,
@@ -437,16 +425,48 @@ fn tls(settings: &config::Https) -> Result<rustls::ClientConfig, SourceError> {
     let Some(path) = &settings.client_cert_file else {
         return Ok(builder.with_no_client_auth());
     };
-    // It holds a key, so it is read with a secret's care.
-    let place = path.display();
-    let pem = Secret::File(path.clone()).read()?;
-    let chain = CertificateDer::pem_slice_iter(pem.expose()).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|_| wrong(format!("{place} holds no certificate")))?;
-    let key = PrivateKeyDer::from_pem_slice(pem.expose());
-    let key = key.map_err(|_| wrong(format!("{place} holds no key")))?;
+    let (chain, key) = identity(path)?;
     builder
         .with_client_auth_cert(chain, key)
-        .map_err(|e| wrong(format!("{place}: {e}")))
+        .map_err(|e| wrong(format!("{}: {e}", path.display())))
+}
+
+/// The authorities of a PEM file.
+pub(super) fn roots(path: &Path) -> Result<rustls::RootCertStore, SourceError> {
+    let place = path.display();
+    let wrong = |reason: String| SourceError::permanent("preparing TLS", reason);
+    let bytes = std::fs::read(path).map_err(|e| wrong(format!("{place}: {e}")))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|e| wrong(format!("{place}: {e}")))?;
+        let added = roots.add(certificate);
+        added.map_err(|e| wrong(format!("{place}: {e}")))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong(format!("{place} holds no certificate")));
+    }
+    Ok(roots)
+}
+
+/// Our certificate with its chain, and the key that belongs to it.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Reads a PEM file of certificate and key.
+pub(super) fn identity(path: &Path) -> Result<Identity, SourceError> {
+    let place = path.display();
+    let wrong = |reason: String| SourceError::permanent("preparing TLS", reason);
+    // It holds a key, so it is read with a secret's care.
+    let pem = Secret::File(path.to_owned()).read()?;
+    let chain = CertificateDer::pem_slice_iter(pem.expose()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| wrong(format!("{place} holds no certificate")))?;
+    let key = PrivateKeyDer::from_pem_slice(pem.expose());
+    let key = key.map_err(|_| wrong(format!("{place} holds no key")))?;
+    let provider = rustls::crypto::ring::default_provider();
+    // Whether the two belong together is found out now rather than at the bank's door.
+    rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
+        .map_err(|e| wrong(format!("{place}: {e}")))?;
+    Ok((chain, key))
 }
 
 /// A header of visible ASCII within a limit.

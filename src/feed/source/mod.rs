@@ -10,12 +10,15 @@
 //! Absent on purpose: when to fetch and what files mean, which are the scheduler's and intake's; looking
 //! into files; a retry, since an interrupted fetch goes on at its mark.
 
+mod check;
 mod folder;
 mod https;
 pub mod resolver;
 #[cfg(feature = "sftp")]
 mod sftp;
 pub mod signature;
+
+pub use check::check;
 
 use std::pin::Pin;
 use std::time::Duration;

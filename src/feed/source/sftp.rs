@@ -49,7 +49,7 @@ pub(super) struct Sftp {
     timeout: Duration,
 }
 
-enum Login {
+pub(super) enum Login {
     Key(Arc<russh::keys::PrivateKey>),
     Password(SecretBytes),
 }
@@ -77,28 +77,13 @@ impl Sftp {
             surroundings.lookup.clone(),
         )?;
         door.check_host(&settings.host)?;
-        let wrong = |reason: &str| SourceError::permanent("reading the feed's settings", reason);
-        let login = match (&settings.key, &settings.password) {
-            (Some(key), None) => {
-                let secret = key.read()?;
-                let text = std::str::from_utf8(secret.expose()).ok();
-                let key = text.and_then(|t| decode_secret_key(&format!("{t}\n"), None).ok());
-                Login::Key(Arc::new(key.ok_or_else(|| {
-                    wrong("the key is no OpenSSH private key, or has a passphrase")
-                })?))
-            }
-            (None, Some(password)) => Login::Password(password.read()?),
-            _ => return Err(wrong("set either a key or a password")),
-        };
         Ok(Sftp {
             door,
             host: settings.host.clone(),
             port: settings.port,
             user: settings.user.clone(),
-            login,
-            host_key: host_key(&settings.host_key).ok_or_else(|| {
-                wrong("host_key is no key such as ssh-keyscan prints (ssh-ed25519 AAAA…)")
-            })?,
+            login: login(settings)?,
+            host_key: host_key(&settings.host_key)?,
             folder: settings.folder.trim_end_matches('/').to_owned(),
             companion: settings.companion.clone(),
             body_max: settings.body_max_bytes,
@@ -356,12 +341,35 @@ impl client::Handler for Pinned {
     }
 }
 
+fn wrong(reason: &str) -> SourceError {
+    SourceError::permanent("reading the feed's settings", reason)
+}
+
+/// Reads the key or the password.
+pub(super) fn login(settings: &config::Sftp) -> Result<Login, SourceError> {
+    Ok(match (&settings.key, &settings.password) {
+        (Some(key), None) => {
+            let secret = key.read()?;
+            let text = std::str::from_utf8(secret.expose()).ok();
+            let key = text.and_then(|t| decode_secret_key(&format!("{t}\n"), None).ok());
+            Login::Key(Arc::new(key.ok_or_else(|| {
+                wrong("the key is no OpenSSH private key, or has a passphrase")
+            })?))
+        }
+        (None, Some(password)) => Login::Password(password.read()?),
+        _ => return Err(wrong("set either a key or a password")),
+    })
+}
+
 /// Reads `ssh-ed25519 AAAA…`, with or without the host's name before it.
-fn host_key(text: &str) -> Option<KeyData> {
+pub(super) fn host_key(text: &str) -> Result<KeyData, SourceError> {
     let parse = |text: &str| PublicKey::from_openssh(text).ok();
     let text = text.trim();
-    let key = parse(text).or_else(|| parse(text.split_once(' ')?.1.trim()))?;
-    Some(key.key_data().clone())
+    let key = parse(text).or_else(|| parse(text.split_once(' ')?.1.trim()));
+    let key = key.ok_or_else(|| {
+        wrong("host_key is no key such as ssh-keyscan prints (ssh-ed25519 AAAA…)")
+    })?;
+    Ok(key.key_data().clone())
 }
 
 fn stamp(attrs: &FileAttributes) -> (u64, u32) {
