@@ -230,7 +230,7 @@ class Postgres:
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
     def sql(self, database, text):
-        return subprocess.run([f"{self.bin}/psql", "-X", "-q", "-At", "-d", self.url(database), "-v", "ON_ERROR_STOP=1", "-c", text], check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run([f"{self.bin}/psql", "-X", "-q", "-At", "-d", self.url(database), "-v", "ON_ERROR_STOP=1", "-c", "SET client_min_messages = warning", "-c", text], check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def fresh(self, database):
         self.sql("postgres", f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
@@ -263,7 +263,9 @@ class Postgres:
         with open(self.script, "w") as out:
             out.write("BEGIN;\n")
             for table in ROWS:
-                out.write(f"ALTER TABLE {table} DISABLE TRIGGER ALL;\n\\copy {table} FROM '{os.path.join(WORK, table)}-pg.csv' WITH (FORMAT csv, FORCE_NOT_NULL ({self.texts(table)}))\n")
+                texts = self.texts(table)
+                absent = f", FORCE_NOT_NULL ({texts})" if texts else ""
+                out.write(f"ALTER TABLE {table} DISABLE TRIGGER ALL;\n\\copy {table} FROM '{os.path.join(WORK, table)}-pg.csv' WITH (FORMAT csv{absent})\n")
             out.write("COMMIT;\n")
         cpu, wall, _, said = self.beside([f"{self.bin}/psql", "-X", "-q", "-d", self.url("bare"), "-v", "ON_ERROR_STOP=1"], self.script)
         return cpu, wall, said

@@ -68,7 +68,10 @@ fn texts(proved: &Proved) -> Vec<(&str, &str, String)> {
         for (entry, id) in statement.entries.iter().zip(ids) {
             let note = ledger::note(&[
                 ("bank_ref", entry.bank_ref.as_deref().unwrap_or_default()),
-                ("counterparty", entry.counterparty.as_deref().unwrap_or_default()),
+                (
+                    "counterparty",
+                    entry.counterparty.as_deref().unwrap_or_default(),
+                ),
                 ("memo", &entry.memo),
             ]);
             let reference = entry.customer_ref.as_deref().unwrap_or_default();
