@@ -6,3 +6,4 @@ for seed in 1 2 3 4; do
   benches/run.sh XS --seed "$seed" --pairs 1
 done
 benches/run.sh S --seed 5 --pairs 3 --max-ratio 5 --max-memory-ratio 1.5
+benches/lines.py --lines 50000 --pairs 2 --max-sqlite 4 --max-postgres 5

@@ -324,14 +324,18 @@ impl Draft {
 /// What a fact says beyond its posting, as the ledger keeps it: a JSON object of the cells that are not
 /// empty, in the order given; empty text where there are none.
 pub fn note(cells: &[(&str, &str)]) -> String {
-    if cells.iter().all(|(_, value)| value.is_empty()) {
-        return String::new();
-    }
-    let mut object = serde_json::Map::new();
+    let mut note = Vec::new();
     for (name, value) in cells.iter().filter(|(_, value)| !value.is_empty()) {
-        object.insert((*name).to_owned(), serde_json::Value::from(*value));
+        note.push(if note.is_empty() { b'{' } else { b',' });
+        for (text, end) in [(name, ":"), (value, "")] {
+            serde_json::to_writer(&mut note, text).expect("memory takes a text");
+            note.extend_from_slice(end.as_bytes());
+        }
     }
-    serde_json::Value::Object(object).to_string()
+    if !note.is_empty() {
+        note.push(b'}');
+    }
+    String::from_utf8(note).expect("JSON of texts is a text")
 }
 
 /// Facts collected to be posted together, their text in one piece.

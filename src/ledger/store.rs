@@ -133,6 +133,9 @@ pub(super) fn key_account(kind: i64, account_no: i64) -> i64 {
 }
 
 /// Current versions of facts by (inst_id, kind, source_id), on whatever account.
+///
+/// The index is asked by itself (`k`): asked for the row as well, SQLite takes the primary key and reads
+/// an institution's whole history for every fact.
 pub(super) async fn existing(
     tx: &mut Tx,
     keys: &[(i64, i64, &str)],
@@ -151,9 +154,10 @@ pub(super) async fn existing(
         "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.reverses, p.seq, p.business_day, p.contract_no, \
                 p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
                 p.quantity, p.debit, p.credit, n.note \
-         FROM wanted w CROSS JOIN posting p \
+         FROM wanted w CROSS JOIN posting k CROSS JOIN posting p \
          LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
-         WHERE p.inst_id = w.inst_id AND p.kind = w.kind AND p.source_id = w.source_id",
+         WHERE k.inst_id = w.inst_id AND k.kind = w.kind AND k.source_id = w.source_id \
+           AND p.inst_id = k.inst_id AND p.seq = k.seq",
     )
     .await?;
     let reversed: HashSet<(i64, i64)> = (rows.iter())

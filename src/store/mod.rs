@@ -339,6 +339,7 @@ async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<D
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "67108864")
+        .pragma("wal_autocheckpoint", "16384")
         .disable_statement_logging();
     let writer = SqlitePoolOptions::new()
         .max_connections(1)

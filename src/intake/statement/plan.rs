@@ -112,13 +112,14 @@ fn add(
         return Err(Defect::new(DefectCode::NoBalances, found));
     }
     let account = account_of(registry, statement)?;
-    prove(statement, account)?;
     if wire::is_page(statement) {
+        prove(statement, account)?;
         plan.incomplete
             .push(statement.account.clone().unwrap_or_default());
         return Ok(());
     }
-    let covered = wire::daily_balances(statement)?;
+    // The days prove the statement as well.
+    let covered = wire::daily_balances(statement).map_err(|d| of_account(d, account))?;
     let (Some((first, ..)), Some((last, ..))) = (covered.first().copied(), covered.last().copied())
     else {
         let found = "the statement covers no day";
@@ -166,6 +167,7 @@ fn add(
     Ok(())
 }
 
+/// Proves a page: it has no days of its own.
 fn prove(statement: &Statement, account: &Account) -> Result<(), Defect> {
     let (verdict, defects) = wire::verify(statement);
     let code = match verdict {
@@ -174,12 +176,14 @@ fn prove(statement: &Statement, account: &Account) -> Result<(), Defect> {
         Verdict::OneSided => DefectCode::OneSided,
         _ => DefectCode::Unbalanced,
     };
-    let account_id = &account.account_id;
-    let found = defects.into_iter().find(|d| d.code == code).map_or_else(
-        || format!("the statement of account {account_id} does not prove itself"),
-        |d| format!("account {account_id}: {}", d.found),
-    );
-    Err(Defect::new(code, found))
+    let said = defects.into_iter().find(|d| d.code == code);
+    let defect = said.unwrap_or_else(|| Defect::new(code, "the page does not prove itself"));
+    Err(of_account(defect, account))
+}
+
+fn of_account(defect: Defect, account: &Account) -> Defect {
+    let found = format!("account {}: {}", account.account_id, defect.found);
+    Defect { found, ..defect }
 }
 
 /// The format without its version: a bank may move on while a statement is being corrected.

@@ -73,6 +73,40 @@ impl Column<'_> {
     }
 }
 
+/// Day 0 of PostgreSQL's binary dates.
+const POSTGRES_EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day");
+
+/// A field of a binary COPY: its length and its bytes, or no length where there is no value.
+fn copy_field(value: Option<&[u8]>, out: &mut Vec<u8>) {
+    let len = value.map_or(-1, |v| i32::try_from(v.len()).expect("a field is bounded"));
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(value.unwrap_or_default());
+}
+
+/// Writes a row of a binary COPY.
+pub(super) fn copy_row(columns: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
+    let fields = i16::try_from(columns.len()).expect("a table has few columns");
+    out.extend_from_slice(&fields.to_be_bytes());
+    let int = |v: Option<i64>, out: &mut Vec<u8>| match v {
+        Some(v) => copy_field(Some(&v.to_be_bytes()), out),
+        None => copy_field(None, out),
+    };
+    for (_, column) in columns {
+        match column {
+            Column::Int(v) => int(Some(v[row]), out),
+            Column::OptInt(v) => int(v[row], out),
+            Column::Text(v) => copy_field(Some(v[row].as_bytes()), out),
+            Column::OptText(v) => copy_field(v[row].map(str::as_bytes), out),
+            Column::Bytes(v) => copy_field(Some(v[row]), out),
+            Column::Date(v) => {
+                let days = v[row].map(|d| d.signed_duration_since(POSTGRES_EPOCH).num_days());
+                let days = days.map(|n| i32::try_from(n).expect("a day is bounded").to_be_bytes());
+                copy_field(days.as_ref().map(<[u8; 4]>::as_slice), out);
+            }
+        }
+    }
+}
+
 /// Named columns of equal length.
 pub type Columns<'a> = Vec<(&'static str, Column<'a>)>;
 
