@@ -282,8 +282,6 @@ async fn running_balances_that_do_not_link_refuse_a_bank_export(store: Store) {
     let export = |rows: &str| {
         format!("账号,A1\n期初余额,0.00\n期末余额,1000.00\n日期,金额,余额,摘要\n{rows}")
     };
-    let linked = "2026-01-05,1000.00,1000.00,a\n2026-01-05,500.00,1500.00,b\n\
-                  2026-01-06,-500.00,1000.00,c\n";
     for (at, rows) in [
         // Neither order; one row, and not the closing declared; not the opening declared.
         "2026-01-05,1000.00,7.00,a\n2026-01-05,500.00,9999.00,b\n2026-01-06,-500.00,3.00,c\n",
@@ -310,10 +308,10 @@ async fn running_balances_that_do_not_link_refuse_a_bank_export(store: Store) {
     }
     assert_eq!(store.rows("statement_day").await, 0);
     // A footer whose totals differ is remarked on, and the statement proves itself all the same.
-    let remarked = export(linked) + "合计,9.00\n";
-    let file = store
-        .dir
-        .write("remarked.csv", remarked.replace("金额", "收入"));
+    let remarked = "账号,A1\n期初余额,0.00\n期末余额,1000.00\n日期,收入,支出,余额,摘要\n\
+                    2026-01-05,1000.00,,1000.00,a\n2026-01-05,500.00,,1500.00,b\n\
+                    2026-01-06,,500.00,1000.00,c\n合计,9.00,500.00\n";
+    let file = store.dir.write("remarked.csv", remarked);
     let summary = store.import(9, &[&file]).await;
     assert_eq!(summary.quarantined, []);
     let codes: Vec<_> = summary.defects.iter().map(|d| d.code).collect();
