@@ -48,14 +48,17 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_source ON quarantine (source_no);
 
--- Rows whose parent is not known yet: tried again by every later import.
+-- Rows whose parent is not known yet: tried again by every later import. In the order of what they are
+-- about, so that they are read in portions and a later row finds the older ones it outdoes.
 CREATE TABLE waiting_row (
-  record_digest BYTEA PRIMARY KEY,
+  kind TEXT COLLATE "C" NOT NULL,
+  subject TEXT COLLATE "C" NOT NULL,
+  record_digest BYTEA NOT NULL,
   source_no BIGINT NOT NULL,
   line BIGINT NOT NULL,
-  kind TEXT COLLATE "C" NOT NULL,
   parent_id TEXT COLLATE "C" NOT NULL,
-  record TEXT COLLATE "C" NOT NULL
+  record TEXT COLLATE "C" NOT NULL,
+  PRIMARY KEY (kind, subject, record_digest)
 );
 
 CREATE TABLE district (

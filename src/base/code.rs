@@ -129,11 +129,11 @@ catalogue! {
     /// What can be wrong with a file, a statement or a row.
     DefectCode {
         UnknownFormat = 1, "UNKNOWN_FORMAT", "无法识别的格式", "send a statement or bundle in a supported format";
-        BadEncoding = 2, "BAD_ENCODING", "编码错误", "send the file again as UTF-8 or GB18030, complete to its last byte";
+        BadEncoding = 2, "BAD_ENCODING", "编码错误", "send it again, complete to its last byte, as UTF-8; a statement or bill may be GB18030";
         Truncated = 3, "TRUNCATED", "文件不完整", "send the whole file again; its end is missing";
         Malformed = 4, "MALFORMED", "结构错误", "correct the structure at the place named";
         Forbidden = 5, "FORBIDDEN", "含禁止内容", "remove what the format may not carry (DOCTYPE, entities, excessive depth)";
-        TooLarge = 6, "TOO_LARGE", "超出限制", "split the file, or raise the limit the message names";
+        TooLarge = 6, "TOO_LARGE", "超出限制", "shorten or split it, or raise the limit the message names";
         MissingColumn = 7, "MISSING_COLUMN", "缺少列", "add the column to the header line";
         MissingValue = 8, "MISSING_VALUE", "缺少值", "fill in the field";
         BadAmount = 9, "BAD_AMOUNT", "金额错误", "write the amount in digits";

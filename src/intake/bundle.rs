@@ -1,6 +1,6 @@
 //! Finding the files of a bundle: a folder, a zip, or single files.
 //!
-//! Sub-folders are not entered. A zip's names are only compared, never used to write; its entries are
+//! Sub-folders are not entered; a zip whose only bundle lies in one is refused. A zip's names are only compared, never used to write; its entries are
 //! read through limits on the unpacked bytes, because a zip's own sizes may lie.
 
 use std::fs::File;
@@ -123,6 +123,12 @@ pub(super) fn open(
         if files.len() > known {
             return Ok(());
         }
+        if let Some(inside) = ignored[strange..].iter().find(|name| in_folder(name)) {
+            return Err(io::Error::other(format!(
+                "the {inside} of the zip lies in a sub-folder; a bundle zip has no sub-folders: \
+                 zip its files, not their folder"
+            )));
+        }
         // No file of a bundle inside: a workbook or an archive of bills is a statement file itself.
         ignored.truncate(strange);
     }
@@ -133,6 +139,13 @@ pub(super) fn open(
         size: metadata.len(),
     });
     Ok(())
+}
+
+/// Whether what was ignored is a file of a bundle inside a folder.
+fn in_folder(ignored: &str) -> bool {
+    let name = ignored.strip_prefix("file ").unwrap_or_default();
+    let inside = name.rsplit_once(['/', '\\']).map(|(_, name)| name);
+    inside.and_then(FileKind::from_file_name).is_some()
 }
 
 fn folder(path: &Path, files: &mut Vec<Input>, ignored: &mut Vec<String>) -> io::Result<()> {

@@ -25,6 +25,7 @@ const LESSONS_MAX: i64 = 100_000;
 pub(super) struct Pending {
     draft: usize,
     order_id: String,
+    subject: String,
     kind: FileKind,
     line: u64,
     cells: Vec<(String, String)>,
@@ -82,7 +83,7 @@ impl Session<'_> {
         let account_id = row.id(3)?;
         let day = row.fact_day(4)?;
         let channel = row.code(5, &Channel::NAMES, None)?;
-        let reference = row.reference(6)?;
+        let (reference, sent) = row.reference(6)?;
         let amount = row.fen(7)?;
         let Some((inst_id, _)) = self.registry.institutions.get(institution_id) else {
             return Ok(Taken::Waits(institution_id.to_owned()));
@@ -104,6 +105,7 @@ impl Session<'_> {
             channel: channel_number(channel),
             amount: Money::from_fen(amount),
             reference: self.batch.keep(&reference),
+            note: self.batch.keep(&ledger::note(&[("reference", sent)])),
             ..self.draft(Kind::Payment, day, payment_id, source_no)
         };
         self.with_order(FileKind::Payments, order_id, draft, row)
@@ -223,7 +225,7 @@ impl Session<'_> {
         let code = row.text(3)?;
         let direction = row.code(4, &["C", "D"], None)?;
         let amount = row.fen(5)?;
-        let reference = row.reference(6)?;
+        let (reference, sent) = row.reference(6)?;
         let memo = row.text(7)?;
         let value_on = row.opt_day(8)?.filter(|v| *v != day);
         let counterparty = row.text(9)?;
@@ -236,6 +238,7 @@ impl Session<'_> {
         let note = ledger::note(&[
             ("counterparty", counterparty),
             ("memo", if channel == 0 { memo } else { "" }),
+            ("reference", sent),
             ("value_on", &value_on),
         ]);
         let draft = Draft {
@@ -287,6 +290,7 @@ impl Session<'_> {
                 self.pending.push(Pending {
                     draft: self.batch.drafts.len(),
                     order_id: order_id.to_owned(),
+                    subject: row.subject(),
                     kind,
                     line: row.line,
                     cells: row.to_pairs(),
@@ -337,19 +341,16 @@ impl Session<'_> {
             let mut draft = self.batch.drafts[p.draft];
             let Some(number) = self.contracts.get(&p.order_id) else {
                 dropped.insert(p.draft);
-                self.wait(Waiting::new(
-                    p.source_no,
-                    p.line,
-                    p.kind.stem(),
-                    &p.order_id,
-                    &p.cells,
-                ));
+                let about = (p.kind.stem(), p.subject);
+                let place = (p.source_no, p.line);
+                self.wait(Waiting::new(place, about, &p.order_id, &p.cells));
                 continue;
             };
             match self.attach(&mut draft, number) {
                 Ok(()) => self.batch.drafts[p.draft] = draft,
                 Err(found) => {
                     dropped.insert(p.draft);
+                    self.waits.forget(p.kind, &p.subject);
                     let defect = Defect::new(DefectCode::Conflict, found)
                         .file(file)
                         .line(p.line)

@@ -15,6 +15,8 @@ use crate::wire::interchange::{FileKind, Reader, Row};
 
 /// Text of ids, references and notes collected before it is posted.
 const BATCH_TEXT_BYTES: usize = 512 << 20;
+/// Rows collected that cannot be used or wait, before they are written.
+const KEPT_ROWS: usize = 20_000;
 /// Contracts kept in memory; beyond it they are read again when needed.
 const CONTRACTS_MAX: usize = 12_000_000;
 /// Rows between two reports of progress.
@@ -48,6 +50,9 @@ impl Session<'_> {
         let hashed = Hashed::new(input);
         let hashed = self.rows(kind, source_no, &file.name, hashed).await?;
         let (digest, bytes) = hashed.finish();
+        if self.count(source_no).waiting > 0 {
+            self.waits.file_left_rows(kind);
+        }
         self.step_progress(0);
         if let Some(result) = self.file_result(source_no) {
             result.digest = digest;
@@ -102,8 +107,10 @@ impl Session<'_> {
             if collected.len() >= CONTRACT_ROWS {
                 collected.store(self, source_no, name).await?;
             }
-            let kept = self.waits.rows.len() + self.quarantined.len();
-            if self.batch.len() + self.days.len() + kept >= self.options.batch_rows
+            if self.waits.len() + self.quarantined.len() >= KEPT_ROWS {
+                self.flush_kept().await?;
+            }
+            if self.batch.len() + self.days.len() >= self.options.batch_rows
                 || self.batch.text_bytes() >= BATCH_TEXT_BYTES
             {
                 self.resolve(name).await?;
@@ -147,13 +154,12 @@ impl Session<'_> {
             _ => self.fact(kind, source_no, row),
         };
         match taken {
-            Ok(Taken::Yes) => self.waits.end_older(kind, row),
+            Ok(Taken::Yes) => self.waits.end_older(kind, source_no, row),
             Ok(Taken::Waits(parent)) => {
-                self.waits.end_older(kind, row);
-                let waits =
-                    Waiting::new(source_no, row.line, kind.stem(), &parent, &row.to_pairs());
-                self.waits.remember(kind, row, &waits);
-                self.wait(waits);
+                self.waits.end_older(kind, source_no, row);
+                let about = (kind.stem(), row.subject());
+                let place = (source_no, row.line);
+                self.wait(Waiting::new(place, about, &parent, &row.to_pairs()));
             }
             Err(defect) => self.quarantine(source_no, defect.file(name), row.raw_record()),
         }

@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
             from = to;
         }
         self.batch.clear();
-        Ok(())
+        self.end_outdone().await
     }
 
     /// The end of the transaction that starts at `from`: whole institutions, about
@@ -284,16 +284,16 @@ impl<'a> Session<'a> {
         to
     }
 
-    async fn flush_kept(&mut self) -> Result<(), ImportError> {
-        if self.quarantined.is_empty() && self.waits.rows.is_empty() {
+    /// Writes rows that cannot be used and rows that wait.
+    pub(super) async fn flush_kept(&mut self) -> Result<(), ImportError> {
+        if self.quarantined.is_empty() && self.waits.len() == 0 {
             return Ok(());
         }
         let mut tx = self.begin_write().await?;
         store::quarantine(&mut tx, &self.quarantined).await?;
-        store::wait(&mut tx, &self.waits.rows).await?;
+        self.waits.write(&mut tx).await?;
         tx.commit().await?;
         self.quarantined.clear();
-        self.waits.rows.clear();
         Ok(())
     }
 
@@ -356,7 +356,6 @@ impl<'a> Session<'a> {
     pub(super) async fn complete(mut self) -> Result<Summary, ImportError> {
         self.flush().await?;
         let mut tx = self.begin_write().await?;
-        store::stop_waiting(&mut tx, &self.waits.outdone()).await?;
         for file in &mut self.files {
             let counts = self
                 .counts

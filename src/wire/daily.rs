@@ -32,7 +32,11 @@ pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>,
         let reason = defects
             .into_iter()
             .find(|d| d.code != DefectCode::Duplicate);
-        let other = "the statement ties on the value date only, so its days cannot be told";
+        let other = if statement.unordered {
+            "the running balances do not lead from opening to closing"
+        } else {
+            "the statement ties on the value date only, so its days cannot be told"
+        };
         return Err(reason.unwrap_or_else(|| Defect::new(DefectCode::Unbalanced, other)));
     }
     // The days of one page are not the account's days: a page that is missing may move them.

@@ -4,10 +4,14 @@
 //! row that cannot be read is a [`Defect`] naming its column, and the next row is read all the same.
 //! Absent on purpose: resolving ids (that is intake), and any judgement of what a row says.
 
+use std::borrow::Cow;
 use std::io::Read;
+use std::ops::Range;
 
-use csv::ByteRecord;
+use unicode_normalization::UnicodeNormalization as _;
 
+use super::lines::{Line, Lines, SHOWN_BYTES};
+use super::xml::clip;
 use crate::base::ids::SOURCE_ID_MAX_CHARS;
 use crate::base::{Day, Defect, DefectCode};
 
@@ -231,16 +235,18 @@ impl FileKind {
 /// Years in which a fact of a ledger of prepaid fees can lie.
 pub const FACT_YEARS: std::ops::RangeInclusive<i32> = 2000..=2099;
 
+/// The longest reference accepted, in characters.
+pub const REFERENCE_MAX_CHARS: usize = 256;
+/// The longest name, memo or other text accepted, in characters.
+pub const TEXT_MAX_CHARS: usize = 2_000;
+
 /// A bundle file being read.
 pub struct Reader<R> {
-    csv: csv::Reader<R>,
-    record: ByteRecord,
+    lines: Lines<R>,
     kind: FileKind,
     /// Position in the file of each of [`FileKind::columns`].
     positions: Vec<Option<usize>>,
     header_len: usize,
-    /// The CSV reader counts a line when it meets LF; in a CR LF file that is with the next record.
-    line_offset: u64,
     /// Columns of the file that the contract does not name: said once, then ignored.
     pub unknown_columns: Vec<String>,
 }
@@ -251,26 +257,21 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// A header that cannot be read or lacks a required column; then no row can be used.
     pub fn new(kind: FileKind, input: R) -> Result<Reader<R>, Defect> {
-        let mut csv = csv::ReaderBuilder::new()
-            .flexible(true)
-            .buffer_capacity(1 << 16)
-            .from_reader(input);
-        let header = csv
-            .byte_headers()
-            .map_err(|e| {
-                Defect::new(DefectCode::Malformed, format!("no header line: {e}")).line(1)
-            })?
-            .clone();
-        let line_offset = u64::from(csv.position().line() == 1);
-        let mut names: Vec<String> = Vec::with_capacity(header.len());
-        for (i, field) in header.iter().enumerate() {
-            let field = if i == 0 {
-                field.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(field)
-            } else {
-                field
-            };
-            let name = std::str::from_utf8(field).map_err(|_| {
-                Defect::new(DefectCode::BadEncoding, "the header line is not UTF-8").line(1)
+        let mut lines = Lines::new(input);
+        let no_header = |found: String| Defect::new(DefectCode::Malformed, found).line(1);
+        match lines.next() {
+            Ok(Line::Row) => {}
+            Ok(Line::Broken(found)) => return Err(no_header(found).line(lines.line)),
+            Ok(Line::End) => return Err(no_header("the file has no header line".to_owned())),
+            Err(e) => return Err(Defect::new(DefectCode::Unreadable, e.to_string()).line(1)),
+        }
+        let header_line = lines.line;
+        let (bytes, fields) = lines.fields();
+        let mut names: Vec<String> = Vec::with_capacity(fields.len());
+        for field in fields {
+            let name = std::str::from_utf8(&bytes[field.clone()]).map_err(|_| {
+                let found = "the header line is not UTF-8; a bundle is UTF-8 throughout";
+                Defect::new(DefectCode::BadEncoding, found).line(header_line)
             })?;
             names.push(name.trim().to_owned());
         }
@@ -285,7 +286,7 @@ impl<R: Read> Reader<R> {
             if places.next().is_some() {
                 let found = format!("the header names the column {name} twice");
                 return Err(Defect::new(DefectCode::Malformed, found)
-                    .line(1)
+                    .line(header_line)
                     .column(name));
             }
             if position.is_none() && !optional {
@@ -293,7 +294,7 @@ impl<R: Read> Reader<R> {
                     DefectCode::MissingColumn,
                     format!("the header has no column {name}"),
                 )
-                .line(1)
+                .line(header_line)
                 .column(name));
             }
             positions.push(position);
@@ -301,79 +302,76 @@ impl<R: Read> Reader<R> {
         let known = |n: &str| kind.columns().iter().any(|c| c.trim_end_matches('?') == n);
         let unknown_columns = names.iter().filter(|n| !known(n)).cloned().collect();
         Ok(Reader {
-            csv,
-            record: ByteRecord::new(),
+            lines,
             kind,
             positions,
-            header_len: header.len(),
-            line_offset,
+            header_len: names.len(),
             unknown_columns,
         })
     }
 
     /// The next row, `None` at the end. A row that is no row at all is a defect; go on with the next.
     pub fn next_row(&mut self) -> Option<Result<Row<'_>, Defect>> {
-        match self.csv.read_byte_record(&mut self.record) {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = self.line_offset + self.record.position().map_or(0, csv::Position::line);
-                if self.record.len() != self.header_len {
-                    return Some(Err(Defect::new(
-                        DefectCode::Malformed,
-                        format!(
-                            "the row has {} fields, the header {}",
-                            self.record.len(),
-                            self.header_len
-                        ),
-                    )
-                    .line(line)));
+        let found = match self.lines.next() {
+            Ok(Line::End) => return None,
+            Ok(Line::Row) => {
+                let (bytes, fields) = self.lines.fields();
+                if fields.len() == self.header_len {
+                    return Some(Ok(Row {
+                        bytes,
+                        fields,
+                        text: self.lines.text(),
+                        positions: &self.positions,
+                        kind: self.kind,
+                        line: self.lines.line,
+                    }));
                 }
-                Some(Ok(Row {
-                    record: &self.record,
-                    positions: &self.positions,
-                    columns: self.kind.columns(),
-                    line,
-                }))
+                let (found, wanted) = (fields.len(), self.header_len);
+                Defect::new(
+                    DefectCode::Malformed,
+                    format!("the row has {found} fields, the header {wanted}"),
+                )
             }
-            Err(e) => {
-                let line = self.line_offset + e.position().map_or(0, csv::Position::line);
-                // The input failed: what follows is not there, which is not the end of the file.
-                let code = if e.is_io_error() {
-                    DefectCode::Unreadable
-                } else {
-                    DefectCode::Malformed
-                };
-                Some(Err(Defect::new(code, e.to_string()).line(line)))
-            }
-        }
+            Ok(Line::Broken(found)) => Defect::new(DefectCode::Malformed, found),
+            // The input failed: what follows is not there, which is not the end of the file.
+            Err(e) => Defect::new(DefectCode::Unreadable, e.to_string()),
+        };
+        Some(Err(found.line(self.lines.line)))
     }
 
-    /// Bytes of the file read so far, rows only.
+    /// Bytes of the file read so far.
     pub fn position(&self) -> u64 {
-        self.csv.position().byte()
+        self.lines.position()
     }
 
     /// Gives the input back.
     pub fn into_inner(self) -> R {
-        self.csv.into_inner()
+        self.lines.into_inner()
     }
 
     /// The row last read, as text for the quarantine (invalid bytes shown as U+FFFD).
     pub fn raw_record(&self) -> String {
-        record_text(&self.record)
+        record_text(self.lines.text())
     }
 }
 
-fn record_text(record: &ByteRecord) -> String {
-    let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
-    fields.join(",").replace('\0', "\u{fffd}")
+/// A row as text of at most [`SHOWN_BYTES`] and a mark where it was cut.
+fn record_text(line: &[u8]) -> String {
+    let shown = &line[..line.len().min(SHOWN_BYTES)];
+    let mut text = String::from_utf8_lossy(shown).replace('\0', "\u{fffd}");
+    if shown.len() < line.len() {
+        text.push_str("… (cut)");
+    }
+    text
 }
 
 /// One row, its fields bound by the index they have in [`FileKind::columns`].
 pub struct Row<'a> {
-    record: &'a ByteRecord,
+    bytes: &'a [u8],
+    fields: &'a [Range<usize>],
+    text: &'a [u8],
     positions: &'a [Option<usize>],
-    columns: &'static [&'static str],
+    kind: FileKind,
     pub line: u64,
 }
 
@@ -382,7 +380,7 @@ type Field<T> = Result<T, Defect>;
 impl<'a> Row<'a> {
     /// The row as `(column, value)` pairs, for rows that wait for their parent.
     pub fn to_pairs(&self) -> Vec<(String, String)> {
-        self.columns
+        (self.kind.columns())
             .iter()
             .enumerate()
             .filter_map(|(i, c)| {
@@ -396,11 +394,24 @@ impl<'a> Row<'a> {
     }
 
     pub fn raw_record(&self) -> String {
-        record_text(self.record)
+        record_text(self.text)
+    }
+
+    /// What the row is about, of its kind: the id of a fact or record, the account's day of a statement.
+    pub fn subject(&self) -> String {
+        let columns: &[usize] = match self.kind {
+            FileKind::BankStatements => &[0, 1],
+            FileKind::Settlements => &[2, 0],
+            FileKind::Freezes => &[0, 2],
+            _ => &[0],
+        };
+        let part =
+            |column: &usize| String::from_utf8_lossy(self.bytes(*column).unwrap_or_default());
+        columns.iter().map(part).collect::<Vec<_>>().join(" ")
     }
 
     fn name(&self, column: usize) -> &'static str {
-        self.columns[column].trim_end_matches('?')
+        self.kind.columns()[column].trim_end_matches('?')
     }
 
     /// The defect of a field, with its place.
@@ -412,24 +423,39 @@ impl<'a> Row<'a> {
 
     /// The field's bytes, `None` where the column is absent or the cell empty.
     pub fn bytes(&self, column: usize) -> Option<&'a [u8]> {
-        let field = self.record.get(self.positions[column]?)?;
-        (!field.is_empty()).then_some(field)
+        let field = self.fields.get(self.positions[column]?)?.clone();
+        (!field.is_empty()).then(|| &self.bytes[field])
     }
 
-    /// Text, empty where absent.
+    /// Text of at most [`TEXT_MAX_CHARS`], empty where absent.
     pub fn text(&self, column: usize) -> Field<&'a str> {
-        let text = std::str::from_utf8(self.bytes(column).unwrap_or_default())
-            .map_err(|_| self.defect(DefectCode::BadEncoding, column, "the field is not UTF-8"))?;
+        self.text_within(column, TEXT_MAX_CHARS)
+    }
+
+    fn text_within(&self, column: usize, chars_max: usize) -> Field<&'a str> {
+        let text = std::str::from_utf8(self.bytes(column).unwrap_or_default()).map_err(|_| {
+            let found = "the field is not UTF-8; a bundle is UTF-8 throughout";
+            self.defect(DefectCode::BadEncoding, column, found)
+        })?;
         if text.contains('\0') {
             return Err(self.defect(DefectCode::BadEncoding, column, "the field has a NUL byte"));
+        }
+        if text.len() > chars_max && text.chars().count() > chars_max {
+            let chars = text.chars().count();
+            let found =
+                format!("the text has {chars} characters; at most {chars_max} are accepted");
+            return Err(self.defect(DefectCode::TooLarge, column, found));
         }
         Ok(text)
     }
 
-    /// A reference, as matching compares it: without the white space, zero-width and control characters
-    /// that exports leave around ids (`feeds.md` §4.20).
-    pub fn reference(&self, column: usize) -> Field<std::borrow::Cow<'a, str>> {
-        self.text(column).map(plain_reference)
+    /// A reference of at most [`REFERENCE_MAX_CHARS`]: as matching compares it ([`plain_reference`]), and
+    /// as sent where that differs, else empty.
+    pub fn reference(&self, column: usize) -> Field<(Cow<'a, str>, &'a str)> {
+        let sent = self.text_within(column, REFERENCE_MAX_CHARS)?;
+        let plain = plain_reference(sent);
+        let differs = if plain == sent { "" } else { sent };
+        Ok((plain, differs))
     }
 
     /// Text, `None` where absent.
@@ -440,7 +466,7 @@ impl<'a> Row<'a> {
 
     /// An opaque id of 1 to 64 characters.
     pub fn id(&self, column: usize) -> Field<&'a str> {
-        let text = self.text(column)?;
+        let text = self.text_within(column, usize::MAX)?;
         if text.is_empty() {
             return Err(self.defect(DefectCode::MissingValue, column, "the id is empty"));
         }
@@ -474,7 +500,10 @@ impl<'a> Row<'a> {
             self.defect(
                 DefectCode::BadAmount,
                 column,
-                format!("{:?} is not a whole number", String::from_utf8_lossy(bytes)),
+                format!(
+                    "{:?} is not a whole number",
+                    clip(&String::from_utf8_lossy(bytes))
+                ),
             )
         })
     }
@@ -504,7 +533,7 @@ impl<'a> Row<'a> {
             self.defect(
                 DefectCode::BadDate,
                 column,
-                format!("{:?} is not a date", String::from_utf8_lossy(bytes)),
+                format!("{:?} is not a date", clip(&String::from_utf8_lossy(bytes))),
             )
         })
     }
@@ -551,7 +580,7 @@ impl<'a> Row<'a> {
                     column,
                     format!(
                         "{:?} is not one of {}",
-                        String::from_utf8_lossy(bytes),
+                        clip(&String::from_utf8_lossy(bytes)),
                         allowed.join(", ")
                     ),
                 )
@@ -559,16 +588,24 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A reference without invisible characters.
-pub fn plain_reference(text: &str) -> std::borrow::Cow<'_, str> {
-    let invisible =
-        |c: char| c.is_control() || matches!(c, '\u{a0}' | '\u{200b}'..='\u{200d}' | '\u{feff}');
+/// A reference as matching compares it (`feeds.md` §4.20): in Unicode's compatibility form, so that
+/// full-width letters and digits meet plain ones, and without the white space, zero-width and control
+/// characters that exports leave around ids.
+pub fn plain_reference(text: &str) -> Cow<'_, str> {
     let text = text.trim();
-    if text.contains(invisible) {
-        let kept: String = text.chars().filter(|c| !invisible(*c)).collect();
-        std::borrow::Cow::Owned(kept.trim().to_owned())
+    if text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Cow::Borrowed(text);
+    }
+    let invisible =
+        |c: &char| c.is_control() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+    // Before the compatibility form, which makes a plain space of a hard one.
+    let kept = text.chars().filter(|c| !invisible(c) && *c != '\u{a0}');
+    let plain: String = kept.nfkc().collect();
+    let plain = plain.trim();
+    if plain == text {
+        Cow::Borrowed(text)
     } else {
-        std::borrow::Cow::Borrowed(text)
+        Cow::Owned(plain.to_owned())
     }
 }
 
@@ -644,6 +681,21 @@ mod tests {
     }
 
     #[test]
+    fn blank_lines_count_as_an_editor_counts_them() {
+        let header = "account_id,date,opening_fen,closing_fen";
+        let lines = |text: &str| -> Vec<_> {
+            let rows = read(text);
+            rows.into_iter()
+                .map(|r| r.unwrap_err().place.line)
+                .collect()
+        };
+        let text = format!("{header}\n\n\nD1\nA,2026-01-01,1,x\n\n,y\n");
+        assert_eq!(lines(&text), [Some(4), Some(5), Some(7)]);
+        assert_eq!(lines(&format!("{header}\r\n\r\nD1")), [Some(3)]);
+        assert_eq!(lines(&format!("\u{feff}\n{header}\nD1")), [Some(3)]);
+    }
+
+    #[test]
     fn a_missing_column_is_named() {
         let text = "account_id,date,opening_fen\n";
         let Err(defect) = Reader::new(FileKind::BankStatements, text.as_bytes()) else {
@@ -658,10 +710,14 @@ mod tests {
     #[test]
     fn a_reference_has_no_invisible_characters() {
         assert_eq!(plain_reference(" TX\u{200b}1\t\u{1f}2 "), "TX12");
-        assert!(matches!(
-            plain_reference("TX1"),
-            std::borrow::Cow::Borrowed("TX1")
-        ));
+        assert!(matches!(plain_reference("TX1"), Cow::Borrowed("TX1")));
+        assert!(matches!(plain_reference("学费1"), Cow::Borrowed("学费1")));
+    }
+
+    #[test]
+    fn a_full_width_reference_is_its_plain_one() {
+        assert_eq!(plain_reference("ＲＸ１"), "RX1");
+        assert_eq!(plain_reference("　（Ａ－１）\u{a0}"), "(A-1)");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod decode;
 pub mod direct;
 mod identity;
 mod inspect;
+mod lines;
 mod mt940;
 mod mt_field;
 mod ofx;
@@ -45,6 +46,7 @@ pub use daily::{DAYS_MAX, daily_balances};
 pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
 pub use inspect::{Inspection, inspect, inspect_reader};
+pub use lines::ROW_BYTES_MAX;
 pub use pages::{is_page, join_pages, pages_in_order};
 pub use sniff::{resembles_statement, sniff};
 pub use verify::{continuity, verify};
@@ -233,6 +235,8 @@ pub struct Statement {
     pub period: Option<(Day, Day)>,
     pub opening: Option<Balance>,
     pub closing: Option<Balance>,
+    /// The running balance of its rows contradicts itself or the balances declared: it proves nothing.
+    pub unordered: bool,
     pub entries: Vec<Entry>,
 }
 
@@ -244,7 +248,7 @@ pub enum Verdict {
     Balanced,
     /// Ties only when entries valued after the statement's day are left out.
     ExplainedByValueDate,
-    /// The lines do not lead from opening to closing.
+    /// The lines do not lead from opening to closing, or not by the running balances the file gives.
     Unbalanced,
     /// Carries no balance: proves nothing.
     NoBalances,

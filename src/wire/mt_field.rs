@@ -44,9 +44,9 @@ pub(crate) fn statement_line(
     let (digits, rest) = rest.split_at(length);
     let amount =
         comma(digits).ok_or_else(|| format!("{digits:?} is not an amount with a comma"))?;
-    if !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
+    if !is_type(rest) {
         return Err(format!(
-            "the amount {digits:?} is not followed by a transaction type"
+            "the amount {digits:?} is not followed by a transaction type, N, F or S and three characters"
         ));
     }
     let (code, rest) = split_chars(rest, 4);
@@ -79,6 +79,15 @@ pub(crate) fn statement_line(
         value: entry,
         remark,
     })
+}
+
+/// Whether a text begins with a transaction type, `1!a3!c`: it alone says that the amount before it is
+/// whole. Real files leave the comma out where no cents follow (`C500NTRF`), pad the three characters
+/// with blanks, and one bank writes M for the first.
+fn is_type(text: &str) -> bool {
+    let kind = text.as_bytes().first_chunk::<4>();
+    let padded = |b: &u8| b.is_ascii_alphanumeric() || *b == b' ';
+    kind.is_some_and(|[first, rest @ ..]| b"NFSM".contains(first) && rest.iter().all(padded))
 }
 
 /// The entry date and the text behind it; without one, or with one that is no day, the value date.
@@ -343,6 +352,10 @@ mod tests {
             "1811261126CR",
             "160101X5,00NTRF",
             "160101C5.00NTRF",
+            "160101C1000xNTRF",
+            "160101C1000,0x0NTRF",
+            "160101C1000,00",
+            "160101C1000,00NT",
             "16010",
         ] {
             assert!(statement_line(text, "EUR", 1).is_err(), "{text}");

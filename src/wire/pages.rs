@@ -21,6 +21,7 @@ pub fn join_pages(statements: Vec<Statement>) -> Vec<Statement> {
             Some(first) if meets(first, &statement) => {
                 first.entries.extend(statement.entries);
                 first.closing = statement.closing;
+                first.unordered |= statement.unordered;
                 first.period = first.period.zip(statement.period).map(|(a, b)| (a.0, b.1));
             }
             _ => {

@@ -99,6 +99,10 @@ impl Proof {
                 return (Verdict::OneSided, defects);
             }
         };
+        // The parser has said where: a remark of its own.
+        if head.unordered {
+            return (Verdict::Unbalanced, defects);
+        }
         if let Some(defect) = self.foreign_entry(head) {
             defects.push(defect);
             return (Verdict::Unbalanced, defects);

@@ -1,7 +1,9 @@
 //! The running balance of a list of rows: what it proves, in which order.
 //!
 //! Invariants: every link is checked; the order is found, never assumed; rows that link in neither
-//! order have no balances and an `OUT_OF_ORDER` remark with the first row that does not link.
+//! order give no balances and an `OUT_OF_ORDER` remark with the first row that does not link; so do
+//! rows that begin or end elsewhere than the file declares. Such a statement is `unordered` and proves
+//! nothing, whatever balances it declares.
 
 use rust_decimal::Decimal;
 
@@ -30,6 +32,7 @@ pub(crate) fn settle(
     match ends(entries, &known) {
         Ok((opening, closing)) => {
             let (first, last) = head.period.unzip();
+            head.unordered = false;
             head.opening = Some(balance(opening, first));
             head.closing = Some(balance(closing, last));
             None
@@ -38,10 +41,32 @@ pub(crate) fn settle(
             let line = entries.get(at).map_or(1, |entry| entry.line);
             let found =
                 "the running balances link neither downwards nor upwards; they are not used";
+            head.unordered = true;
             let defect = Defect::new(DefectCode::OutOfOrder, found);
             Some(defect.line(line).column(column))
         }
     }
+}
+
+/// Puts the balances a file declares in the place of those its rows gave, which must be the same.
+pub(crate) fn declare(
+    head: &mut Statement,
+    (opening, closing): (Option<Balance>, Option<Balance>),
+    column: &str,
+) -> Option<Defect> {
+    let differs = |declared: &Option<Balance>, found: &Option<Balance>, what: &str| {
+        let (declared, found) = (declared.as_ref()?.amount, found.as_ref()?.amount);
+        (declared != found).then(|| {
+            format!("the file declares {what} of {declared}, its running balances give {found}")
+        })
+    };
+    let differs = differs(&opening, &head.opening, "an opening balance")
+        .or_else(|| differs(&closing, &head.closing, "a closing balance"));
+    head.opening = opening.or(head.opening.take());
+    head.closing = closing.or(head.closing.take());
+    let found = differs?;
+    head.unordered = true;
+    Some(Defect::new(DefectCode::OutOfOrder, found).column(column))
 }
 
 fn balance(amount: Decimal, day: Option<Day>) -> Balance {

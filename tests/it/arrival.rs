@@ -10,6 +10,8 @@ on_both!(
     of_two_rows_that_waited_the_later_stands,
     a_row_that_waited_does_not_undo_a_later_correction,
     a_row_sent_again_goes_on_waiting,
+    rows_wait_and_arrive_in_portions,
+    a_full_width_reference_meets_its_plain_one,
 );
 
 const HEADER: &str =
@@ -101,4 +103,44 @@ async fn a_row_sent_again_goes_on_waiting(store: Store) {
         .import(5, &[&order().write(&store.dir, "order")])
         .await;
     assert_eq!(required(&store, 6).await, 200);
+}
+
+async fn rows_wait_and_arrive_in_portions(store: Store) {
+    with(&store).await;
+    let stored = store.rows("posting").await;
+    let rows = 20_500;
+    let mut text = "consumption_id,order_id,consumed_on,lessons,amount_fen,state\n".to_owned();
+    for number in 0..rows {
+        let order = if number == 20_000 { "O8" } else { "O9" };
+        text += &format!("W{number:05},{order},2026-01-06,0,1,void\n");
+    }
+    let file = store.dir.write("many/lessons.csv", text);
+    let summary = store.import(2, &[&file]).await;
+    assert_eq!(summary.files[0].waiting, rows);
+    assert_eq!(store.rows("waiting_row").await, rows);
+    let orders = order().write(&store.dir, "order");
+    let summary = store.import(3, &[&orders]).await;
+    let waited: Vec<_> = (summary.files.iter())
+        .filter(|f| f.kind == "lessons")
+        .map(|f| (f.new, f.waiting))
+        .collect();
+    assert_eq!(waited, [(rows - 1, 1)]);
+    assert_eq!(store.rows("waiting_row").await, 1);
+    assert_eq!(store.rows("posting").await, stored + rows - 1);
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_full_width_reference_meets_its_plain_one(store: Store) {
+    let mut bundle = small();
+    let (_, rows) = bundle.0.get_mut("payments").expect("a file");
+    rows[0] = rows[0].replace("R1", "Ｒ１");
+    store.import(1, &[&bundle.write(&store.dir, "wide")]).await;
+    let summary = store.reconcile(2, AS_OF, "workload").await;
+    assert_eq!(store.check().await, []);
+    assert_eq!(summary.matched, 2);
+    assert_eq!(
+        store.rows("posting_note").await,
+        1,
+        "as sent, beside the posting"
+    );
 }

@@ -8,7 +8,7 @@ use jintuo::store::{APPEND_ONLY_TABLES, DbError};
 use jintuo::{app, web};
 
 use crate::books::{AS_OF, seed};
-use crate::harness::{Store, on_both};
+use crate::harness::{Store, on_both, on_sqlite};
 use crate::small::{self, small};
 
 on_both!(
@@ -18,6 +18,12 @@ on_both!(
     history_cannot_be_changed,
     one_import_at_a_time,
 );
+
+/// PostgreSQL's grants know no replacement.
+#[test]
+fn history_cannot_be_replaced() {
+    on_sqlite(replace);
+}
 
 /// Reports and the columns they begin with (`interchange.md`).
 const HEADERS: [(&str, &str); 4] = [
@@ -210,6 +216,36 @@ async fn history_cannot_be_changed(store: Store) {
         assert!(store.rows(table).await > 0, "{table} was tested with rows");
     }
     assert_eq!(store.check().await, []);
+}
+
+/// A replacement removes a row without asking the guard against deletes.
+async fn replace(store: Store) {
+    store.import(1, &[&small().write(&store.dir, "base")]).await;
+    store.reconcile(1, small::AS_OF, "workload").await;
+    let db = store.open(2).await;
+    let mut tried = 0;
+    for table in APPEND_ONLY_TABLES {
+        let mut tx = db.begin_write().await.expect("a transaction");
+        let sql = format!("INSERT OR REPLACE INTO {table} SELECT * FROM {table}");
+        let done = jintuo::on!(tx, c => sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
+            .execute(c).await.map(|r| r.rows_affected()));
+        // Postings and their notes are chained by hash, and no other table may go without its guard.
+        let chained = ["posting", "posting_note"].contains(table);
+        assert!(chained || !matches!(done, Ok(1..)), "{sql}: {done:?}");
+        tried += usize::from(done.is_err());
+        tx.rollback().await.expect("a rollback");
+    }
+    assert!(tried >= 7, "only {tried} tables were tested with rows");
+    let mut tx = db.begin_write().await.expect("a transaction");
+    jintuo::on!(tx, c => sqlx::query(
+            "INSERT OR REPLACE INTO posting SELECT inst_id, seq, source_no, kind, debit, credit, \
+             amount_fen + 1, business_day, contract_no, account_no, source_id, revision, reverses, \
+             reference, channel, state, quantity, stated_fen, hash FROM posting WHERE seq = 1")
+        .execute(c).await.map(|_| ()))
+    .expect("the chain tells, not the table");
+    tx.commit().await.expect("a commit");
+    db.close().await;
+    assert!(!store.check().await.is_empty());
 }
 
 fn first_column(table: &str) -> &'static str {

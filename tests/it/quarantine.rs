@@ -13,6 +13,11 @@ on_both!(
     a_wrong_row_is_named_and_changes_nothing,
     a_wrong_statement_file_is_named_and_changes_nothing,
     the_rest_of_the_file_is_used,
+    a_stray_quotation_mark_costs_its_own_row,
+    what_is_too_long_is_refused_and_shown_cut,
+    running_balances_that_do_not_link_refuse_a_bank_export,
+    an_empty_statement_file_is_named_once,
+    a_zip_with_a_folder_is_told_so,
     exit_codes_are_those_of_the_contract,
 );
 
@@ -180,6 +185,167 @@ async fn the_rest_of_the_file_is_used(store: Store) {
     assert_eq!(
         usize::try_from(store.rows("quarantine").await).expect("a count"),
         bundle.0.len()
+    );
+}
+
+const PAYMENTS: &str =
+    "payment_id,order_id,institution_id,account_id,paid_on,channel,reference,amount_fen";
+
+async fn a_stray_quotation_mark_costs_its_own_row(store: Store) {
+    let parents = small().only(&["districts", "institutions", "accounts", "orders"]);
+    store
+        .import(1, &[&parents.write(&store.dir, "parents")])
+        .await;
+    let row =
+        |id: &str, reference: &str| format!("{id},O1,I1,A1,2026-01-05,TRANSFER,{reference},100\n");
+    let text = [
+        format!("{PAYMENTS}\n"),
+        row("P0", "\"R0"),
+        row("P1", "R1"),
+        row("P2", "R2"),
+        row("P3", "R3\""),
+        row("P4", "\"R4, a \"\"quoted\"\" one\""),
+    ];
+    let file = store.dir.write("stray/payments.csv", text.concat());
+    let summary = store.import(2, &[&file]).await;
+    let lines: Vec<_> = summary.quarantined.iter().map(|d| d.place.line).collect();
+    assert_eq!(lines, [Some(2), Some(5)]);
+    for defect in &summary.quarantined {
+        assert_eq!(defect.code, DefectCode::Malformed);
+        assert!(
+            defect.found.contains("a quotation mark is missing"),
+            "{defect}"
+        );
+    }
+    assert_eq!(store.rows("posting").await, 3);
+    // Nothing closes it: still one row, and no more of the file is kept.
+    let mut text = format!("{PAYMENTS}\n{}", row("P5", "\"R5"));
+    for number in 0..2_000 {
+        text += &row(&format!("Q{number}"), "R");
+    }
+    let file = store.dir.write("unclosed/payments.csv", text);
+    let summary = store.import(3, &[&file]).await;
+    assert_eq!(
+        (summary.files[0].new, summary.files[0].quarantined),
+        (2_000, 1)
+    );
+    assert!(record_bytes_max(&store, 4).await < 100);
+    assert_eq!(store.check().await, []);
+}
+
+async fn record_bytes_max(store: &Store, at: i64) -> i64 {
+    let db = store.open(at).await;
+    let mut tx = db.begin_read().await.expect("a transaction");
+    let sql = "SELECT CAST(MAX(LENGTH(record)) AS BIGINT) FROM quarantine";
+    let (longest,): (i64,) = jintuo::on!(tx, c => sqlx::query_as(sql).fetch_one(c).await)
+        .expect("the quarantine can be read");
+    tx.rollback().await.expect("a rollback");
+    db.close().await;
+    longest
+}
+
+async fn what_is_too_long_is_refused_and_shown_cut(store: Store) {
+    store.import(1, &[&small().write(&store.dir, "base")]).await;
+    let stored = store.rows("posting").await;
+    let long = "长".repeat(200_000);
+    let header = "entry_id,account_id,booked_on,code,direction,amount_fen,reference,memo";
+    let rows = [
+        format!("X1,A1,2026-01-05,TRF,C,1,R,{long}\n"),
+        format!("X2,A1,2026-01-05,TRF,C,1,{},m\n", "R".repeat(257)),
+        format!("X3,A1,2026-01-05,TRF,C,1,R,{}\n", long.repeat(2)),
+        format!(
+            "X4,A1,2026-01-05,TRF,C,1,{},{}\n",
+            "R".repeat(256),
+            "m".repeat(2_000)
+        ),
+    ];
+    let text = format!("{header}\n{}", rows.concat());
+    let file = store.dir.write("long/bank_entries.csv", text);
+    let summary = store.import(2, &[&file]).await;
+    let said: Vec<_> = (summary.quarantined.iter())
+        .map(|d| (d.place.line, d.place.column.as_deref(), d.code))
+        .collect();
+    let expected = [
+        (Some(2), Some("memo"), DefectCode::TooLarge),
+        (Some(3), Some("reference"), DefectCode::TooLarge),
+        (Some(4), None, DefectCode::Malformed),
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(store.rows("posting").await, stored + 1);
+    assert!(record_bytes_max(&store, 3).await <= 4_200);
+}
+
+async fn running_balances_that_do_not_link_refuse_a_bank_export(store: Store) {
+    store
+        .import(1, &[&registry(&[]).write(&store.dir, "registry")])
+        .await;
+    let export = |rows: &str| {
+        format!("账号,A1\n期初余额,0.00\n期末余额,1000.00\n日期,金额,余额,摘要\n{rows}")
+    };
+    for (at, rows) in [
+        // Neither order; one row, and not the closing declared; not the opening declared.
+        "2026-01-05,1000.00,7.00,a\n2026-01-05,500.00,9999.00,b\n2026-01-06,-500.00,3.00,c\n",
+        "2026-01-05,1000.00,999.00,a\n",
+        "2026-01-05,1000.00,1100.00,a\n2026-01-05,0.00,1100.00,a\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = store.dir.write(&format!("{at}.csv"), export(rows));
+        let said = jintuo::wire::inspect("f", export(rows).as_bytes());
+        assert_eq!(said[0].verdict, jintuo::wire::Verdict::Unbalanced, "{rows}");
+        assert!(
+            said[0]
+                .defects
+                .iter()
+                .any(|d| d.code == DefectCode::OutOfOrder)
+        );
+        let at = i64::try_from(at).expect("a number") + 2;
+        let summary = store.import(at, &[&file]).await;
+        let codes: Vec<_> = summary.quarantined.iter().map(|d| d.code).collect();
+        assert_eq!(codes, [DefectCode::OutOfOrder], "{rows}");
+        assert_eq!(summary.files[0].outcome, "quarantined");
+    }
+    assert_eq!(store.rows("statement_day").await, 0);
+    // A footer whose totals differ is remarked on, and the statement proves itself all the same.
+    let remarked = "账号,A1\n期初余额,0.00\n期末余额,1000.00\n日期,收入,支出,余额,摘要\n\
+                    2026-01-05,1000.00,,1000.00,a\n2026-01-05,500.00,,1500.00,b\n\
+                    2026-01-06,,500.00,1000.00,c\n合计,9.00,500.00\n";
+    let file = store.dir.write("remarked.csv", remarked);
+    let summary = store.import(9, &[&file]).await;
+    assert_eq!(summary.quarantined, []);
+    let codes: Vec<_> = summary.defects.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [DefectCode::DeclaredTotals]);
+}
+
+async fn an_empty_statement_file_is_named_once(store: Store) {
+    store
+        .import(1, &[&registry(&[]).write(&store.dir, "registry")])
+        .await;
+    let file = store.dir.write("empty.csv", "");
+    let summary = store.import(2, &[&file]).await;
+    let codes: Vec<_> = summary.quarantined.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [DefectCode::Truncated]);
+    assert_eq!(summary.files[0].outcome, "unreadable");
+}
+
+async fn a_zip_with_a_folder_is_told_so(store: Store) {
+    use std::io::Write as _;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file("bundle/districts.csv", options)
+        .expect("an entry");
+    zip.write_all(b"district_id,name\nD1,x\n")
+        .expect("its bytes");
+    let file = store
+        .dir
+        .write("wrapped.zip", zip.finish().expect("a zip").into_inner());
+    let error = store.try_import(1, &[&file]).await.expect_err("refused");
+    assert!(
+        error
+            .to_string()
+            .contains("a bundle zip has no sub-folders"),
+        "{error}"
     );
 }
 

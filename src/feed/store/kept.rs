@@ -88,15 +88,19 @@ pub struct Waiting {
     pub source_no: i64,
     pub line: i64,
     pub kind: &'static str,
+    /// What the row is about: a later row of it outdoes this one.
+    pub subject: String,
     pub parent_id: String,
     pub record: String,
 }
 
+/// What tells a row that waits apart: kind, subject, digest.
+pub type WaitingKey = (&'static str, String, Vec<u8>);
+
 impl Waiting {
     pub fn new(
-        source_no: i64,
-        line: u64,
-        kind: &'static str,
+        (source_no, line): (i64, u64),
+        (kind, subject): (&'static str, String),
         parent_id: &str,
         cells: &[(String, String)],
     ) -> Waiting {
@@ -110,22 +114,28 @@ impl Waiting {
             source_no,
             line: i64::try_from(line).unwrap_or(0),
             kind,
+            subject,
             parent_id: parent_id.to_owned(),
             record,
         }
     }
+
+    pub fn key(&self) -> WaitingKey {
+        (self.kind, self.subject.clone(), self.digest.clone())
+    }
 }
 
-/// Keeps rows that wait; a row that already waits is kept once.
+/// Keeps rows that wait, given in key order; a row that already waits is kept once.
 pub async fn wait(tx: &mut Tx, rows: &[Waiting]) -> Result<()> {
     bulk::append_new(
         tx,
         "waiting_row",
         vec![
+            ("kind", texts(rows, |w| w.kind)),
+            ("subject", texts(rows, |w| w.subject.as_str())),
             ("record_digest", bytes(rows, |w| w.digest.as_slice())),
             ("source_no", ints(rows, |w| w.source_no)),
             ("line", ints(rows, |w| w.line)),
-            ("kind", texts(rows, |w| w.kind)),
             ("parent_id", texts(rows, |w| w.parent_id.as_str())),
             ("record", texts(rows, |w| w.record.as_str())),
         ],
@@ -134,18 +144,80 @@ pub async fn wait(tx: &mut Tx, rows: &[Waiting]) -> Result<()> {
     .map(|_| ())
 }
 
-/// Rows of a kind that wait from earlier imports, as sent: digest, cells, file.
-pub async fn waiting(tx: &mut Tx, kind: &'static str) -> Result<Vec<(Vec<u8>, String, i64)>> {
+/// A row that waits, as it was sent.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Kept {
+    pub subject: String,
+    pub record_digest: Vec<u8>,
+    /// Its cells by column name.
+    pub record: String,
+    pub source_no: i64,
+}
+
+/// The next rows of a kind that wait, about `rows_max`, of subjects behind `after`: all rows of a subject
+/// come together, in the order they were sent.
+pub async fn waiting(
+    tx: &mut Tx,
+    kind: &'static str,
+    after: &str,
+    rows_max: i64,
+) -> Result<Vec<Kept>> {
+    let mut rows: Vec<Kept> = on!(tx, c => sqlx::query_as(
+            "SELECT subject, record_digest, record, source_no FROM waiting_row \
+             WHERE kind = $1 AND subject > $2 ORDER BY subject, record_digest LIMIT $3")
+            .bind(kind).bind(after).bind(rows_max).fetch_all(c).await)
+    .map_err(DbError::sql("reading rows that wait"))?;
+    if i64::try_from(rows.len()).is_ok_and(|read| read == rows_max)
+        && let Some(last) = rows.pop()
+    {
+        rows.retain(|row| row.subject != last.subject);
+        rows.extend(waiting_of(tx, kind, &last.subject).await?);
+    }
+    rows.sort_by(|a, b| (&a.subject, a.source_no).cmp(&(&b.subject, b.source_no)));
+    Ok(rows)
+}
+
+async fn waiting_of(tx: &mut Tx, kind: &'static str, subject: &str) -> Result<Vec<Kept>> {
     on!(tx, c => sqlx::query_as(
-            "SELECT record_digest, record, source_no FROM waiting_row WHERE kind = $1 ORDER BY source_no, line")
-            .bind(kind).fetch_all(c).await)
+            "SELECT subject, record_digest, record, source_no FROM waiting_row \
+             WHERE kind = $1 AND subject = $2 ORDER BY record_digest")
+            .bind(kind).bind(subject).fetch_all(c).await)
     .map_err(DbError::sql("reading rows that wait"))
 }
 
-/// Takes rows off the waiting list: they have found their parent.
-pub async fn stop_waiting(tx: &mut Tx, digests: &[Vec<u8>]) -> Result<()> {
-    let digests = bytes(digests, Vec::as_slice);
-    bulk::delete(tx, "waiting_row", vec![("record_digest", digests)])
-        .await
-        .map(|_| ())
+/// Whether rows of a kind wait.
+pub async fn waits(tx: &mut Tx, kind: &'static str) -> Result<bool> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT source_no FROM waiting_row WHERE kind = $1 LIMIT 1")
+            .bind(kind).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for rows that wait"))?;
+    Ok(row.is_some())
+}
+
+/// Rows of one kind that wait about one of the subjects: subject, digest, file.
+pub async fn waiting_about(
+    tx: &mut Tx,
+    kind: &'static str,
+    subjects: &[&str],
+) -> Result<Vec<(String, Vec<u8>, i64)>> {
+    bulk::lookup(
+        tx,
+        vec![
+            ("kind", texts(subjects, |_| kind)),
+            ("subject", texts(subjects, |s| s)),
+        ],
+        "SELECT r.subject, r.record_digest, r.source_no FROM wanted w CROSS JOIN waiting_row r \
+         WHERE r.kind = w.kind AND r.subject = w.subject",
+    )
+    .await
+}
+
+/// Takes rows off the waiting list: they have found their parent, or later rows have outdone them.
+pub async fn stop_waiting(tx: &mut Tx, keys: &[WaitingKey]) -> Result<()> {
+    let keys = vec![
+        ("kind", texts(keys, |k| k.0)),
+        ("subject", texts(keys, |k| k.1.as_str())),
+        ("record_digest", bytes(keys, |k| k.2.as_slice())),
+    ];
+    bulk::delete(tx, "waiting_row", keys).await.map(|_| ())
 }

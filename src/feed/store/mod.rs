@@ -13,7 +13,10 @@ pub use imports::{
     FileResult, Opened, close_file, complete, cut, has_file_of, is_known, latest_visible, open,
     open_file,
 };
-pub use kept::{Quarantined, Waiting, keep_raw, quarantine, raw, stop_waiting, wait, waiting};
+pub use kept::{
+    Kept, Quarantined, Waiting, WaitingKey, keep_raw, quarantine, raw, stop_waiting, wait, waiting,
+    waiting_about, waits,
+};
 pub use statements::{
     Dispute, Exemption, StatementKey, StatementVersion, append_disputes, append_exemption,
     append_statements, disputes, exemption, has_statements, lines_digest, statement_versions,

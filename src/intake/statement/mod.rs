@@ -53,7 +53,10 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         return Ok(());
     }
     match with_waiting_pages(session, &bytes, source_no).await? {
-        Ok((plan, accounts)) => {
+        Ok((mut plan, accounts)) => {
+            for remark in std::mem::take(&mut plan.remarks) {
+                session.note_defect(remark.file(&file.name));
+            }
             let pages = post::Pages {
                 digest: &digest,
                 accounts,
@@ -75,8 +78,8 @@ async fn with_waiting_pages(
     bytes: &[u8],
     source_no: i64,
 ) -> Result<Result<(Plan, Vec<String>), Vec<Defect>>, ImportError> {
-    let mut statements = match plan::statements(bytes) {
-        Ok(statements) => statements,
+    let (mut statements, remarks) = match plan::statements(bytes) {
+        Ok(read) => read,
         Err(defects) => return Ok(Err(defects)),
     };
     let written = |s: &Statement| s.account.clone().unwrap_or_default();
@@ -91,14 +94,28 @@ async fn with_waiting_pages(
         tx.rollback().await?;
         for (_, content) in waiting {
             // It was read when it came; a program that reads it no longer leaves it waiting.
-            if let Ok(earlier) = plan::statements(&content) {
+            if let Ok((earlier, _)) = plan::statements(&content) {
                 let pages = earlier.into_iter().filter(wire::is_page);
                 statements.extend(pages.filter(|s| paged.contains(&written(s))));
             }
         }
     }
     let joined = wire::join_pages(wire::pages_in_order(statements));
-    Ok(plan::plan(&session.registry, &joined, source_no).map(|plan| (plan, paged)))
+    Ok(match plan::plan(&session.registry, &joined, source_no) {
+        Ok(plan) => Ok((Plan { remarks, ..plan }, paged)),
+        Err(why) => Err(located(why, remarks)),
+    })
+}
+
+/// Reasons to refuse a file; where its running balances are one, the remark that names the row.
+fn located(mut why: Vec<Defect>, remarks: Vec<Defect>) -> Vec<Defect> {
+    let unordered = |d: &Defect| d.code == DefectCode::OutOfOrder;
+    let mut rows = remarks.into_iter().filter(unordered).peekable();
+    if rows.peek().is_some() {
+        why.retain(|d| !unordered(d));
+    }
+    why.extend(rows);
+    why
 }
 
 fn read(file: &Input) -> Result<Vec<u8>, Defect> {
@@ -125,7 +142,7 @@ fn refuse(session: &mut Session<'_>, source_no: i64, defects: Vec<Defect>) {
         session.quarantine(source_no, defect, "whole file".to_owned());
     }
     if let Some(result) = session.file_result(source_no) {
-        result.outcome = if unreadable {
+        result.outcome = if unreadable || result.bytes == 0 {
             "unreadable"
         } else {
             "quarantined"

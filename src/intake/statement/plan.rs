@@ -17,6 +17,8 @@ use super::super::facts::role;
 pub(super) struct Plan {
     pub(super) statements: Vec<Stated>,
     pub(super) batch: Batch,
+    /// What is remarkable about the file, which is used all the same.
+    pub(super) remarks: Vec<Defect>,
     /// Accounts, as written, of pages whose neighbour is missing.
     pub(super) incomplete: Vec<String>,
 }
@@ -38,18 +40,18 @@ pub(super) struct SaidDay {
     pub(super) drafts: Vec<usize>,
 }
 
-/// Reads a file's statements as the file gives them, page by page.
+/// Reads a file's statements as the file gives them, page by page, and what is remarkable about them.
 ///
 /// # Errors
 /// Why the file cannot be used, every reason.
-pub(super) fn statements(bytes: &[u8]) -> Result<Vec<Statement>, Vec<Defect>> {
+pub(super) fn statements(bytes: &[u8]) -> Result<(Vec<Statement>, Vec<Defect>), Vec<Defect>> {
     let Some(format) = wire::sniff(bytes) else {
         // Inspection says why in words: an empty file, a broken charset, an unknown format.
         let mut why: Vec<Defect> = wire::inspect("", bytes)
             .into_iter()
             .flat_map(|i| i.defects)
             .collect();
-        let said = why.iter().any(|d| d.code == DefectCode::UnknownFormat);
+        let said = (why.iter()).any(|d| d.code == DefectCode::UnknownFormat) || bytes.is_empty();
         if !said && !wire::resembles_statement(bytes) {
             let found = "the bytes are no statement in a known format";
             why.push(Defect::new(DefectCode::UnknownFormat, found));
@@ -58,7 +60,7 @@ pub(super) fn statements(bytes: &[u8]) -> Result<Vec<Statement>, Vec<Defect>> {
     };
     let (statements, defects) = wire::parse(format, bytes);
     if !statements.is_empty() {
-        return Ok(statements);
+        return Ok((statements, defects));
     }
     Err(if defects.is_empty() {
         let found = "the file has no statement";
@@ -169,6 +171,13 @@ fn add(
 
 /// Proves a page: it has no days of its own.
 fn prove(statement: &Statement, account: &Account) -> Result<(), Defect> {
+    if statement.unordered {
+        let found = format!(
+            "account {}: the running balances do not lead from opening to closing",
+            account.account_id
+        );
+        return Err(Defect::new(DefectCode::OutOfOrder, found));
+    }
     let (verdict, defects) = wire::verify(statement);
     let code = match verdict {
         Verdict::Balanced => return Ok(()),
@@ -253,6 +262,11 @@ fn line(
             .map(|d| d.to_string())
             .unwrap_or_default()
     };
+    let plain = plain_reference(reference);
+    let as_sent = match own {
+        Some(own) if own != plain => own,
+        _ => "",
+    };
     let note = ledger::note(&[
         ("bank_ref", entry.bank_ref.as_deref().unwrap_or_default()),
         ("booked_on", &other_day(entry.booked_on)),
@@ -261,10 +275,7 @@ fn line(
             entry.counterparty.as_deref().unwrap_or_default(),
         ),
         ("memo", &entry.memo),
-        (
-            "reference",
-            own.filter(|_| original.is_some()).unwrap_or_default(),
-        ),
+        ("reference", as_sent),
         ("value_on", &other_day(entry.value_on)),
     ]);
     let draft = Draft {
@@ -282,7 +293,7 @@ fn line(
         reference: if reference.is_empty() {
             Span::default()
         } else {
-            batch.keep(&plain_reference(reference))
+            batch.keep(&plain)
         },
         source_no,
         sent_no: source_no,

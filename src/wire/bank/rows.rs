@@ -7,8 +7,8 @@
 //!
 //! Invariants: a row without a readable day or amount refuses the file; the running balance is used
 //! only where every row links to its neighbour, in ascending or descending order, and gives opening
-//! (first balance − first amount) and closing then; where it links in neither order the statement
-//! has no balances and says `OUT_OF_ORDER`. Rows keep the order of the file. A file of several
+//! (first balance − first amount) and closing then; where it links in neither order, or begins or
+//! ends elsewhere than the preamble declares, the statement says `OUT_OF_ORDER` and proves nothing. Rows keep the order of the file. A file of several
 //! accounts or currencies gives one statement each. An account or reference that a spreadsheet has
 //! turned into a number of more than 15 digits is gone, and refuses the file.
 //! Absent on purpose: guessing decimal commas (`1.234,56` is refused) and years; a day without a
@@ -18,13 +18,15 @@ use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 
-use super::group::{Declared, Group};
+use super::group::{COLUMN, Declared, Group};
 use super::preamble::Preamble;
 use super::profile::{Binding, Column, Perspective, currency_code, key};
 use crate::base::{Day, Defect, DefectCode};
 use crate::wire::amount::{cell, cell_day, nearest_day};
 use crate::wire::xml::clip;
-use crate::wire::{Balance, DEFECTS_MAX, Entry, EntryStatus, Item, Reversal, Sink, Statement};
+use crate::wire::{
+    Balance, DEFECTS_MAX, Entry, EntryStatus, Item, Reversal, Sink, Statement, running,
+};
 
 /// How many accounts one file may interleave.
 const ACCOUNTS_MAX: usize = 10_000;
@@ -365,7 +367,7 @@ impl Table {
                 period: stated,
                 ..Statement::default()
             };
-            let remark = group.settle(&mut head);
+            let mut remark = group.settle(&mut head);
             if alone {
                 let said = |amount: Option<Decimal>, day: Option<Day>| {
                     amount.map(|amount| Balance {
@@ -374,8 +376,9 @@ impl Table {
                         kind: "preamble".to_owned(),
                     })
                 };
-                head.opening = said(opening, head.period.map(|p| p.0)).or(head.opening);
-                head.closing = said(closing, head.period.map(|p| p.1)).or(head.closing);
+                let (first, last) = head.period.unzip();
+                let declared = (said(opening, first), said(closing, last));
+                remark = remark.or(running::declare(&mut head, declared, COLUMN));
             }
             sink(Item::Open(head.clone()));
             remarks
