@@ -94,7 +94,7 @@ async fn insert(
     head.push_str(") ");
     let tail = conflict_clause(&columns, on_conflict);
     let mut affected = 0;
-    match &mut tx.conn {
+    match &mut *tx.conn {
         Conn::Sqlite(t) => {
             let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / columns.len());
             let full = format!("{head}VALUES {}{tail}", placeholders(columns.len(), step));
@@ -145,12 +145,12 @@ pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result
     let mut affected = 0;
     let mut from = 0;
     while from < total {
-        let step = match &tx.conn {
+        let step = match &*tx.conn {
             Conn::Sqlite(_) => SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len()),
             Conn::Postgres(_) => POSTGRES_ROWS,
         };
         let to = (from + step).min(total);
-        affected += match &mut tx.conn {
+        affected += match &mut *tx.conn {
             Conn::Sqlite(t) => {
                 let values = placeholders(keys.len(), to - from);
                 let sql = format!("WITH wanted ({names}) AS (VALUES {values}) {body}");
@@ -195,7 +195,7 @@ where
     let mut found = Vec::new();
     let mut names = String::new();
     push_names(&mut names, &keys);
-    match &mut tx.conn {
+    match &mut *tx.conn {
         Conn::Sqlite(t) => {
             let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len());
             let sql = |rows: usize| {
