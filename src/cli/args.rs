@@ -37,6 +37,9 @@ pub(super) enum Command {
         /// Go on although another import was interrupted, and keep what that one brought as it is.
         #[arg(long)]
         adopt_interrupted: bool,
+        /// Say what would happen, and store nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Look at statement files without storing anything.
     Statement {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::facts::Pending;
 use super::records;
+use super::stated::Seen;
 use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
 use crate::base::{Defect, InstId};
@@ -56,6 +57,8 @@ pub(super) struct Session<'a> {
     pub(super) options: Options,
     progress: &'a mut dyn Progress,
     bytes_done: u64,
+    /// What the statements of a rehearsal say.
+    pub(super) seen: Seen,
 }
 
 impl<'a> Session<'a> {
@@ -115,6 +118,7 @@ impl<'a> Session<'a> {
             options,
             progress,
             bytes_done: 0,
+            seen: Seen::default(),
         })
     }
 
@@ -172,6 +176,7 @@ impl<'a> Session<'a> {
         self.count(source_no).quarantined += 1;
         tracing::debug!(file.source_no = source_no, defect = %defect, "quarantined");
         self.note_quarantined(defect.clone());
+        self.seen.refused(source_no, &defect);
         self.quarantined.push(Quarantined {
             source_no,
             defect,
@@ -317,6 +322,7 @@ impl<'a> Session<'a> {
             result.waiting = counts.waiting;
             result.quarantined = counts.quarantined;
             store::close_file(&mut tx, file.source_no, result).await?;
+            self.seen.became(file.source_no, result);
             if counts.quarantined > 0 {
                 tracing::info!(
                     file.name = %file.name,
@@ -339,6 +345,7 @@ impl<'a> Session<'a> {
         store::complete(&mut tx, self.import_no).await?;
         tx.commit().await?;
         self.progress.done();
+        (self.summary.statements, self.summary.statements_total) = self.seen.finish();
         Ok(self.summary)
     }
 }

@@ -14,6 +14,7 @@ mod outputs;
 mod properties;
 mod push;
 mod quarantine;
+mod rehearsal;
 mod revisions;
 mod small;
 mod sources;
