@@ -24,6 +24,9 @@
 //! - `main.rs` calls [`cli::main`]; each command opens the database with [`app::open`] and calls what a page
 //!   or a later scheduler would call: [`intake::import`], [`run::day`], [`report::find_run`], [`check::check`].
 //! - [`web::serve`] answers pages through the port [`web::PageSource`], which [`app::DbPages`] implements.
+//! - [`intake::rehearse`] plays an import through in one transaction that is always taken back
+//!   ([`store::Db::rehearse`]); `jintuo import --dry-run` and, through the port [`web::preview::ImportPreview`],
+//!   the upload preview show what it says.
 //! - [`demo::simulate`] writes a fictional city; the demo command feeds it through the same doors.
 //!
 //! # The story of a statement file

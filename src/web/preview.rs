@@ -215,6 +215,36 @@ async fn preview(previews: &Previews, files: Vec<Upload>) -> Result<Summary, Pro
 mod tests {
     use super::*;
 
+    /// A port that works until it is told to end.
+    struct Slow(Arc<Semaphore>);
+
+    impl ImportPreview for Slow {
+        fn preview(&self, _: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+            let end = Arc::clone(&self.0);
+            Box::pin(async move {
+                end.acquire().await.unwrap().forget();
+                Ok(Summary::default())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_leaves_does_not_set_the_place_free() {
+        let end = Arc::new(Semaphore::new(0));
+        let previews = Previews::new(Arc::new(Slow(Arc::clone(&end))));
+        let mut first = Box::pin(preview(&previews, Vec::new()));
+        assert!(
+            std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx).is_pending()))
+                .await
+        );
+        drop(first);
+        let second = preview(&previews, Vec::new()).await;
+        assert!(matches!(second, Err(Problem::Busy)), "{second:?}");
+        end.add_permits(2);
+        drop(previews.one.acquire().await.unwrap());
+        assert!(preview(&previews, Vec::new()).await.is_ok());
+    }
+
     #[test]
     fn a_name_is_a_label() {
         for (sent, kept) in [

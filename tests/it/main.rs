@@ -11,6 +11,7 @@ mod harness;
 mod interrupted;
 mod jobs;
 mod outputs;
+mod preview;
 mod properties;
 mod push;
 mod quarantine;
