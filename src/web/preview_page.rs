@@ -95,8 +95,7 @@ pub(super) fn form(site: &Site) -> Result<String, PageError> {
 pub(super) fn render(site: &Site, summary: &Summary) -> Result<String, PageError> {
     let sum = |of: fn(&FileSummary) -> i64| summary.files.iter().map(of).sum::<i64>();
     let quarantined = sum(|f| f.quarantined);
-    let total = usize::try_from(summary.statements_total).unwrap_or(usize::MAX);
-    let notes_total = i64::try_from(summary.defects_total).unwrap_or(i64::MAX);
+    let statements = &summary.statements[..summary.statements.len().min(STATEMENTS_MAX)];
     let template = PreviewPage {
         page: layout(site, "导入预览结果"),
         resumed: summary.resumed.is_some(),
@@ -107,26 +106,13 @@ pub(super) fn render(site: &Site, summary: &Summary) -> Result<String, PageError
             kpi("等待", sum(|f| f.waiting), "条等待上级记录", false),
             kpi("隔离", quarantined, "条不会入账，须处理", quarantined > 0),
         ],
-        statements: summary
-            .statements
-            .iter()
-            .take(STATEMENTS_MAX)
-            .map(statement)
-            .collect(),
-        statements_extent: extent(summary.statements.len().min(STATEMENTS_MAX), total, "份"),
+        statements: statements.iter().map(statement).collect(),
+        statements_extent: extent(statements.len(), number(summary.statements_total), "份"),
         files: summary.files.iter().map(file).collect(),
         refused: summary.quarantined.iter().map(defect).collect(),
-        refused_extent: extent(
-            summary.quarantined.len(),
-            usize::try_from(quarantined).unwrap_or(0),
-            "项",
-        ),
+        refused_extent: extent(summary.quarantined.len(), quarantined, "项"),
         notes: summary.defects.iter().map(defect).collect(),
-        notes_extent: extent(
-            summary.defects.len(),
-            usize::try_from(notes_total).unwrap_or(0),
-            "项",
-        ),
+        notes_extent: extent(summary.defects.len(), number(summary.defects_total), "项"),
         ignored: summary.ignored.clone(),
     };
     Ok(template.render()?)
@@ -150,13 +136,17 @@ fn kpi(label: &'static str, number: i64, note: &str, alarm: bool) -> Kpi {
 }
 
 /// 共 3 份, or 前 20 项 / 共 31 项.
-fn extent(shown: usize, total: usize, unit: &str) -> String {
-    let number = |n: usize| count(i64::try_from(n).unwrap_or(i64::MAX));
+fn extent(shown: usize, total: i64, unit: &str) -> String {
+    let shown = i64::try_from(shown).unwrap_or(i64::MAX);
     if shown >= total {
-        format!("共 {} {unit}", number(shown))
+        format!("共 {} {unit}", count(shown))
     } else {
-        format!("前 {} {unit} / 共 {} {unit}", number(shown), number(total))
+        format!("前 {} {unit} / 共 {} {unit}", count(shown), count(total))
     }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn statement(stated: &Stated) -> StatementRow {
@@ -175,7 +165,7 @@ fn statement(stated: &Stated) -> StatementRow {
         debits: sums(&booked.debits),
         closing: figure(says.closing.as_deref()),
         off: off(stated).unwrap_or_default(),
-        entries: count(i64::try_from(says.entries).unwrap_or(i64::MAX)),
+        entries: count(number(says.entries)),
         pending: match says.pending {
             0 => String::new(),
             n => format!("另有未入账 {n} 笔，不计"),
@@ -200,12 +190,12 @@ fn yuan(text: &str) -> String {
 
 /// What the stated closing differs by from where the lines lead.
 fn off(stated: &Stated) -> Option<String> {
-    let number = |text: &str| text.parse::<Decimal>().ok();
-    let opening = number(stated.says.opening.as_deref()?)?;
-    let closing = number(stated.says.closing.as_deref()?)?;
+    let figure = |text: &str| text.parse::<Decimal>().ok();
+    let opening = figure(stated.says.opening.as_deref()?)?;
+    let closing = figure(stated.says.closing.as_deref()?)?;
     let reached = opening
-        .checked_add(number(&stated.booked.credits)?)?
-        .checked_sub(number(&stated.booked.debits)?)?;
+        .checked_add(figure(&stated.booked.credits)?)?
+        .checked_sub(figure(&stated.booked.debits)?)?;
     let off = closing.checked_sub(reached)?;
     (!off.is_zero()).then(|| yuan(&off.to_string()))
 }

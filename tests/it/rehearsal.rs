@@ -49,7 +49,10 @@ async fn dump(store: &Store) -> BTreeMap<String, Vec<String>> {
             let columns: Vec<(String,)> = jintuo::on!(tx, c => sqlx::query_as(
                 sqlx::AssertSqlSafe(sql)).fetch_all(c).await)
             .expect("columns");
-            let columns: Vec<String> = columns.iter().map(|c| format!("quote({})", c.0)).collect();
+            let columns: Vec<String> = columns
+                .iter()
+                .map(|c| format!("quote(\"{}\")", c.0))
+                .collect();
             columns.join(" || ',' || ")
         };
         let sql = format!("SELECT {row} FROM {table} ORDER BY 1");
