@@ -221,17 +221,18 @@ fn outcome(outcome: Becomes) -> Badge {
         Becomes::Known => Badge::worded(Tier::NotApplicable, "重复，不再入账"),
         Becomes::Revised => Badge::worded(Tier::Watch, "修订"),
         Becomes::Conflict => Badge::worded(Tier::Red, "与已存冲突，隔离"),
-        Becomes::Quarantined => Badge::worded(Tier::Red, "隔离"),
+        Becomes::Quarantined => Badge::worded(Tier::Red, "整个文件隔离"),
     }
 }
 
 fn file(file: &FileSummary) -> FileRow {
+    let usable = file.new + file.same + file.revised + file.waiting > 0;
     FileRow {
         name: file.file.clone(),
         kind: file.kind.clone(),
         outcome: match file.outcome.as_str() {
-            "used" if file.quarantined > 0 => Badge::worded(Tier::Amber, "部分可用"),
-            "used" => Badge::worded(Tier::Full, "可用"),
+            "used" if usable && file.quarantined > 0 => Badge::worded(Tier::Amber, "部分可用"),
+            "used" if usable || file.quarantined == 0 => Badge::worded(Tier::Full, "可用"),
             "known" => Badge::worded(Tier::NotApplicable, "重复"),
             "unreadable" => Badge::worded(Tier::Red, "无法读取"),
             _ => Badge::worded(Tier::Red, "隔离"),
