@@ -1,15 +1,19 @@
 //! The service's shared handles, pages answered from the database, and pushes kept in it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::base::entropy::Entropy;
 use crate::base::{Clock, Day, Instant};
 use crate::config::{Config, Source};
 use crate::feed::deliveries::{self, Kept};
 use crate::feed::source::signature::{Key, KeyError};
+use crate::intake::{self, Given, ImportError, Summary};
 use crate::policy::{self, Policy};
 use crate::report;
 use crate::store::{Db, DbError, OpenOptions};
+use crate::web::preview::{ImportPreview, NoPreview, PREVIEW_TIME_MAX, Previews, Upload};
 use crate::web::push::{Delivered, FeedInbox, Inbox, Pushed, Receipt};
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
 
@@ -27,6 +31,23 @@ pub async fn open(config: &Config) -> Result<Db, DbError> {
 /// See [`Db::open`]; also a database that does not exist or is not up to date.
 pub async fn open_existing(config: &Config) -> Result<Db, DbError> {
     open_as(config, true).await
+}
+
+/// Opens the database of the settings to rehearse on it. Where there is none yet, or nothing in it, none
+/// is made: an empty one in memory stands in, since what an import does is the same on every empty
+/// database.
+///
+/// # Errors
+/// See [`open_existing`].
+pub async fn open_to_rehearse(config: &Config) -> Result<Db, DbError> {
+    match open_existing(config).await {
+        Err(DbError::Absent(_)) => {
+            let mut empty = config.clone();
+            "sqlite::memory:".clone_into(&mut empty.database.url);
+            open(&empty).await
+        }
+        done => done,
+    }
 }
 
 async fn open_as(config: &Config, existing: bool) -> Result<Db, DbError> {
@@ -161,6 +182,78 @@ fn push_keys(config: &Config) -> Result<PushKeys, KeyError> {
     Ok(keys)
 }
 
+/// Uploads played through on the database and taken back.
+pub struct DbPreview {
+    pub db: Db,
+}
+
+/// Unpacked bytes of one entry of an uploaded zip: what lies on the disk at a time.
+const PREVIEW_ZIP_ENTRY_BYTES_MAX: u64 = 512 << 20;
+
+impl ImportPreview for DbPreview {
+    fn preview(&self, files: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+        let db = self.db.clone();
+        let runtime = tokio::runtime::Handle::current();
+        // Reading files keeps a thread busy; pages have threads of their own.
+        let work = tokio::task::spawn_blocking(move || {
+            let spool = Spool::new(files).map_err(|e| NoPreview::Failed(PageError::new(e)))?;
+            let options = intake::Options {
+                zip_entry_bytes_max: PREVIEW_ZIP_ENTRY_BYTES_MAX,
+                ..intake::Options::default()
+            };
+            let work = intake::rehearse_files(&db, &spool.files, &options);
+            let done = runtime.block_on(tokio::time::timeout(PREVIEW_TIME_MAX, work));
+            match done {
+                Ok(Ok(summary)) => Ok(summary),
+                Ok(Err(ImportError::Nothing(why))) => Err(NoPreview::Nothing(why)),
+                Ok(Err(ImportError::HalfTaken(_))) => Err(NoPreview::HalfTaken),
+                Ok(Err(ImportError::Db(e))) if e.is_temporary() => Err(NoPreview::Busy),
+                Ok(Err(e)) => Err(NoPreview::Failed(PageError::new(e))),
+                Err(_) => Err(NoPreview::TooLong),
+            }
+        });
+        Box::pin(async move {
+            work.await
+                .unwrap_or_else(|e| Err(NoPreview::Failed(PageError::new(e))))
+        })
+    }
+}
+
+/// Uploaded files on disk, numbered; they go with their holder.
+struct Spool {
+    folder: PathBuf,
+    files: Vec<Given>,
+}
+
+impl Spool {
+    fn new(uploads: Vec<Upload>) -> std::io::Result<Spool> {
+        let name = format!("jintuo-preview-{}", Entropy::system().token()?);
+        let folder = std::env::temp_dir().join(name);
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&folder)?;
+        let mut spool = Spool {
+            folder,
+            files: Vec::new(),
+        };
+        for upload in uploads {
+            let path = spool.folder.join(spool.files.len().to_string());
+            std::fs::write(&path, &upload.bytes)?;
+            let name = upload.name;
+            spool.files.push(Given { path, name });
+        }
+        Ok(spool)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Err(e) = std::fs::remove_dir_all(&self.folder) {
+            tracing::warn!(error = %e, "the files of a preview could not be removed");
+        }
+    }
+}
+
 /// What the router shares, with the thresholds of the default policy.
 ///
 /// # Errors
@@ -178,6 +271,7 @@ pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String
         demo,
     };
     let inbox = DbInbox::new(db.clone(), config).map_err(|e| e.to_string())?;
+    let previews = DbPreview { db: db.clone() };
     let pages = DbPages {
         db,
         city: config.site.city.clone(),
@@ -186,5 +280,6 @@ pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String
         source: Arc::new(pages),
         site: Arc::new(site),
         inbox: Some(Arc::new(Inbox::new(Arc::new(inbox)))),
+        previews: Arc::new(Previews::new(Arc::new(previews))),
     })
 }

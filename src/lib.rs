@@ -26,6 +26,9 @@
 //!   or the scheduler calls: [`intake::import`], [`run::day`], [`report::find_run`], [`check::check`].
 //! - [`schedule::Service`] works at what is due; `jintuo serve` runs it beside the pages.
 //! - [`web::serve`] answers pages through the port [`web::PageSource`], which [`app::DbPages`] implements.
+//! - [`intake::rehearse`] plays an import through in one transaction that is always taken back
+//!   ([`store::Db::rehearse`]); `jintuo import --dry-run` and, through the port [`web::preview::ImportPreview`],
+//!   the upload preview show what it says.
 //! - [`demo::simulate`] writes a fictional city; the demo command feeds it through the same doors.
 //!
 //! # The story of a statement file

@@ -41,6 +41,9 @@ pub(super) enum Command {
         /// settles a dispute.
         #[arg(long)]
         supersede: bool,
+        /// Say what would happen, and store nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Statements that are here, that are missing, and why.
     Feed {

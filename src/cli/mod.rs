@@ -27,7 +27,7 @@ use crate::base::{Day, Instant};
 use crate::config::Config;
 use crate::feed::owed::Obligations;
 use crate::feed::source::Surroundings;
-use crate::intake::{self, ImportError, Summary};
+use crate::intake::{self, ImportError, Stated, Summary};
 use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
 use crate::schedule::Service;
@@ -115,13 +115,14 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             inputs,
             adopt_interrupted,
             supersede,
+            dry_run,
         } => {
             let options = intake::Options {
                 adopt: adopt_interrupted,
                 supersede,
                 ..intake::Options::default()
             };
-            import(&config, &inputs, &options, json).await
+            import(&config, &inputs, &options, dry_run, json).await
         }
         Command::Statement {
             command: StatementCommand::Inspect { files },
@@ -204,11 +205,19 @@ async fn import(
     config: &Config,
     inputs: &[PathBuf],
     options: &intake::Options,
+    dry_run: bool,
     json: bool,
 ) -> anyhow::Result<u8> {
-    let db = app::open(config).await?;
     let mut bar = progress::ImportBar::new();
-    let summary = intake::import(&db, inputs, options, &mut bar).await?;
+    let (db, summary) = if dry_run {
+        let db = app::open_to_rehearse(config).await?;
+        let summary = intake::rehearse(&db, inputs, options, &mut bar).await?;
+        (db, summary)
+    } else {
+        let db = app::open(config).await?;
+        let summary = intake::import(&db, inputs, options, &mut bar).await?;
+        (db, summary)
+    };
     db.close().await;
     if json {
         let mut value = serde_json::to_value(&summary)?;
@@ -223,7 +232,7 @@ async fn import(
     Ok(u8::from(!used))
 }
 
-fn print_import(summary: &Summary) -> io::Result<()> {
+fn print_import(summary: &Summary) -> anyhow::Result<()> {
     let mut err = io::stderr().lock();
     if let Some(interrupted) = &summary.resumed {
         writeln!(
@@ -243,6 +252,13 @@ fn print_import(summary: &Summary) -> io::Result<()> {
             f.file, f.new, f.same, f.revised, f.waiting, f.quarantined, f.outcome
         )?;
     }
+    for statement in &summary.statements {
+        writeln!(err, "{}", in_words(statement)?)?;
+    }
+    let more = summary.statements_total - summary.statements.len() as u64;
+    if more > 0 {
+        writeln!(err, "statement: {more} more")?;
+    }
     for what in &summary.ignored {
         writeln!(err, "ignored: {what}")?;
     }
@@ -260,7 +276,36 @@ fn print_import(summary: &Summary) -> io::Result<()> {
             summary.defects_total - repeated
         )?;
     }
+    if summary.dry_run {
+        writeln!(err, "dry run: nothing was stored")?;
+    }
     Ok(())
+}
+
+/// One line: the proof, its verdict, and what would become of the statement.
+fn in_words(statement: &Stated) -> anyhow::Result<String> {
+    let Stated {
+        says,
+        booked,
+        outcome,
+    } = statement;
+    let text = |v: &Option<String>| v.clone().unwrap_or_else(|| "-".to_owned());
+    let day = |d: Option<Day>| d.map_or_else(|| "-".to_owned(), |d| d.to_string());
+    let word = |v: serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+    Ok(format!(
+        "statement: {} account {} {} to {} {} opening {} + credits {} - debits {} = closing {} {}; {}",
+        says.file,
+        text(&says.account),
+        day(booked.from),
+        day(booked.to),
+        text(&says.currency),
+        text(&says.opening),
+        booked.credits,
+        booked.debits,
+        text(&says.closing),
+        word(serde_json::to_value(says.verdict)?),
+        word(serde_json::to_value(outcome)?),
+    ))
 }
 
 fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Given;
 use crate::wire::interchange::FileKind;
 
-/// Unpacked bytes of one zip entry.
-const ZIP_ENTRY_BYTES_MAX: u64 = 16 << 30;
 /// Entries of one zip.
 const ZIP_ENTRIES_MAX: usize = 1_000;
 /// How many times larger an entry may unpack than it is packed.
@@ -60,8 +59,8 @@ impl Input {
         self.kind.map_or(FileKind::ALL.len(), |k| k as usize)
     }
 
-    /// Calls `read` with the file's bytes.
-    pub(super) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+    /// The file's bytes; of a zip's entry at most `unpacked_max`.
+    pub(super) fn open(&self, unpacked_max: u64) -> io::Result<Box<dyn Read + Send>> {
         match &self.place {
             Place::File(path) => Ok(Box::new(File::open(path)?)),
             Place::Memory(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
@@ -69,7 +68,7 @@ impl Input {
                 // The zip reader borrows its archive, so an entry is unpacked to a temporary file.
                 let mut zip = zip::ZipArchive::new(File::open(archive)?)?;
                 let mut entry = zip.by_index(*index)?;
-                let limit = ZIP_ENTRY_BYTES_MAX.min(
+                let limit = unpacked_max.min(
                     entry
                         .compressed_size()
                         .saturating_mul(ZIP_RATIO_MAX)
@@ -104,17 +103,18 @@ fn tempfile() -> io::Result<File> {
     Ok(file)
 }
 
-/// Adds the files found at `path`; names what the contract does not know.
+/// Adds the files found where `given` leads; names what the contract does not know.
 pub(super) fn open(
-    path: &Path,
+    given: &Given,
     files: &mut Vec<Input>,
     ignored: &mut Vec<String>,
 ) -> io::Result<()> {
+    let path = given.path.as_path();
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
         return folder(path, files, ignored);
     }
-    let name = super::file_name(path);
+    let name = super::file_name(Path::new(&given.name));
     let mut head = [0_u8; 4];
     let read = File::open(path)?.read(&mut head)?;
     if read == 4 && head == *b"PK\x03\x04" {

@@ -6,7 +6,8 @@
 //! [`take_deliveries`] takes what feeds brought.
 //!
 //! Invariants: a row that cannot be used changes nothing stored; a statement file is taken whole or not
-//! at all; the order of rows in a file does not change the books.
+//! at all; the order of rows in a file does not change the books. [`rehearse`] runs the same code and takes
+//! everything back: what it says is what an import would have said at that moment.
 
 mod bundle;
 mod deliveries;
@@ -15,6 +16,7 @@ mod facts;
 mod records;
 mod rows;
 mod session;
+mod stated;
 mod statement;
 mod waits;
 
@@ -29,6 +31,7 @@ use crate::wire::interchange::FileKind;
 
 pub use exempt::{Exempt, exempt};
 use session::Session;
+pub use stated::{Becomes, Stated};
 
 pub use deliveries::take_deliveries;
 
@@ -36,6 +39,9 @@ pub use deliveries::take_deliveries;
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;
 /// Rows collected before they are sorted and posted. Bounds the memory of an import.
 pub const BATCH_ROWS: usize = 1_000_000;
+
+/// Unpacked bytes of one entry of a zip.
+pub const ZIP_ENTRY_BYTES_MAX: u64 = 16 << 30;
 
 /// How an import is run.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +53,8 @@ pub struct Options {
     /// What the statement files say holds against what other statements said of the same days: settles a
     /// dispute.
     pub supersede: bool,
+    /// Unpacked bytes of one entry of a zip.
+    pub zip_entry_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -55,12 +63,21 @@ impl Default for Options {
             batch_rows: BATCH_ROWS,
             adopt: false,
             supersede: false,
+            zip_entry_bytes_max: ZIP_ENTRY_BYTES_MAX,
         }
     }
 }
 
+/// A file to take in, under the name people know it by.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub path: PathBuf,
+    /// Tells the kind of an interchange file, as its name does; never used as a path.
+    pub name: String,
+}
+
 /// Counts of one file, as the import ends with them.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FileSummary {
     pub file: String,
     pub kind: String,
@@ -86,10 +103,18 @@ pub struct Summary {
     pub ignored: Vec<String>,
     /// An import that was interrupted and is completed with this one.
     pub resumed: Option<String>,
+    /// Everything above would be; nothing was stored.
+    pub dry_run: bool,
+    /// Of a rehearsal: what each statement says and what would become of it, the first of them in full.
+    pub statements: Vec<Stated>,
+    pub statements_total: u64,
 }
 
 /// Defects a summary repeats in full; the rest are counted.
 pub const SUMMARY_DEFECTS_MAX: usize = 20;
+
+/// Statements a rehearsal repeats in full; the rest are counted.
+pub const SUMMARY_STATEMENTS_MAX: usize = 1_000;
 
 /// Progress of an import, for whoever shows it.
 pub trait Progress: Send + Sync {
@@ -146,17 +171,67 @@ pub async fn import(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, ImportError> {
+    let names: Vec<String> = inputs.iter().map(|p| whole_path(p)).collect();
+    let given = given(inputs);
+    work(db, &given, &names.join(" "), *options, false, progress).await
+}
+
+/// Says what [`import`] would do, and stores nothing: the import is played through and taken back.
+///
+/// # Errors
+/// As [`import`].
+pub async fn rehearse(
+    db: &Db,
+    inputs: &[PathBuf],
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Summary, ImportError> {
+    let names: Vec<String> = inputs.iter().map(|p| whole_path(p)).collect();
+    play(db, &given(inputs), &names.join(" "), *options, progress).await
+}
+
+/// [`rehearse`] for files that lie under other names than their own.
+///
+/// # Errors
+/// As [`import`].
+pub async fn rehearse_files(
+    db: &Db,
+    given: &[Given],
+    options: &Options,
+) -> Result<Summary, ImportError> {
+    play(db, given, "a preview", *options, &mut Silent).await
+}
+
+async fn play(
+    db: &Db,
+    given: &[Given],
+    source: &str,
+    options: Options,
+    progress: &mut dyn Progress,
+) -> Result<Summary, ImportError> {
+    let rehearsal = db.rehearse(Job::Import).await?;
+    let done = work(rehearsal.db(), given, source, options, true, progress).await;
+    rehearsal.end().await?;
+    done
+}
+
+async fn work(
+    db: &Db,
+    given: &[Given],
+    source: &str,
+    options: Options,
+    dry_run: bool,
+    progress: &mut dyn Progress,
+) -> Result<Summary, ImportError> {
     let lock = db.lock(Job::Import).await?;
     let mut files = Vec::new();
     let mut ignored = Vec::new();
     let mut unreadable = Vec::new();
-    for input in inputs {
+    for input in given {
         match bundle::open(input, &mut files, &mut ignored) {
             Ok(()) => {}
-            Err(source) => unreadable.push(
-                Defect::new(DefectCode::Unreadable, source.to_string())
-                    .file(input.display().to_string()),
-            ),
+            Err(source) => unreadable
+                .push(Defect::new(DefectCode::Unreadable, source.to_string()).file(&input.name)),
         }
     }
     if files.is_empty() {
@@ -168,8 +243,8 @@ pub async fn import(
     }
     files.sort_by_key(bundle::Input::rank);
     progress.total(files.iter().map(bundle::Input::size).sum());
-    let names: Vec<String> = inputs.iter().map(|p| whole_path(p)).collect();
-    let mut session = Session::open(db, &lock, &names.join(" "), *options, progress).await?;
+    let mut session = Session::open(db, &lock, source, options, progress).await?;
+    session.summary.dry_run = dry_run;
     session.summary.ignored = ignored;
     for defect in unreadable {
         session.note_quarantined(defect);
@@ -191,6 +266,14 @@ async fn take_in(session: &mut Session<'_>, files: &[bundle::Input]) -> Result<(
         statement::take_in(session, file).await?;
     }
     Ok(())
+}
+
+fn given(inputs: &[PathBuf]) -> Vec<Given> {
+    let name = |path: &PathBuf| Given {
+        path: path.clone(),
+        name: path.display().to_string(),
+    };
+    inputs.iter().map(name).collect()
 }
 
 /// What an input is called in the books: two bundles of one name in two folders are two inputs.

@@ -38,7 +38,7 @@ impl Session<'_> {
         file: &Input,
     ) -> Result<(), ImportError> {
         let source_no = self.open_file(&file.name, kind.stem()).await?;
-        let input = match file.open() {
+        let input = match file.open(self.options.zip_entry_bytes_max) {
             Ok(input) => input,
             Err(e) => {
                 let defect = Defect::new(DefectCode::Unreadable, e.to_string()).file(&file.name);

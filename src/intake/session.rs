@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::facts::Pending;
 use super::records;
+use super::stated::Seen;
 use super::statement;
 use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
@@ -74,6 +75,8 @@ pub(super) struct Session<'a> {
     pub(super) options: Options,
     progress: &'a mut dyn Progress,
     bytes_done: u64,
+    /// What the statements of a rehearsal say.
+    pub(super) seen: Seen,
 }
 
 impl<'a> Session<'a> {
@@ -140,6 +143,7 @@ impl<'a> Session<'a> {
             options,
             progress,
             bytes_done: 0,
+            seen: Seen::default(),
         })
     }
 
@@ -220,6 +224,7 @@ impl<'a> Session<'a> {
             file.reason = defect.to_string();
             file.is_early = defect.code == DefectCode::UnknownAccount;
         }
+        self.seen.refused(source_no, &defect);
         self.quarantined.push(Quarantined {
             source_no,
             defect,
@@ -378,6 +383,7 @@ impl<'a> Session<'a> {
                 let import_no = Some(self.import_no);
                 deliveries::settle(&mut tx, delivery_no, state, import_no, &file.reason).await?;
             }
+            self.seen.became(file.source_no, result);
             if counts.quarantined > 0 {
                 tracing::info!(
                     file.name = %file.name,
@@ -400,6 +406,7 @@ impl<'a> Session<'a> {
         store::complete(&mut tx, self.import_no).await?;
         tx.commit().await?;
         self.progress.done();
+        (self.summary.statements, self.summary.statements_total) = self.seen.finish();
         Ok(self.summary)
     }
 }

@@ -26,14 +26,14 @@ pub enum Job {
 }
 
 impl Job {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Job::Import => "import",
             Job::Run => "run",
         }
     }
 
-    fn in_words(self) -> &'static str {
+    pub(super) fn in_words(self) -> &'static str {
         match self {
             Job::Import => "another import",
             Job::Run => "another reconciliation run",
@@ -81,13 +81,22 @@ pub struct ServerLock {
 }
 
 impl JobLock {
+    pub(super) fn of_rehearsal(job: Job, fence: i64) -> JobLock {
+        JobLock {
+            job,
+            fence,
+            _file: None,
+            _row: None,
+        }
+    }
+
     /// Starts a write transaction of the job.
     ///
     /// # Errors
     /// [`DbError::Busy`] where the lock was lost and another process holds it now.
     pub async fn begin_write(&self, db: &Db) -> Result<Tx> {
         let mut tx = db.begin_write().await?;
-        if let Conn::Postgres(t) = &mut tx.conn {
+        if let Conn::Postgres(t) = &mut *tx.conn {
             // Compatible with the row lock of this job's holder, not with the next holder's update.
             let (fence,): (i64,) =
                 sqlx::query_as("SELECT fence FROM job_lock WHERE job = $1 FOR KEY SHARE")
@@ -155,6 +164,7 @@ impl Db {
                     _row: Some(Heartbeat::of(t, self.stopped_after)),
                 })
             }
+            Pools::Rehearsal(stage) => stage.lock(job),
         }
     }
 
@@ -183,6 +193,7 @@ impl Db {
                 let sql = "SELECT fence FROM job_lock WHERE job = $1 FOR UPDATE";
                 row(job, &mut t, sql).await.map(|_| ())
             }
+            Pools::Rehearsal(stage) => stage.lock(job).map(|_| ()),
         };
         match taken {
             Ok(()) => Ok(false),
@@ -194,7 +205,7 @@ impl Db {
 
 /// Locks a job's row with the given statement. A holder that has just ended may still be letting go, so
 /// this waits a moment before it says that the job is taken.
-async fn row(
+pub(super) async fn row(
     job: Job,
     t: &mut Transaction<'static, Postgres>,
     sql: &'static str,
@@ -223,7 +234,7 @@ impl Tx {
     /// known wait for each other, so that what was known at an instant never changes afterwards.
     pub async fn order_visibility(&mut self) -> Result<()> {
         // SQLite has one writer at a time anyway.
-        if let Conn::Postgres(t) = &mut self.conn {
+        if let Conn::Postgres(t) = &mut *self.conn {
             sqlx::query("SELECT 1 FROM job_lock WHERE job = 'visible' FOR UPDATE")
                 .execute(&mut **t)
                 .await
@@ -234,7 +245,11 @@ impl Tx {
     }
 }
 
-fn lock_file(database: &std::path::Path, name: &str, in_words: &'static str) -> Result<File> {
+pub(super) fn lock_file(
+    database: &std::path::Path,
+    name: &str,
+    in_words: &'static str,
+) -> Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(format!(".{name}-lock"));
     let failed = |source| DbError::Lock {

@@ -113,9 +113,7 @@ fn wanted(migrator: &Migrator, applied: &[i64], may_write: bool) -> Result<bool>
     match (schema, may_write) {
         (Schema::Current, _) => Ok(false),
         (_, true) => Ok(true),
-        (Schema::Empty, false) => Err(DbError::Unsafe(
-            "the database is empty; import something first: jintuo import DIR".to_owned(),
-        )),
+        (Schema::Empty, false) => Err(DbError::Absent("the database is empty".to_owned())),
         (Schema::Older, false) => Err(DbError::Unsafe(
             "the database has an older schema; bring it up to date: jintuo migrate".to_owned(),
         )),

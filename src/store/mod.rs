@@ -2,7 +2,8 @@
 //!
 //! A store function is written once and expanded per driver by [`on!`](crate::on); what truly differs between
 //! SQLite and PostgreSQL is listed in [`dialect`]. Bulk appends and bulk look-ups, which differ in
-//! their text only, live in [`bulk`]; results that are kept as changes in [`changes`].
+//! their text only, live in [`bulk`]; results that are kept as changes in [`changes`]. What a job would do
+//! is played through and taken back by [`Db::rehearse`].
 //!
 //! Invariants: one transaction has one `now`; dropping a [`Tx`] rolls it back; a write transaction on
 //! SQLite takes the write lock at its start, so it never fails half-way for lack of it.
@@ -15,9 +16,11 @@ pub mod days;
 pub mod dialect;
 pub mod lock;
 mod migrate;
+mod rehearsal;
 mod safety;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SubsecRound;
@@ -26,6 +29,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use migrate::APPEND_ONLY_TABLES;
+pub use rehearsal::{Lent, Rehearsal};
 
 use crate::base::{Clock, Instant};
 
@@ -48,7 +52,7 @@ pub const RUNTIME_ROLE: &str = "jintuo_runtime";
 #[macro_export]
 macro_rules! on {
     ($tx:expr, $c:ident => $body:expr) => {
-        match &mut $tx.conn {
+        match &mut *$tx.conn {
             $crate::store::Conn::Sqlite(t) => {
                 let $c = &mut **t;
                 $body
@@ -76,6 +80,9 @@ pub enum DbError {
     Address(String),
     #[error("{0}")]
     Unsafe(String),
+    /// There is nothing where the address leads: no file, or no schema.
+    #[error("{0}; import something first: jintuo import DIR")]
+    Absent(String),
     #[error("{0} is already running on this database; try again when it has ended")]
     Busy(&'static str),
     #[error("stored data contradict themselves: {0}")]
@@ -100,10 +107,11 @@ impl DbError {
             DbError::Busy(_) => true,
             DbError::Sql { source, .. } => match source {
                 sqlx::Error::PoolTimedOut => true,
-                // serialization failure, deadlock, SQLITE_BUSY
-                sqlx::Error::Database(e) => {
-                    matches!(e.code().as_deref(), Some("40001" | "40P01" | "5" | "517"))
-                }
+                // serialization failure, deadlock, lock not available, SQLITE_BUSY
+                sqlx::Error::Database(e) => matches!(
+                    e.code().as_deref(),
+                    Some("40001" | "40P01" | "55P03" | "5" | "517")
+                ),
                 _ => false,
             },
             _ => false,
@@ -129,6 +137,8 @@ enum Pools {
     Postgres {
         pool: PgPool,
     },
+    /// The one connection of a rehearsal.
+    Rehearsal(Arc<rehearsal::Stage>),
 }
 
 /// An open database.
@@ -150,7 +160,7 @@ pub enum Conn {
 
 /// A transaction with its one `now`.
 pub struct Tx {
-    pub conn: Conn,
+    pub conn: Lent,
     now: Instant,
     clock: Clock,
 }
@@ -187,9 +197,10 @@ impl Db {
     }
 
     pub fn engine(&self) -> Engine {
-        match self.pools {
+        match &self.pools {
             Pools::Sqlite { .. } => Engine::Sqlite,
             Pools::Postgres { .. } => Engine::Postgres,
+            Pools::Rehearsal(stage) => stage.engine,
         }
     }
 
@@ -224,12 +235,9 @@ impl Db {
                     .await
                     .map_err(DbError::sql("starting a write transaction"))?,
             ),
+            Pools::Rehearsal(stage) => return Ok(self.tx(stage.begin().await?)),
         };
-        Ok(Tx {
-            conn,
-            now: self.clock.now().trunc_subsecs(6),
-            clock: self.clock,
-        })
+        Ok(self.tx(Lent::own(conn)))
     }
 
     /// Starts a transaction that reads one unchanging picture of the database.
@@ -246,12 +254,17 @@ impl Db {
                     .await
                     .map_err(DbError::sql("starting a read transaction"))?,
             ),
+            Pools::Rehearsal(stage) => return Ok(self.tx(stage.begin().await?)),
         };
-        Ok(Tx {
+        Ok(self.tx(Lent::own(conn)))
+    }
+
+    fn tx(&self, conn: Lent) -> Tx {
+        Tx {
             conn,
             now: self.clock.now().trunc_subsecs(6),
             clock: self.clock,
-        })
+        }
     }
 
     /// Closes every connection, letting SQLite fold its log back into the file.
@@ -262,6 +275,8 @@ impl Db {
                 writer.close().await;
             }
             Pools::Postgres { pool } => pool.close().await,
+            // Ends with its holder.
+            Pools::Rehearsal(_) => {}
         }
     }
 }
@@ -273,7 +288,7 @@ impl Tx {
     }
 
     pub fn engine(&self) -> Engine {
-        match self.conn {
+        match *self.conn {
             Conn::Sqlite(_) => Engine::Sqlite,
             Conn::Postgres(_) => Engine::Postgres,
         }
@@ -285,7 +300,10 @@ impl Tx {
     /// An error here is **not** a rollback: the outcome is unknown, and the caller repeats the step
     /// under the same keys.
     pub async fn commit(self) -> Result<()> {
-        match self.conn {
+        if self.conn.is_rehearsed() {
+            return self.conn.release().await;
+        }
+        match self.conn.into_own()? {
             Conn::Sqlite(t) => t.commit().await,
             Conn::Postgres(t) => t.commit().await,
         }
@@ -293,8 +311,11 @@ impl Tx {
     }
 
     /// Takes back the transaction's writes.
-    pub async fn rollback(self) -> Result<()> {
-        match self.conn {
+    pub async fn rollback(mut self) -> Result<()> {
+        if self.conn.is_rehearsed() {
+            return self.conn.take_back().await;
+        }
+        match self.conn.into_own()? {
             Conn::Sqlite(t) => t.rollback().await,
             Conn::Postgres(t) => t.rollback().await,
         }
@@ -322,9 +343,7 @@ async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<D
     } else {
         let file = path.split('?').next().unwrap_or(path);
         if options.existing && !std::path::Path::new(file).exists() {
-            return Err(DbError::Unsafe(format!(
-                "there is no database at {file}; import something first: jintuo import DIR"
-            )));
+            return Err(DbError::Absent(format!("there is no database at {file}")));
         }
         SqliteConnectOptions::new()
             .filename(file)

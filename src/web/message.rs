@@ -10,6 +10,7 @@ use crate::base::Day;
 
 use super::format::Unit;
 use super::parts::{Filter, Layout};
+use super::preview::{BODY_BYTES_MAX, FILES_MAX};
 use super::site::Site;
 use super::{Asked, PageError};
 
@@ -30,6 +31,16 @@ pub(super) enum Problem {
     },
     NoSuchPage,
     MethodNotAllowed,
+    /// A form on another site was sent here.
+    ForeignForm,
+    BadUpload,
+    TooSlow,
+    TooLarge,
+    /// Why nothing could be read of an upload; empty where no file was sent.
+    NothingToPreview(String),
+    HalfTaken,
+    Busy,
+    TooLong,
     Failed(PageError),
 }
 
@@ -42,7 +53,15 @@ impl From<PageError> for Problem {
 impl Problem {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Problem::BadDay(_) | Problem::BadUnit(_) | Problem::BadQuery => StatusCode::BAD_REQUEST,
+            Problem::BadDay(_) | Problem::BadUnit(_) | Problem::BadQuery | Problem::BadUpload => {
+                StatusCode::BAD_REQUEST
+            }
+            Problem::ForeignForm => StatusCode::FORBIDDEN,
+            Problem::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Problem::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Problem::NothingToPreview(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Problem::HalfTaken => StatusCode::CONFLICT,
+            Problem::Busy | Problem::TooLong => StatusCode::SERVICE_UNAVAILABLE,
             Problem::NoRun(None) => StatusCode::OK,
             Problem::NoRun(Some(_)) | Problem::NoDistrict { .. } | Problem::NoSuchPage => {
                 StatusCode::NOT_FOUND
@@ -118,6 +137,45 @@ fn words(problem: &Problem) -> (&'static str, String) {
         }
         Problem::NoSuchPage => ("找不到这个页面", "网址可能输错，或页面已移动。".to_owned()),
         Problem::MethodNotAllowed => ("不支持的请求", "本页面只能查看，不能提交。".to_owned()),
+        Problem::ForeignForm => (
+            "不接受其他网站的表单",
+            "这次提交来自另一个网站的页面，没有处理。".to_owned(),
+        ),
+        Problem::BadUpload => (
+            "上传不完整",
+            "没有收到完整的表单，可能是网络中断。什么都没有保存。".to_owned(),
+        ),
+        Problem::TooSlow => (
+            "上传超时",
+            "文件没有在规定时间内传完。什么都没有保存。".to_owned(),
+        ),
+        Problem::TooLarge => (
+            "上传过大",
+            format!(
+                "一次最多 {} MiB、{} 个文件。什么都没有保存。",
+                BODY_BYTES_MAX >> 20,
+                FILES_MAX
+            ),
+        ),
+        Problem::NothingToPreview(why) if why.is_empty() => {
+            ("没有选择文件", "请先选择要预览的文件。".to_owned())
+        }
+        Problem::NothingToPreview(why) => (
+            "没有可以导入的内容",
+            format!("这些文件里没有能识别的对账单或数据包（{why}）。什么都没有保存。"),
+        ),
+        Problem::HalfTaken => (
+            "有一次导入被中断",
+            "账本中有一个数据包只导入了一半，请运维人员先把那次导入做完，再预览。".to_owned(),
+        ),
+        Problem::Busy => (
+            "请稍后再试",
+            "正在进行另一次导入或预览，同一时间只做一个。什么都没有保存。".to_owned(),
+        ),
+        Problem::TooLong => (
+            "预览超时",
+            "这些文件在规定时间内没有预览完，已经停止。什么都没有保存。".to_owned(),
+        ),
         Problem::Failed(_) => (
             "暂时读不到数据",
             "数据没有丢失，只是现在读不到。请稍后刷新；若一直如此，请联系运维人员查看日志。"
@@ -155,6 +213,19 @@ fn steps(problem: &Problem) -> Vec<Step> {
         Problem::NoDistrict { .. } | Problem::NoSuchPage | Problem::MethodNotAllowed => {
             vec![step("请从总览重新进入。", "")]
         }
+        Problem::TooLarge | Problem::TooLong => vec![step(
+            "分成几次预览，或由运维人员在服务器上预览：",
+            "jintuo import --dry-run 文件",
+        )],
+        Problem::HalfTaken => vec![step(
+            "再执行一次被中断的同一条命令：",
+            "jintuo import 目录或文件",
+        )],
+        Problem::ForeignForm
+        | Problem::BadUpload
+        | Problem::TooSlow
+        | Problem::NothingToPreview(_)
+        | Problem::Busy => vec![step("请从本站的“导入预览”重新选择文件。", "")],
         Problem::Failed(_) => Vec::new(),
     }
 }

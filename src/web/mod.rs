@@ -1,4 +1,5 @@
-//! Pages for people: the city overview and a district's page, whole HTML from the server.
+//! Pages for people: the city overview, a district's page, and what an import of uploaded files would
+//! do; whole HTML from the server.
 //!
 //! Figures come through one port, [`PageSource`], as the read models of `report`; a page shows
 //! exactly these values. The handlers extract, ask the port once, and dress the answer.
@@ -18,6 +19,8 @@ mod format;
 mod message;
 mod overview;
 mod parts;
+pub mod preview;
+mod preview_page;
 pub mod push;
 #[cfg(test)]
 mod sample;
@@ -33,7 +36,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::middleware;
@@ -95,6 +98,8 @@ pub struct WebState {
     pub site: Arc<Site>,
     /// Where pushes of banks go; without it none is accepted.
     pub inbox: Option<Arc<push::Inbox>>,
+    /// Says what an import of uploaded files would do.
+    pub previews: Arc<preview::Previews>,
 }
 
 /// All routes, with the security headers around them.
@@ -102,6 +107,11 @@ pub fn router(state: WebState) -> Router {
     Router::new()
         .route("/", get(show_overview))
         .route("/districts/{id}", get(show_district))
+        .route("/imports/new", get(preview::show_form))
+        .route(
+            "/imports/preview",
+            post(preview::show_preview).layer(DefaultBodyLimit::max(preview::BODY_BYTES_MAX)),
+        )
         .route("/assets/{name}", get(show_asset))
         .route("/v1/feeds/{feed}/statements", post(push::receive))
         .route("/livez", get(|| async { plain(StatusCode::OK, "ok\n") }))

@@ -38,11 +38,18 @@ impl Layout {
     /// `sections` are anchors of the page itself; the city page comes first.
     pub(super) fn new(site: &Site, asked: &Asked, title: String, at_home: bool) -> Layout {
         let home = format!("/{}", asked.query());
-        let nav = vec![NavLink {
-            href: home.clone(),
-            text: "总览",
-            current: at_home,
-        }];
+        let nav = vec![
+            NavLink {
+                href: home.clone(),
+                text: "总览",
+                current: at_home,
+            },
+            NavLink {
+                href: "/imports/new".to_owned(),
+                text: "导入预览",
+                current: false,
+            },
+        ];
         Layout {
             title,
             city: site.city.clone(),
@@ -52,6 +59,14 @@ impl Layout {
             demo: site.demo,
             version: env!("CARGO_PKG_VERSION"),
         }
+    }
+
+    /// Marks the link that leads to where the page belongs.
+    pub(super) fn at(mut self, href: &str) -> Layout {
+        for link in &mut self.nav {
+            link.current = link.href == href;
+        }
+        self
     }
 
     pub(super) fn section(mut self, href: &str, text: &'static str) -> Layout {

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use crate::base::{Day, FlagCode, Instant, Money, Ratio, Severity};
+use crate::intake::{FileSummary, Summary};
 use crate::report::{
     Completeness, DistrictPage, DistrictRow, FeedGap, FindingRow, InstitutionRow, Overview,
     RunHead, Status, TrendPoint,
 };
+use crate::web::preview::{ImportPreview, NoPreview, Previews, Upload};
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
 
 /// A name that tries to be markup and a formula.
@@ -473,10 +475,32 @@ impl PageSource for SampleSource {
     }
 }
 
+/// A port that says what was uploaded, as files that would be used.
+struct SamplePreview;
+
+impl ImportPreview for SamplePreview {
+    fn preview(&self, files: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+        let files = files.into_iter().map(|f| FileSummary {
+            file: f.name,
+            kind: "statement".to_owned(),
+            outcome: "used".to_owned(),
+            new: i64::try_from(f.bytes.len()).unwrap(),
+            ..FileSummary::default()
+        });
+        let summary = Summary {
+            files: files.collect(),
+            dry_run: true,
+            ..Summary::default()
+        };
+        Box::pin(async move { Ok(summary) })
+    }
+}
+
 pub(super) fn state(source: SampleSource) -> WebState {
     WebState {
         source: Arc::new(source),
         site: Arc::new(site()),
         inbox: None,
+        previews: Arc::new(Previews::new(Arc::new(SamplePreview))),
     }
 }

@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use super::preview::{ImportPreview, NoPreview, Previews, Upload};
 use super::sample::{self, SampleSource};
-use super::{WebState, router};
+use super::{BoxFuture, WebState, router};
+use crate::intake::Summary;
 
 /// What came back.
 struct Answer {
@@ -27,14 +29,16 @@ async fn ask_of(state: WebState, method: &'static str, path: &str) -> Answer {
 }
 
 fn request(address: SocketAddr, method: &str, path: &str) -> Answer {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: jintuo\r\nConnection: close\r\n\r\n");
+    send(address, head.as_bytes())
+}
+
+fn send(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: jintuo\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    // A server that refuses may close before it has read everything.
+    let _ = stream.write_all(request);
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
+    let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -49,8 +53,9 @@ async fn ask(source: SampleSource, path: &str) -> Answer {
     ask_of(sample::state(source), "GET", path).await
 }
 
-const EVERY_KIND_OF_PAGE: [&str; 8] = [
+const EVERY_KIND_OF_PAGE: [&str; 9] = [
     "/",
+    "/imports/new",
     "/?as_of=2026-06-30&unit=yuan",
     "/districts/410185",
     "/districts/ZZ-JK",
@@ -372,4 +377,165 @@ fn the_style_sheet_places_every_tile_and_needs_no_new_browser() {
     for banned in [":has(", "@container", "container-type", "@import", "url("] {
         assert!(!super::assets::CSS.contains(banned), "{banned}");
     }
+}
+
+const BOUNDARY: &str = "X-boundary";
+
+/// One file of a form, as a browser sends it.
+fn part(name: &str, text: &str) -> String {
+    format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n{text}\r\n"
+    )
+}
+
+/// Posts a form to a router.
+async fn upload(state: WebState, headers: &[(&'static str, &str)], body: String) -> Answer {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(axum::serve(listener, router(state)).into_future());
+    let mut head = format!(
+        "POST /imports/preview HTTP/1.1\r\nHost: jintuo\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let request = format!("{head}\r\n{body}");
+    let answer = tokio::task::spawn_blocking(move || send(address, request.as_bytes())).await;
+    server.abort();
+    answer.unwrap()
+}
+
+fn form(parts: &[String]) -> String {
+    format!("{}--{BOUNDARY}--\r\n", parts.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_sends_files_to_the_preview() {
+    let body = ask(SampleSource::City, "/imports/new").await.body;
+    for expected in [
+        "method=\"post\" action=\"/imports/preview\" enctype=\"multipart/form-data\"",
+        "<label for=\"files\">",
+        "id=\"files\" name=\"files\" multiple required",
+        "不保存任何内容",
+        "href=\"/imports/new\" aria-current=\"page\"",
+    ] {
+        assert!(body.contains(expected), "{expected}");
+    }
+    // Also where there is no run yet, and from the overview.
+    for (source, path) in [
+        (SampleSource::Empty, "/imports/new"),
+        (SampleSource::City, "/"),
+    ] {
+        let answer = ask(source, path).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains("href=\"/imports/new\""), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_names_every_file_and_says_that_nothing_is_stored() {
+    let state = sample::state(SampleSource::City);
+    let parts = [
+        part("<b>对账单.xml", "12345"),
+        part("../../payments.csv", "1"),
+        // A browser's way of saying that no file was chosen.
+        part("", ""),
+    ];
+    let answer = upload(state, &[], form(&parts)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for expected in [
+        "什么都没有保存",
+        "&#60;b&#62;对账单.xml",
+        "<span class=\"name\">payments.csv</span>",
+        "<td class=\"num\">5</td>",
+        "cache-control: no-store",
+        "content-security-policy: default-src 'none'",
+    ] {
+        let whole = format!("{}\n{}", answer.head, answer.body);
+        assert!(whole.contains(expected), "{expected} in {whole}");
+    }
+    assert!(!answer.body.contains("<b>对账单"));
+    assert!(!answer.body.contains("../"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_cannot_be_previewed_says_why() {
+    let good = form(&[part("a.xml", "1")]);
+    let many: Vec<String> = (0..=super::preview::FILES_MAX)
+        .map(|n| part(&format!("{n}.xml"), "1"))
+        .collect();
+    // With what stands around it, just too large.
+    let large = "x".repeat(super::preview::BODY_BYTES_MAX);
+    let foreign = [("Origin", "https://elsewhere.example")];
+    for (headers, body, status, words) in [
+        (&foreign[..], good.clone(), 403, "不接受其他网站的表单"),
+        (
+            &[("Sec-Fetch-Site", "cross-site")],
+            good,
+            403,
+            "不接受其他网站的表单",
+        ),
+        (&[], form(&[part("", "")]), 422, "没有选择文件"),
+        (&[], part("a.xml", "1"), 400, "上传不完整"),
+        (&[], form(&many), 413, "上传过大"),
+        (&[], form(&[part("a.xml", &large)]), 413, "上传过大"),
+    ] {
+        let answer = upload(sample::state(SampleSource::City), headers, body).await;
+        assert_eq!(answer.status, status, "{words}: {}", answer.body);
+        assert!(answer.body.contains(words), "{}", answer.body);
+    }
+    let answer = ask(SampleSource::City, "/imports/preview").await;
+    assert_eq!(answer.status, 405);
+}
+
+/// A port that says when it has begun and waits for leave to end.
+struct Slow {
+    begun: tokio::sync::mpsc::UnboundedSender<()>,
+    end: std::sync::Arc<tokio::sync::Semaphore>,
+}
+
+impl ImportPreview for Slow {
+    fn preview(&self, _: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+        self.begun.send(()).unwrap();
+        let end = self.end.clone();
+        Box::pin(async move {
+            end.acquire().await.unwrap().forget();
+            Err(NoPreview::TooLong)
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_preview_at_a_time() {
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let end = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let slow = Slow {
+        begun,
+        end: end.clone(),
+    };
+    let state = WebState {
+        previews: std::sync::Arc::new(Previews::new(std::sync::Arc::new(slow))),
+        ..sample::state(SampleSource::City)
+    };
+    let good = form(&[part("a.xml", "1")]);
+    let first = tokio::spawn(upload_to(state.clone(), good.clone()));
+    has_begun.recv().await.unwrap();
+    let second = upload(state.clone(), &[], good.clone()).await;
+    assert_eq!(second.status, 503);
+    assert!(second.head.contains("retry-after: 10"), "{}", second.head);
+    assert!(second.body.contains("同一时间只做一个"));
+    end.add_permits(2);
+    for answer in [first.await.unwrap(), upload(state, &[], good).await] {
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.contains("预览超时"), "{}", answer.body);
+    }
+}
+
+async fn upload_to(state: WebState, body: String) -> Answer {
+    upload(state, &[], body).await
 }

@@ -12,7 +12,7 @@ use super::verify::{EntriesDigest, Outline, continuity_of};
 use super::{
     Balance, Format, Item, STATEMENTS_MAX, Statement, Verdict, sniff, stream, too_many_statements,
 };
-use crate::base::{Defect, DefectCode};
+use crate::base::{Day, Defect, DefectCode};
 
 /// One statement of a file as `interchange.md` prints it. Amounts are decimal strings; `credits`
 /// and `debits` are positive and count every entry, booked or not; the verdict counts booked ones
@@ -33,6 +33,18 @@ pub struct Inspection {
     pub pending: u64,
     pub verdict: Verdict,
     pub defects: Vec<Defect>,
+    /// Not part of the printed object.
+    #[serde(skip)]
+    pub booked: Booked,
+}
+
+/// What the verdict counts: the booked entries' sums, both positive, and the days between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Booked {
+    pub from: Option<Day>,
+    pub to: Option<Day>,
+    pub credits: String,
+    pub debits: String,
 }
 
 /// Inspects one file: one object per statement, and one for a file that is refused.
@@ -151,6 +163,12 @@ fn judge(head: Statement, proof: Proof) -> Judged {
     let sum = |sum: Sum| sum.0.unwrap_or(Decimal::MAX).to_string();
     let (entries, count, booked) = (proof.entries(), proof.count, proof.booked);
     let (credits, debits) = (sum(proof.credits), sum(proof.debits));
+    let proved = Booked {
+        from: head.period.map(|p| p.0).or_else(|| day_of(&head.opening)),
+        to: head.period.map(|p| p.1).or_else(|| day_of(&head.closing)),
+        credits: sum(proof.booked_credits),
+        debits: sum(proof.booked_debits),
+    };
     let (verdict, defects) = proof.judge(&head);
     let inspection = Inspection {
         file: String::new(),
@@ -165,6 +183,7 @@ fn judge(head: Statement, proof: Proof) -> Judged {
         pending: count - booked,
         verdict,
         defects,
+        booked: proved,
     };
     Judged {
         head,
@@ -190,7 +209,12 @@ fn refused(file: &str, format: Option<String>, defects: Vec<Defect>) -> Inspecti
             .into_iter()
             .map(|defect| defect.file(file))
             .collect(),
+        booked: Booked::default(),
     }
+}
+
+fn day_of(balance: &Option<Balance>) -> Option<Day> {
+    balance.as_ref().and_then(|b| b.day)
 }
 
 /// Why no format fits: an empty file and a broken charset have remedies of their own.

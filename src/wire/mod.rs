@@ -45,7 +45,7 @@ pub use bank::SHEET_MAX_BYTES;
 pub use daily::{DAYS_MAX, daily_balances};
 pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
-pub use inspect::{Inspection, inspect, inspect_reader};
+pub use inspect::{Booked, Inspection, inspect, inspect_reader};
 pub use lines::ROW_BYTES_MAX;
 pub use pages::{is_page, join_pages, pages_in_order};
 pub use sniff::{resembles_statement, sniff};

@@ -28,6 +28,9 @@ pub(crate) struct Proof {
     /// Of all entries, booked or not; `None` after an overflow.
     pub(crate) credits: Sum,
     pub(crate) debits: Sum,
+    /// Of booked entries.
+    pub(crate) booked_credits: Sum,
+    pub(crate) booked_debits: Sum,
     /// Booked amounts by value day; those without one under `None`.
     valued: BTreeMap<Option<Day>, Sum>,
     /// The first entry of each of the first two currencies among booked entries: at least one of
@@ -60,14 +63,15 @@ impl Proof {
     /// Takes the next entry.
     pub(crate) fn add(&mut self, entry: &Entry) {
         self.count += 1;
-        let side = if entry.amount.is_sign_negative() {
-            &mut self.debits
+        let (side, booked_side) = if entry.amount.is_sign_negative() {
+            (&mut self.debits, &mut self.booked_debits)
         } else {
-            &mut self.credits
+            (&mut self.credits, &mut self.booked_credits)
         };
         side.add(entry.amount.abs());
         if is_booked(entry) {
             self.booked += 1;
+            booked_side.add(entry.amount.abs());
             let day = self.valued.entry(entry.value_on).or_default();
             day.add(entry.amount);
             self.note_currency(entry);

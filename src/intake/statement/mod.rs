@@ -36,6 +36,7 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         }
     };
     session.step_progress(bytes.len() as u64);
+    session.note_statements(source_no, &file.name, &bytes);
     let digest = Sha256::digest(&bytes).to_vec();
     let mut tx = session.begin_write().await?;
     let known = !session.options.supersede && store::is_known(&mut tx, &digest).await?;
@@ -121,7 +122,7 @@ fn located(mut why: Vec<Defect>, remarks: Vec<Defect>) -> Vec<Defect> {
 fn read(file: &Input) -> Result<Vec<u8>, Defect> {
     let unreadable = |e: std::io::Error| Defect::new(DefectCode::Unreadable, e.to_string());
     let mut bytes = Vec::new();
-    file.open()
+    file.open(STATEMENT_BYTES_MAX)
         .map_err(unreadable)?
         .take(STATEMENT_BYTES_MAX + 1)
         .read_to_end(&mut bytes)

@@ -95,7 +95,7 @@ async fn insert(
     if total == 0 {
         return Ok(0);
     }
-    let verb = match (&tx.conn, on_conflict) {
+    let verb = match (&*tx.conn, on_conflict) {
         // A failed append ends its transaction anyway, so the statement keeps no journal to undo itself.
         (Conn::Sqlite(_), OnConflict::Fail) => "INSERT OR FAIL",
         (Conn::Postgres(_), OnConflict::Fail) if total >= POSTGRES_COPY_ROWS_MIN => {
@@ -108,7 +108,7 @@ async fn insert(
     head.push_str(") ");
     let tail = conflict_clause(&columns, on_conflict);
     let mut affected = 0;
-    match &mut tx.conn {
+    match &mut *tx.conn {
         Conn::Sqlite(t) => {
             let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / columns.len());
             let full = format!("{head}VALUES {}{tail}", placeholders(columns.len(), step));
@@ -154,7 +154,7 @@ async fn insert(
 async fn copy(tx: &mut Tx, table: &'static str, columns: &Columns<'_>) -> Result<u64> {
     const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
     const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
-    let Conn::Postgres(t) = &mut tx.conn else {
+    let Conn::Postgres(t) = &mut *tx.conn else {
         return Ok(0);
     };
     let mut sql = format!("COPY {table} (");
@@ -183,12 +183,12 @@ pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result
     let mut affected = 0;
     let mut from = 0;
     while from < total {
-        let step = match &tx.conn {
+        let step = match &*tx.conn {
             Conn::Sqlite(_) => SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len()),
             Conn::Postgres(_) => POSTGRES_ROWS,
         };
         let to = (from + step).min(total);
-        affected += match &mut tx.conn {
+        affected += match &mut *tx.conn {
             Conn::Sqlite(t) => {
                 let values = placeholders(keys.len(), to - from);
                 let sql = format!("WITH wanted ({names}) AS (VALUES {values}) {body}");
@@ -231,7 +231,7 @@ where
     let mut found = Vec::new();
     let mut names = String::new();
     push_names(&mut names, &keys);
-    match &mut tx.conn {
+    match &mut *tx.conn {
         Conn::Sqlite(t) => {
             let step = SQLITE_ROWS.min(SQLITE_BINDS_MAX / keys.len());
             let sql = |rows: usize| {
