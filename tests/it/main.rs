@@ -11,6 +11,7 @@ mod harness;
 mod interrupted;
 mod jobs;
 mod outputs;
+mod positions;
 mod properties;
 mod push;
 mod quarantine;
