@@ -100,7 +100,19 @@ fn own_account(d: &Draft) -> i64 {
     key_account(d.kind.number(), d.account_no)
 }
 
-type Content<'a> = (bool, Day, Option<Day>, Money, i64, i64, i64, u8, u8, &'a str, &'a str);
+type Content<'a> = (
+    bool,
+    Day,
+    Option<Day>,
+    Money,
+    i64,
+    i64,
+    i64,
+    u8,
+    u8,
+    &'a str,
+    &'a str,
+);
 
 fn content<'a>(batch: &'a Batch, contracts: &Contracts, d: &Draft) -> Content<'a> {
     (

@@ -138,7 +138,10 @@ fn events(
         at(p.day, Change::Paid(c, p.amount));
         if policy.release.regime == Regime::ReserveRatio {
             at(p.day, Change::InWindow(p.amount.fen()));
-            at(reserve_ends(policy, p.day), Change::InWindow(-p.amount.fen()));
+            at(
+                reserve_ends(policy, p.day),
+                Change::InWindow(-p.amount.fen()),
+            );
         }
         if !custody(p.account_no) {
             continue;

@@ -123,11 +123,7 @@ pub async fn district_page(
 }
 
 /// The run a page shows: the city's is over all districts, a district's is whichever knew most of it.
-async fn page_run(
-    tx: &mut Tx,
-    as_of: Option<Day>,
-    district: Option<&str>,
-) -> Result<Option<Run>> {
+async fn page_run(tx: &mut Tx, as_of: Option<Day>, district: Option<&str>) -> Result<Option<Run>> {
     let wanted = Wanted {
         as_of,
         policy: Some(policy::DEFAULT),
@@ -289,7 +285,6 @@ async fn trend(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result<Vec<Tre
 
 async fn days(tx: &mut Tx, run: &Run) -> Result<Vec<Day>> {
     let until = (Day::MAX, DAYS_OFFERED);
-    let runs =
-        store::runs_by_day(tx, &run.head.policy, run.district_id.as_deref(), until).await?;
+    let runs = store::runs_by_day(tx, &run.head.policy, run.district_id.as_deref(), until).await?;
     Ok(runs.into_iter().map(|(day, _)| day).collect())
 }

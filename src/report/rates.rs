@@ -1,9 +1,7 @@
 //! The rates of `domain.md` §6.5 and §6.6 of one district: sums and counts of what a run stored of its
 //! institutions, and the registry as the run knew it.
 //!
-//! Not told, for want of what a sender would have to say (`interchange.md` has no field for it): 资质审核完成率
-//! (whether an institution was reviewed), fees that only invoices or complaints record, and coverage free of
-//! dormant accounts (a rule of its own, DORMANT_ACCOUNT).
+//! What is absent for want of data is listed in [`crate::position`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -100,7 +98,8 @@ impl Rates {
 
     /// The columns of the districts report, in its order.
     pub(super) fn cells(mut self) -> Vec<Cell> {
-        self.uncovered.sort_unstable_by_key(|u| std::cmp::Reverse(*u));
+        self.uncovered
+            .sort_unstable_by_key(|u| std::cmp::Reverse(*u));
         let sum = |all: &[Money]| (all.iter()).fold(Money::ZERO, |s, u| s.saturating_add(*u));
         let top = sum(&self.uncovered[..self.uncovered.len().min(TOP)]);
         let rate = |part: i128, whole: i128| fraction(Ratio::new(part, whole));

@@ -128,7 +128,11 @@ pub(in crate::position) fn completions(
         let (pool, mut sum, mut since) = (contracts[at].terms.pool(), 0, None);
         for l in one {
             sum += l.confirmed;
-            since = if pool == 0 || sum < pool { None } else { since.or(Some(l.day)) };
+            since = if pool == 0 || sum < pool {
+                None
+            } else {
+                since.or(Some(l.day))
+            };
         }
         if let Some(day) = since {
             found.insert(no, day);

@@ -691,10 +691,7 @@ pub(super) fn finish(c: &mut ContractPosition, earned_delivered: Money, contract
     let backed = c.cleared.less_floored(out).saturating_add(c.in_transit);
     c.negative = out.less_floored(c.cleared);
     // A negative cash balance adds to what is missing.
-    c.short = c
-        .required
-        .saturating_add(c.negative)
-        .less_floored(backed);
+    c.short = c.required.saturating_add(c.negative).less_floored(backed);
     c.premature = c.released.less_floored(c.allowed);
 }
 

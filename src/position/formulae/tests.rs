@@ -367,6 +367,7 @@ fn vector_of_domain_6_6_is_not_netted() {
 /// A contract of 10,000 fen for ten lessons, paid and credited on 1 June.
 fn paid_in_full() -> Facts {
     let mut facts = world(0);
+    facts.days.clear();
     let c = &mut facts.contracts[0];
     (c.terms, c.amount) = (
         Terms {
@@ -567,7 +568,13 @@ fn a_closed_account_that_is_proven_empty_makes_nothing_unknown() {
     pay(&mut facts, "P1", "2026-05-26", 10_000);
     stated(&mut facts, 1, "2026-05-28", 0);
     stated(&mut facts, 1, "2026-05-29", 0);
-    for on in ["2026-06-01", "2026-06-02", "2026-06-03", "2026-06-04", "2026-06-05"] {
+    for on in [
+        "2026-06-01",
+        "2026-06-02",
+        "2026-06-03",
+        "2026-06-04",
+        "2026-06-05",
+    ] {
         stated(&mut facts, 2, on, 10_000);
     }
     let mut accounts = custody();
