@@ -590,3 +590,59 @@ fn a_closed_account_that_is_proven_empty_makes_nothing_unknown() {
     let p = run(&facts, &accounts, &policy(), "2026-06-05").position;
     assert_eq!((p.status, p.missing_days), (Some(Status::Unknown), 5));
 }
+
+/// The sweep sees what each day's measure sees: a state ends for both on the same day, under every regime
+/// and for a contract sold by time.
+#[test]
+fn the_sweep_agrees_with_the_measure_of_each_day() {
+    let regimes = [
+        Regime::OneLesson,
+        Regime::OrderEnd,
+        Regime::Tranche,
+        Regime::ReserveRatio,
+    ];
+    for (regime, by_time) in regimes.into_iter().flat_map(|r| [(r, false), (r, true)]) {
+        let policy = with_regime(regime);
+        let mut facts = paid_in_full();
+        consume(&mut facts, "2026-03-13", 10);
+        let c = &mut facts.contracts[0];
+        c.by_time = by_time;
+        (c.starts_on, c.ends_on) = (Some(day("2026-03-05")), Some(day("2026-05-20")));
+        let id = facts.keep("X1");
+        facts.releases.push(Approval {
+            seq: 9,
+            day: day("2026-03-13"),
+            contract_no: 1,
+            account_no: 1,
+            amount: fen(8_000),
+            state: 0,
+            id,
+        });
+        stated(&mut facts, 1, "2026-03-02", 1_000);
+        let accounts = custody();
+        let refs: Vec<&registry::Account> = accounts.iter().collect();
+        let (mut uncovered, mut premature, first) = (0, 0, day("2026-03-13"));
+        for on in first.through(day("2026-08-31")) {
+            let kind = |_| AccountKind::Custody;
+            let matching = match_lines(&facts, &policy, on, kind);
+            let view = (&policy, None, on);
+            let m = measure(&institution(), &refs, &facts, &matching, view);
+            let lessons = facts.lesson_days.clone();
+            let view = (&policy, on);
+            let since = crate::position::since(&refs, &facts, &matching, &m, view, Some(&lessons));
+            let place = format!("{regime:?} by time {by_time} on {on}");
+            let short = m.position.uncovered > Money::ZERO;
+            assert_eq!(since.uncovered.is_some(), short, "{place}");
+            let early = m.contracts.iter().any(|c| c.premature > Money::ZERO);
+            let told = since.contracts.get(&1).and_then(|c| c.premature);
+            assert_eq!(told.is_some(), early, "{place}");
+            uncovered += i32::from(short);
+            premature += i32::from(early);
+        }
+        let whole = 172;
+        assert!(
+            uncovered < whole && premature < whole,
+            "{regime:?}: a state ends"
+        );
+    }
+}
