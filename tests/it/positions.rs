@@ -90,7 +90,6 @@ async fn a_lesson_counts_from_its_confirmation(store: Store) {
          L4,O2,2026-05-11,1,1000,confirmed,2026-05-10\n",
     );
     store.import(1, &[&first.write(&store.dir, "first")]).await;
-    let mut at = 2;
     let expected = [
         ("2026-05-06", "10000", "10000"),
         ("2026-05-07", "10000", "5000"),
@@ -101,10 +100,9 @@ async fn a_lesson_counts_from_its_confirmation(store: Store) {
         ("2026-05-28", "4000", "2000"),
         ("2026-05-29", "3000", "2000"),
     ];
-    for (on, confirmed, delivered) in expected {
+    for (at, (on, confirmed, delivered)) in (2..).zip(expected) {
         let found = unearned(&store, at, on).await;
         assert_eq!(found, (confirmed.to_owned(), delivered.to_owned()), "{on}");
-        at += 1;
     }
     // The sender corrects the day of confirmation, then takes the lesson back.
     let other = lessons("L1,O2,2026-05-07,5,5000,confirmed,2026-05-15\n");

@@ -160,7 +160,7 @@ pub fn measure(
     if !contract_level {
         p.premature = p.released.less_floored(p.allowed);
     }
-    (p.consumed, p.deemed) = consumed(facts, view);
+    (p.consumed, p.deemed) = consumed(facts, &contracts);
     (p.fees_recorded, p.fees_credited) = fees(facts, &contracts);
     let counts = |a: &&Account| policy.held.unfiled_accounts_count || a.filed;
     p.unidentified = unidentified(facts, matching, |_| true);
@@ -259,17 +259,21 @@ fn protected(p: &Position, custody_held: Money, policy: &Policy) -> Money {
 
 /// Value of the lessons that count, and the part of it that was deemed confirmed. A contract earned by time
 /// has no lessons to confirm.
-fn consumed(facts: &Facts, (policy, day): (&Policy, Day)) -> (Money, Money) {
-    let (mut consumed, mut deemed) = (Money::ZERO, Money::ZERO);
-    for l in &facts.lessons {
-        let contract = facts.contract(l.contract_no);
-        if let Some(c) = contract.filter(|c| c.term().is_none() && l.confirmed > 0) {
-            let value = earned(policy, c, l.confirmed, day);
-            consumed = consumed.saturating_add(value);
-            deemed = deemed.saturating_add(value.share_floored(l.deemed, l.confirmed));
-        }
-    }
-    (consumed, deemed)
+fn consumed(facts: &Facts, contracts: &[ContractPosition]) -> (Money, Money) {
+    let value = |no: i64| {
+        let at = contracts.binary_search_by_key(&no, |c| c.contract_no);
+        at.map_or(Money::ZERO, |at| contracts[at].earned_confirmed)
+    };
+    let by_time = |no: i64| facts.contract(no).is_some_and(|c| c.term().is_some());
+    let add = |sum: Money, m: Money| sum.saturating_add(m);
+    let all = contracts.iter().map(|c| c.earned_confirmed);
+    let timed = facts.contracts.iter().filter(|c| c.term().is_some());
+    let timed = timed.map(|c| value(c.contract_no)).fold(Money::ZERO, add);
+    let deemed = (facts.lessons.iter())
+        .filter(|l| l.deemed > 0 && !by_time(l.contract_no))
+        .map(|l| value(l.contract_no).share_floored(l.deemed, l.confirmed))
+        .fold(Money::ZERO, add);
+    (all.fold(Money::ZERO, add).less_floored(timed), deemed)
 }
 
 /// Fees recorded anywhere, and those credited to accounts that count (`domain.md` §6.6, IntakeRate). A fee is
@@ -649,8 +653,14 @@ fn contract_positions(
             continue;
         };
         let value = |count: i64| earned(policy, contract, count, day);
-        slot(&mut by_no, lessons.contract_no).earned_confirmed = value(lessons.confirmed);
-        delivered.insert(lessons.contract_no, value(lessons.delivered));
+        let confirmed = value(lessons.confirmed);
+        slot(&mut by_no, lessons.contract_no).earned_confirmed = confirmed;
+        let delivers = if lessons.delivered == lessons.confirmed {
+            confirmed
+        } else {
+            value(lessons.delivered)
+        };
+        delivered.insert(lessons.contract_no, delivers);
     }
     for contract in facts.contracts.iter().filter(|c| c.term().is_some()) {
         let value = earned(policy, contract, 0, day);
