@@ -101,6 +101,7 @@ fn link<'a>(seq: i64, (source_id, reference, note): (&'a str, &'a str, &'a str))
         state: 0,
         quantity: 1,
         stated_fen: None,
+        confirmed_day: None,
         note,
     }
 }

@@ -60,7 +60,7 @@ async fn open_as(config: &Config, existing: bool) -> Result<Db, DbError> {
     };
     let db = Db::open(&config.database.url, Clock::system(zone), &options).await?;
     for warning in db.warnings() {
-        tracing::info!(database.warning = %warning, "storage");
+        tracing::warn!(database.warning = %warning, "storage");
     }
     Ok(db)
 }

@@ -88,6 +88,7 @@ struct PostingRow {
     state: i64,
     quantity: i64,
     stated_fen: Option<i64>,
+    confirmed_day: Option<i64>,
     hash: Vec<u8>,
     note: Option<String>,
 }
@@ -120,6 +121,7 @@ async fn postings(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
     let sql = "SELECT p.inst_id, p.seq, p.source_no, p.kind, p.debit, p.credit, p.amount_fen, \
                       p.business_day, p.contract_no, p.account_no, p.source_id, p.revision, \
                       p.reverses, p.reference, p.channel, p.state, p.quantity, p.stated_fen, \
+                      p.confirmed_day, \
                       p.hash, n.note \
                FROM posting p \
                LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
@@ -184,6 +186,7 @@ impl Fold {
             state: row.state,
             quantity: row.quantity,
             stated_fen: row.stated_fen,
+            confirmed_day: row.confirmed_day,
             note: row.note.as_deref().unwrap_or_default(),
         };
         let hash = link.after(&self.link.unwrap_or(GENESIS));
@@ -360,7 +363,7 @@ async fn records(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
 }
 
 /// Name of an invariant, and a query whose rows break it.
-const RECORDS: [(&str, &str); 13] = [
+const RECORDS: [(&str, &str); 18] = [
     (
         "versions",
         "SELECT 'district ' || district_id FROM district GROUP BY district_id \
@@ -391,6 +394,37 @@ const RECORDS: [(&str, &str); 13] = [
         "SELECT 'statement day ' || CAST(day AS TEXT) || ' of institution ' || CAST(inst_id AS TEXT) \
                 || ' account ' || CAST(account_no AS TEXT) \
          FROM statement_day GROUP BY inst_id, account_no, day \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'settlement ' || batch_no || ' of institution ' || CAST(inst_id AS TEXT) \
+         FROM settlement GROUP BY inst_id, account_no, batch_no \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'freeze ' || document_no || ' of institution ' || CAST(inst_id AS TEXT) \
+         FROM account_freeze GROUP BY inst_id, account_no, document_no \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'statement ' || number || ' of institution ' || CAST(inst_id AS TEXT) \
+         FROM statement GROUP BY inst_id, account_no, family, number, first_day, last_day \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'dispute of day ' || CAST(day AS TEXT) || ' of institution ' || CAST(inst_id AS TEXT) \
+         FROM statement_dispute GROUP BY inst_id, account_no, day, claimant \
+         HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    ),
+    (
+        "versions",
+        "SELECT 'exemption from day ' || CAST(first_day AS TEXT) || ' of institution ' \
+                || CAST(inst_id AS TEXT) \
+         FROM statement_exemption GROUP BY inst_id, account_no, first_day, last_day \
          HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
     ),
     (

@@ -233,6 +233,7 @@ CREATE TABLE statement_day (
 -- The ledger. One row is one posting and one fact: debit and credit are accounts of the fixed chart
 -- in ledger/mod.rs, so debits equal credits by construction. `business_day` is when it happened,
 -- `source_no` when it was learned. A mistake is reversed by a row that names it, never edited.
+-- `confirmed_day`: a lesson that counts was confirmed only after `business_day`, and counts from then on.
 CREATE TABLE posting (
   inst_id BIGINT NOT NULL,
   seq BIGINT NOT NULL,
@@ -252,6 +253,7 @@ CREATE TABLE posting (
   state BIGINT NOT NULL,
   quantity BIGINT NOT NULL,
   stated_fen BIGINT,
+  confirmed_day BIGINT CHECK (confirmed_day > business_day),
   hash BYTEA NOT NULL,
   PRIMARY KEY (inst_id, seq)
 );
@@ -321,6 +323,12 @@ CREATE TABLE position (
   fee_window_fen BIGINT NOT NULL,
   unidentified_fen BIGINT NOT NULL,
   frozen_fen BIGINT NOT NULL,
+  releasable_fen BIGINT NOT NULL,
+  protected_fen BIGINT NOT NULL,
+  consumed_fen BIGINT NOT NULL,
+  deemed_fen BIGINT NOT NULL,
+  fees_recorded_fen BIGINT NOT NULL,
+  fees_credited_fen BIGINT NOT NULL,
   contracts BIGINT NOT NULL,
   must_be_held BIGINT NOT NULL,
   under_custody BIGINT NOT NULL,

@@ -233,6 +233,7 @@ CREATE TABLE statement_day (
 -- The ledger. One row is one posting and one fact: debit and credit are accounts of the fixed chart
 -- in ledger/mod.rs, so debits equal credits by construction. `business_day` is when it happened,
 -- `source_no` when it was learned. A mistake is reversed by a row that names it, never edited.
+-- `confirmed_day`: a lesson that counts was confirmed only after `business_day`, and counts from then on.
 CREATE TABLE posting (
   inst_id INTEGER NOT NULL,
   seq INTEGER NOT NULL,
@@ -252,6 +253,7 @@ CREATE TABLE posting (
   state INTEGER NOT NULL,
   quantity INTEGER NOT NULL,
   stated_fen INTEGER,
+  confirmed_day INTEGER CHECK (confirmed_day > business_day),
   hash BLOB NOT NULL,
   PRIMARY KEY (inst_id, seq)
 ) WITHOUT ROWID, STRICT;
@@ -321,6 +323,12 @@ CREATE TABLE position (
   fee_window_fen INTEGER NOT NULL,
   unidentified_fen INTEGER NOT NULL,
   frozen_fen INTEGER NOT NULL,
+  releasable_fen INTEGER NOT NULL,
+  protected_fen INTEGER NOT NULL,
+  consumed_fen INTEGER NOT NULL,
+  deemed_fen INTEGER NOT NULL,
+  fees_recorded_fen INTEGER NOT NULL,
+  fees_credited_fen INTEGER NOT NULL,
   contracts INTEGER NOT NULL,
   must_be_held INTEGER NOT NULL,
   under_custody INTEGER NOT NULL,

@@ -80,6 +80,9 @@ pub(super) enum Command {
         known_at: Option<Instant>,
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
+        /// Only this district, from the run that knew most of it: over all districts or over this one.
+        #[arg(long, value_name = "ID")]
+        district: Option<String>,
         #[arg(long, default_value = "table")]
         format: ReportFormat,
         #[arg(long, value_name = "FILE")]

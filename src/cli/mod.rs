@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -59,8 +60,15 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(code) => ExitCode::from(code),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// Whoever read the output has had enough, as `head` has: nothing went wrong. A connection to a database
+/// that breaks is another thing, and is wrapped in what was being done.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    (error.downcast_ref::<io::Error>()).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
@@ -170,6 +178,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             as_of,
             known_at,
             policy,
+            district,
             format,
             out,
         } => {
@@ -179,6 +188,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
                 known_at,
                 policy: policy.as_deref(),
                 whole_city: false,
+                district: district.as_deref(),
             };
             report(&config, name, &wanted, form, out).await
         }
@@ -358,6 +368,7 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
 
 async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
+    run::refuse_the_future(options.as_of, db.clock())?;
     let mut bar = progress::RunBar::new();
     let summary = run::day(&db, options, &mut bar).await?;
     db.close().await;
@@ -390,6 +401,13 @@ async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyho
             summary.accounts_unproven,
         )?;
     }
+    if let Some(district) = &options.district {
+        writeln!(
+            io::stderr(),
+            "this run is of {district} alone; see it with: jintuo report institutions --as-of {} --district {district}",
+            summary.as_of,
+        )?;
+    }
     Ok(summary.exit_code())
 }
 
@@ -409,6 +427,11 @@ async fn report(
         });
         anyhow::bail!("no completed run of {day}{known}; run: jintuo reconcile --as-of DATE");
     };
+    if let Some(district) = wanted.district
+        && !report::covers(&mut tx, &run, district).await?
+    {
+        return Err(RunError::NoDistrict(district.to_owned()).into());
+    }
     let table = match name {
         ReportName::Districts => report::districts(&mut tx, &run).await?,
         ReportName::Institutions => report::institutions(&mut tx, &run).await?,
@@ -428,9 +451,13 @@ async fn report(
     };
     match out {
         Some(path) => {
-            let mut file = io::BufWriter::new(File::create(&path)?);
-            table.write(form, &run.head, &mut file)?;
-            file.flush()?;
+            let writing = || format!("writing {}", path.display());
+            let file = File::create(&path).with_context(writing)?;
+            let mut file = io::BufWriter::new(file);
+            table
+                .write(form, &run.head, &mut file)
+                .with_context(writing)?;
+            file.flush().with_context(writing)?;
         }
         None => {
             let mut stdout = io::BufWriter::new(io::stdout().lock());
@@ -457,9 +484,6 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
     } else {
         for b in &broken {
             writeln!(io::stderr(), "{}: {}", b.invariant, b.what)?;
-        }
-        for warning in db.warnings() {
-            writeln!(io::stderr(), "warning: {warning}")?;
         }
     }
     db.close().await;

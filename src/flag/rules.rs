@@ -173,6 +173,12 @@ impl Raiser<'_> {
                         },
                     )
                 }
+                // Nothing was paid, so nothing is on its way.
+                PaymentOutcome::InTransit { .. } | PaymentOutcome::Overdue { .. }
+                    if p.amount == Money::ZERO =>
+                {
+                    continue;
+                }
                 PaymentOutcome::InTransit { window_end } => (
                     FlagCode::TimingGap,
                     p.amount.fen(),
@@ -403,7 +409,7 @@ impl Raiser<'_> {
         if p.premature > Money::ZERO {
             let evidence = Evidence::ReleasedBeyond {
                 released: p.released,
-                earned: p.earned_confirmed,
+                earned: p.allowed,
             };
             drafts.push((
                 state(
@@ -460,7 +466,7 @@ impl Raiser<'_> {
             }
             if covered && c.short > Money::ZERO {
                 let evidence = Evidence::ContractShort {
-                    owed: c.unearned_confirmed,
+                    owed: c.required,
                     cleared: c.cleared,
                     refunded: c.refunded,
                     released: c.released,
@@ -476,7 +482,7 @@ impl Raiser<'_> {
             if c.premature > Money::ZERO {
                 let evidence = Evidence::ReleasedBeyond {
                     released: c.released,
-                    earned: c.earned_confirmed,
+                    earned: c.allowed,
                 };
                 drafts.push(state(
                     FlagCode::PrematureRelease,

@@ -118,7 +118,8 @@ impl Session<'_> {
         let lessons = row.fen(3)?;
         let amount = row.fen(4)?;
         let state = row.code(5, &LessonState::NAMES, Some("confirmed"))?;
-        let confirmed_on = row.opt_day(6)?.map(|d| d.to_string()).unwrap_or_default();
+        let confirmed = row.opt_day(6)?;
+        let confirmed_on = confirmed.map(|d| d.to_string()).unwrap_or_default();
         if lessons > LESSONS_MAX {
             return Err(row.defect(
                 DefectCode::BadAmount,
@@ -126,8 +127,10 @@ impl Session<'_> {
                 format!("{lessons} lessons in one row; at most {LESSONS_MAX} are accepted"),
             ));
         }
+        let state = LessonState::from_name(state).map_or(0, LessonState::number);
         let draft = Draft {
-            state: LessonState::from_name(state).map_or(0, LessonState::number),
+            confirmed: confirmed.filter(|on| *on > day && LessonState::counts(state)),
+            state,
             amount: Money::from_fen(amount),
             quantity: lessons,
             note: self

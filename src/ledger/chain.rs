@@ -39,6 +39,7 @@ pub struct Link<'a> {
     pub state: i64,
     pub quantity: i64,
     pub stated_fen: Option<i64>,
+    pub confirmed_day: Option<i64>,
     pub note: &'a str,
 }
 
@@ -73,6 +74,10 @@ impl Link<'_> {
             bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
         }
+        // Texts carry their length, so a row with this field is never taken for one without.
+        if let Some(day) = self.confirmed_day {
+            bytes.extend_from_slice(&day.to_le_bytes());
+        }
         let mut link = GENESIS;
         link[0] = ALGORITHM_SHA256;
         link[1..].copy_from_slice(&Sha256::digest(&bytes));
@@ -104,6 +109,7 @@ mod tests {
             state: 0,
             quantity: 0,
             stated_fen: None,
+            confirmed_day: None,
             note: "",
         }
     }
@@ -173,6 +179,10 @@ mod tests {
                 ..link()
             },
             Link {
+                confirmed_day: Some(0),
+                ..link()
+            },
+            Link {
                 note: "{}",
                 ..link()
             },
@@ -190,6 +200,6 @@ mod tests {
         others.push(base);
         others.sort_unstable();
         others.dedup();
-        assert_eq!(others.len(), 22);
+        assert_eq!(others.len(), 23);
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct Live<'a> {
     pub(super) account_no: i64,
     pub(super) amount: Money,
     pub(super) stated: Option<Money>,
+    pub(super) confirmed: Option<Day>,
     pub(super) reference: &'a str,
     pub(super) channel: i64,
     pub(super) state: i64,
@@ -37,6 +38,7 @@ impl<'a> Live<'a> {
             account_no: row.account_no,
             amount: row.amount,
             stated: row.stated,
+            confirmed: row.confirmed,
             reference: &row.reference,
             channel: row.channel,
             state: row.state,
@@ -56,6 +58,7 @@ impl<'a> Live<'a> {
         let (debit, credit) = accounts(draft.kind, draft.state, draft.role, draft.quantity);
         (self.debit, self.credit) == (debit.number(), credit.number())
             && self.day == draft.day
+            && self.confirmed == draft.confirmed
             && self.stated.unwrap_or(self.amount) == draft.amount
             && self.quantity == draft.quantity
             && self.contract_no == contract_no

@@ -12,6 +12,15 @@
 //! CLEARING: what stays in CLEARING is reported and not banked (debit) or banked and not reported
 //! (credit). A confirmed lesson moves UNEARNED to EARNED. A refund or release owes PAYABLE, a bank debit
 //! pays it: what stays in PAYABLE is approved and unpaid (credit) or paid without approval (debit).
+//!
+//! # When a lesson counts
+//! A lesson is delivered on one day and often confirmed on a later one; money may move from the later day
+//! on. Its posting is dated on the day of the lesson, as every fact is on the day it happened, and carries
+//! `confirmed_day` only where confirmation came later: NULL, the usual case, costs a row one byte and the
+//! chain nothing. Whoever asks what was confirmed by a day counts a lesson from the later of the two days
+//! and, in between, as claimed; a reversal carries both days, so it cancels its row on every day. One
+//! posting dated on the confirmation would lose the delivery, and two postings per lesson would double
+//! the largest table. Running totals hold no day: they say what is earned by all that is known.
 
 mod chain;
 mod contracts;
@@ -277,6 +286,8 @@ pub struct Draft {
     pub kind: Kind,
     pub role: BankRole,
     pub day: Day,
+    /// The day a lesson that counts was confirmed, where that is after `day`.
+    pub confirmed: Option<Day>,
     /// Number in [`Contracts`], or [`NO_CONTRACT`].
     pub contract: u32,
     pub account_no: i64,
@@ -305,6 +316,7 @@ impl Draft {
             kind,
             role: BankRole::Custody,
             day,
+            confirmed: None,
             contract: NO_CONTRACT,
             account_no: 0,
             amount: Money::ZERO,

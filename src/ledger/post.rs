@@ -100,12 +100,25 @@ fn own_account(d: &Draft) -> i64 {
     key_account(d.kind.number(), d.account_no)
 }
 
-type Content<'a> = (bool, Day, Money, i64, i64, i64, u8, u8, &'a str, &'a str);
+type Content<'a> = (
+    bool,
+    Day,
+    Option<Day>,
+    Money,
+    i64,
+    i64,
+    i64,
+    u8,
+    u8,
+    &'a str,
+    &'a str,
+);
 
 fn content<'a>(batch: &'a Batch, contracts: &Contracts, d: &Draft) -> Content<'a> {
     (
         d.void,
         d.day,
+        d.confirmed,
         d.amount,
         d.quantity,
         contracts.number_of(d.contract),
@@ -281,6 +294,7 @@ impl<'a> Poster<'a, '_> {
             account_no: draft.account_no,
             amount,
             stated: (amount != draft.amount).then_some(draft.amount),
+            confirmed: draft.confirmed,
             reference: self.batch.text(draft.reference),
             channel: i64::from(draft.channel),
             state: i64::from(draft.state),
@@ -308,6 +322,7 @@ impl<'a> Poster<'a, '_> {
             state: live.state,
             quantity: draft.quantity,
             stated_fen: live.stated.map(Money::fen),
+            confirmed_day: days::opt_number(live.confirmed),
             note: live.note,
         });
         if !live.note.is_empty() {
@@ -348,6 +363,7 @@ impl<'a> Poster<'a, '_> {
             state: live.state,
             quantity: live.quantity,
             stated_fen: live.stated.map(Money::fen),
+            confirmed_day: days::opt_number(live.confirmed),
             note: "", // it names the row that has one
         });
         Ok(())
@@ -420,6 +436,7 @@ impl<'a> Poster<'a, '_> {
             state: 0,
             quantity: 0,
             stated_fen: None,
+            confirmed_day: None,
             note: "",
         };
         let hash = link.after(&self.head.hash);

@@ -26,6 +26,7 @@ pub(super) struct Rows<'a> {
     pub(super) state: Vec<i64>,
     pub(super) quantity: Vec<i64>,
     pub(super) stated_fen: Vec<Option<i64>>,
+    pub(super) confirmed_day: Vec<Option<i64>>,
     pub(super) hash: Vec<Chain>,
     /// (inst_id, seq, note) of the postings that have one.
     pub(super) notes: Vec<(i64, i64, &'a str)>,
@@ -54,6 +55,7 @@ impl<'a> Rows<'a> {
             state: Vec::with_capacity(n),
             quantity: Vec::with_capacity(n),
             stated_fen: Vec::with_capacity(n),
+            confirmed_day: Vec::with_capacity(n),
             hash: Vec::with_capacity(n),
             ..Rows::default()
         }
@@ -78,6 +80,7 @@ impl<'a> Rows<'a> {
         self.state.push(link.state);
         self.quantity.push(link.quantity);
         self.stated_fen.push(link.stated_fen);
+        self.confirmed_day.push(link.confirmed_day);
         self.hash.push(hash);
         let debit = self.balances.entry((link.inst_id, link.debit)).or_default();
         debit.0 += i128::from(link.amount_fen);

@@ -42,6 +42,7 @@ pub struct Existing {
     pub account_no: i64,
     pub amount: Money,
     pub stated: Option<Money>,
+    pub confirmed: Option<Day>,
     pub reference: String,
     pub channel: i64,
     pub state: i64,
@@ -110,6 +111,7 @@ struct ExistingRow {
     account_no: i64,
     amount_fen: i64,
     stated_fen: Option<i64>,
+    confirmed_day: Option<i64>,
     reference: String,
     channel: i64,
     state: i64,
@@ -153,7 +155,7 @@ pub(super) async fn existing(
         ],
         "SELECT p.inst_id, p.kind, p.source_id, p.revision, p.reverses, p.seq, p.business_day, p.contract_no, \
                 p.account_no, p.amount_fen, p.stated_fen, p.reference, p.channel, p.state, \
-                p.quantity, p.debit, p.credit, n.note \
+                p.quantity, p.confirmed_day, p.debit, p.credit, n.note \
          FROM wanted w CROSS JOIN posting k CROSS JOIN posting p \
          LEFT JOIN posting_note n ON n.inst_id = p.inst_id AND n.seq = p.seq \
          WHERE k.inst_id = w.inst_id AND k.kind = w.kind AND k.source_id = w.source_id \
@@ -173,6 +175,7 @@ pub(super) async fn existing(
             account_no: r.account_no,
             amount: Money::from_fen(r.amount_fen),
             stated: r.stated_fen.map(Money::from_fen),
+            confirmed: days::opt_day(r.confirmed_day, "posting")?,
             reference: r.reference,
             channel: r.channel,
             state: r.state,
@@ -216,6 +219,7 @@ pub(super) async fn append_postings(tx: &mut Tx, rows: Rows<'_>) -> Result<()> {
             ("state", Column::Int(rows.state)),
             ("quantity", Column::Int(rows.quantity)),
             ("stated_fen", Column::OptInt(rows.stated_fen)),
+            ("confirmed_day", Column::OptInt(rows.confirmed_day)),
             ("hash", bytes(&rows.hash, <[u8; 33]>::as_slice)),
         ],
     )

@@ -31,6 +31,7 @@ pub struct Policy {
     pub explained: Explained,
     pub windows: Windows,
     pub lessons: Lessons,
+    pub release: Release,
     pub deposit: Deposit,
     pub statements: Statements,
     pub coverage: Coverage,
@@ -96,6 +97,34 @@ pub enum GiftRule {
 #[serde(deny_unknown_fields)]
 pub struct Lessons {
     pub gift: GiftRule,
+}
+
+/// When money may leave a custody account (`domain.md` §2.1, §6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regime {
+    /// In step with confirmed lessons; weekly settlement, dual accounts and e-CNY release the same value.
+    #[serde(alias = "weekly", alias = "dual", alias = "ecny")]
+    OneLesson,
+    /// The whole order, once all of it is consumed and a time for appeals has passed.
+    OrderEnd,
+    /// Equal monthly parts, whatever was taught.
+    Tranche,
+    /// A share of the fees of the last months stays in the account.
+    ReserveRatio,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    pub regime: Regime,
+    /// Working days between the last lesson and the release, at the end of an order.
+    pub order_end_days: i32,
+    /// Parts of a release by tranches, one a month, each due at the end of its month.
+    pub tranches: u32,
+    /// Share of the fees of the last `reserve_months` months that a reserve ratio keeps.
+    pub reserve_bp: i64,
+    pub reserve_months: u32,
 }
 
 /// What a risk deposit is measured against (`domain.md` §6.4).

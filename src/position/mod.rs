@@ -1,8 +1,31 @@
 //! What should be held, what is held, and how well that covers, per contract and institution.
 //!
-//! Formulae of `domain.md` §6.1 and §6.3–§6.6, all on whole fen. Requirements are floored at zero per
-//! contract and summed, so nothing is netted across contracts or institutions. Pure: a position is a
-//! function of facts, matching, policy and day.
+//! Formulae of `domain.md` §6.1 and §6.3–§6.5 on whole fen, and the sums the rates of §6.6 are made of.
+//! Requirements are floored at zero per contract and summed, so nothing is netted across contracts or
+//! institutions. Pure: a position is a function of facts, matching, policy and day.
+//!
+//! # What a sender cannot say yet
+//! These parts of the formulae have no input in `interchange.md` and are left out, each on the side of more
+//! being required or less being held:
+//!
+//! | part | what is missing |
+//! |---|---|
+//! | Tin, Tout (§6.1) | a file of transfers between contracts or students (转课, 转让) |
+//! | suspended days of E_time | from and to of a suspension, beside an order |
+//! | E_extras | the delivery of materials or board; extras stay owed until they are refunded |
+//! | I, unswept interest (§6.3) | a code for interest on bank lines, and whose it is by the agreement |
+//! | liens on deposits | a pledge among the kinds of `freezes.csv` |
+//! | cohorts of hybrid custody (§6.4) | days of `custody_mode`, or the mode of a payment |
+//! | DUAL's second deposit | which DEPOSIT account secures unconsumed lessons |
+//! | PARENT_ESCROW and ECNY locks | the balance locked for each order; e-CNY is pooled like other money |
+//! | SHANGHAI_CARD | last year's revenue of an institution |
+//! | a regime per institution | the regime beside `custody_mode`; one policy has one regime |
+//! | QualRate (§6.6) | whether an institution was reviewed |
+//! | fees without an order (IntakeRate) | invoices and proven complaints |
+//! | amounts by campus | campuses, and the campus of an order |
+//!
+//! Not built although the data exist: InstCov(effective), which waits for the rule DORMANT_ACCOUNT, and the
+//! residual line of closed institutions that still owe lessons; they stay in their district.
 
 mod formulae;
 mod since;

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::formulae::{
-    Account, ContractPosition, Deposit, Measured, Position, cycle_share, deposit_required,
-    deposits_short, earned, finish, frozen_on, held_of, returned_on, uncovered_of,
+    Account, ContractPosition, Deposit, Measured, Position, allowed_release, cycle_share,
+    deposit_required, deposits_short, earned, finish, frozen_on, held_of, reserve_ends, reserve_of,
+    returned_on, runs, turning_days, uncovered_of,
 };
 use crate::base::{Day, Money};
 use crate::ledger::REFUND_SETTLED;
 use crate::policy::Channel;
-use crate::policy::Policy;
+use crate::policy::{Policy, Regime};
 use crate::reconcile::{CreditOutcome, Facts, LessonDay, Matching, PaymentOutcome};
 use crate::registry::{self, AccountKind, CustodyMode};
 
@@ -22,7 +23,7 @@ use crate::registry::{self, AccountKind, CustodyMode};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Since {
     pub uncovered: Option<Day>,
-    /// Released beyond confirmed lessons, institution as a whole.
+    /// Released beyond what the regime allows, institution as a whole.
     pub premature: Option<Day>,
     /// By contract_no.
     pub contracts: HashMap<i64, ContractSince>,
@@ -78,7 +79,8 @@ pub fn since(
     }
     if let Some(lessons) = lessons {
         let mut sweep = Sweep::new(registered, facts, measured, policy);
-        let events = events(facts, matching, measured, (policy, registered), lessons);
+        let context = (policy, registered, day);
+        let events = events(facts, matching, measured, context, lessons);
         for (on, changes) in events.range(..=day) {
             sweep.step(*on, changes);
         }
@@ -101,6 +103,10 @@ enum Change {
     /// From a custody account, for whatever contract.
     ReleasedFromCustody(Money),
     Lessons(i64, i64),
+    /// Time alone changes what a contract has earned or may release.
+    Time(i64),
+    /// A fee enters (or leaves) the window of a reserve ratio.
+    InWindow(i64),
     /// A contract is made (true) or has ended.
     Runs(i64, bool),
     /// Unidentified money comes (or goes back), by account.
@@ -116,7 +122,7 @@ fn events(
     facts: &Facts,
     matching: &Matching,
     measured: &Measured,
-    (policy, registered): (&Policy, &[&registry::Account]),
+    (policy, registered, last): (&Policy, &[&registry::Account], Day),
     lessons: &[LessonDay],
 ) -> BTreeMap<Day, Vec<Change>> {
     let mut events: BTreeMap<Day, Vec<Change>> = BTreeMap::new();
@@ -130,6 +136,13 @@ fn events(
             continue;
         }
         at(p.day, Change::Paid(c, p.amount));
+        if policy.release.regime == Regime::ReserveRatio {
+            at(p.day, Change::InWindow(p.amount.fen()));
+            at(
+                reserve_ends(policy, p.day),
+                Change::InWindow(-p.amount.fen()),
+            );
+        }
         if !custody(p.account_no) {
             continue;
         }
@@ -177,6 +190,11 @@ fn events(
             );
         }
     }
+    for c in &facts.contracts {
+        for day in turning_days(policy, c, lessons, last) {
+            at(day, Change::Time(c.contract_no));
+        }
+    }
     for l in lessons {
         at(l.day, Change::Lessons(l.contract_no, l.confirmed));
     }
@@ -221,6 +239,8 @@ fn events(
 struct Swept {
     sums: ContractPosition,
     lessons: i64,
+    /// Since when all its lessons have counted.
+    completed: Option<Day>,
     runs: bool,
     /// What it adds to the fees of one charging cycle.
     cycle: Money,
@@ -242,7 +262,10 @@ struct Sweep<'a> {
     in_transit: i64,
     fees: i64,
     released: Money,
-    earned: i128,
+    /// Σ allowed to be released.
+    allowed: i128,
+    /// Fees in the window of a reserve ratio.
+    window: i64,
     /// C3: fees of one charging cycle over contracts that run.
     cycle: i128,
     deposits_since: HashMap<i64, Day>,
@@ -271,7 +294,8 @@ impl<'a> Sweep<'a> {
             in_transit: 0,
             fees: 0,
             released: Money::ZERO,
-            earned: 0,
+            allowed: 0,
+            window: 0,
             cycle: 0,
             deposits_since: HashMap::new(),
             uncovered: None,
@@ -304,7 +328,12 @@ impl<'a> Sweep<'a> {
             | Change::InTransit(c, _)
             | Change::Released(c, _)
             | Change::Runs(c, _)
+            | Change::Time(c)
             | Change::Lessons(c, _) => c,
+            Change::InWindow(fen) => {
+                self.window = self.window.saturating_add(fen);
+                return None;
+            }
             Change::ReleasedFromCustody(amount) => {
                 self.released = self.released.saturating_add(amount);
                 return None;
@@ -349,15 +378,21 @@ impl<'a> Sweep<'a> {
         let Some(c) = self.contracts.get_mut(&contract_no) else {
             return;
         };
-        let (owed, value) = (c.sums.unearned_confirmed, c.sums.earned_confirmed);
-        c.sums.earned_confirmed =
-            contract.map_or(Money::ZERO, |k| earned(self.policy, &k.terms, c.lessons));
+        let (owed, value) = (c.sums.required, c.sums.allowed);
+        if let Some(k) = contract {
+            let all = k.terms.pool() > 0 && c.lessons >= k.terms.pool();
+            keep(&mut c.completed, all, on);
+            let paid = c.sums.paid;
+            c.sums.earned_confirmed = earned(self.policy, k, c.lessons, on);
+            let value = (paid, c.sums.earned_confirmed);
+            c.sums.allowed = allowed_release(self.policy, k, value, c.completed, on);
+        }
         let confirmed = c.sums.earned_confirmed;
         finish(&mut c.sums, confirmed, contract_level);
-        self.required += i128::from(c.sums.unearned_confirmed.fen()) - i128::from(owed.fen());
-        self.earned += i128::from(c.sums.earned_confirmed.fen()) - i128::from(value.fen());
+        self.required += i128::from(c.sums.required.fen()) - i128::from(owed.fen());
+        self.allowed += i128::from(c.sums.allowed.fen()) - i128::from(value.fen());
         let cycle = contract
-            .filter(|k| c.runs && c.lessons < k.terms.pool())
+            .filter(|k| c.runs && runs(k, c.lessons, on))
             .map_or(Money::ZERO, |k| cycle_share(k, months));
         self.cycle += i128::from(cycle.fen()) - i128::from(c.cycle.fen());
         c.cycle = cycle;
@@ -388,11 +423,15 @@ impl<'a> Sweep<'a> {
             required.less_floored(deposits.iter().filter_map(|d| d.2).fold(Money::ZERO, sum))
         } else {
             let transit = Money::from_fen(self.in_transit.saturating_add(self.fees));
-            uncovered_of(money(self.required), self.held(on), transit, self.policy)
+            let required = match self.policy.release.regime {
+                Regime::ReserveRatio => reserve_of(self.policy, Money::from_fen(self.window)),
+                _ => money(self.required),
+            };
+            uncovered_of(required, self.held(on), transit, self.policy)
         };
         keep(&mut self.uncovered, uncovered > Money::ZERO, on);
         keep(&mut self.covered, uncovered == Money::ZERO, on);
-        let premature = self.released > money(self.earned);
+        let premature = self.released > money(self.allowed);
         keep(
             &mut self.premature,
             premature && !self.position.contract_level,

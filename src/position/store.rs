@@ -36,6 +36,12 @@ struct Row {
     fee_window_fen: i64,
     unidentified_fen: i64,
     frozen_fen: i64,
+    releasable_fen: i64,
+    protected_fen: i64,
+    consumed_fen: i64,
+    deemed_fen: i64,
+    fees_recorded_fen: i64,
+    fees_credited_fen: i64,
     contracts: i64,
     must_be_held: i64,
     under_custody: i64,
@@ -67,6 +73,12 @@ impl NewPosition {
             fee_window_fen: p.fee_window.fen(),
             unidentified_fen: p.unidentified.fen(),
             frozen_fen: p.frozen.fen(),
+            releasable_fen: p.releasable.fen(),
+            protected_fen: p.protected.fen(),
+            consumed_fen: p.consumed.fen(),
+            deemed_fen: p.deemed.fen(),
+            fees_recorded_fen: p.fees_recorded.fen(),
+            fees_credited_fen: p.fees_credited.fen(),
             contracts: p.contracts,
             must_be_held: i64::from(p.must_be_held),
             under_custody: i64::from(p.under_custody),
@@ -98,6 +110,12 @@ impl Row {
                 r.fee_window_fen,
                 r.unidentified_fen,
                 r.frozen_fen,
+                r.releasable_fen,
+                r.protected_fen,
+                r.consumed_fen,
+                r.deemed_fen,
+                r.fees_recorded_fen,
+                r.fees_credited_fen,
                 r.contracts,
                 r.must_be_held,
                 r.under_custody,
@@ -122,8 +140,9 @@ pub async fn store(
             "SELECT inst_id, from_run, district_id, mode, status, required_fen, held_fen, \
                     explained_fen, uncovered_fen, covered_fen, deposit_required_fen, \
                     deposit_held_fen, unearned_confirmed_fen, unearned_delivered_fen, \
-                    in_transit_fen, fee_window_fen, unidentified_fen, frozen_fen, contracts, \
-                    must_be_held, under_custody, accounts_expected, accounts_proven, missing_days, \
+                    in_transit_fen, fee_window_fen, unidentified_fen, frozen_fen, releasable_fen, \
+                    protected_fen, consumed_fen, deemed_fen, fees_recorded_fen, fees_credited_fen, \
+                    contracts, must_be_held, under_custody, accounts_expected, accounts_proven, missing_days, \
                     uncovered_since_day \
              FROM position \
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
@@ -163,6 +182,12 @@ pub async fn store(
         ("fee_window_fen", ints(&new, |r| r.fee_window_fen)),
         ("unidentified_fen", ints(&new, |r| r.unidentified_fen)),
         ("frozen_fen", ints(&new, |r| r.frozen_fen)),
+        ("releasable_fen", ints(&new, |r| r.releasable_fen)),
+        ("protected_fen", ints(&new, |r| r.protected_fen)),
+        ("consumed_fen", ints(&new, |r| r.consumed_fen)),
+        ("deemed_fen", ints(&new, |r| r.deemed_fen)),
+        ("fees_recorded_fen", ints(&new, |r| r.fees_recorded_fen)),
+        ("fees_credited_fen", ints(&new, |r| r.fees_credited_fen)),
         ("contracts", ints(&new, |r| r.contracts)),
         ("must_be_held", ints(&new, |r| r.must_be_held)),
         ("under_custody", ints(&new, |r| r.under_custody)),

@@ -59,11 +59,13 @@ pub struct LessonSums {
     pub contract_no: i64,
     /// Confirmed or deemed: custody is tested on these.
     pub confirmed: i64,
+    /// Of these, deemed: confirmed by nobody's silence.
+    pub deemed: i64,
     /// Claimed, confirmed or deemed: delivered, as far as the institution says.
     pub delivered: i64,
 }
 
-/// Confirmed lessons of one contract on one day; reversals count negative.
+/// Lessons of one contract that count from one day on; reversals count negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LessonDay {
     pub contract_no: i64,
@@ -80,6 +82,16 @@ pub struct ContractTerms {
     pub amount: Money,
     pub starts_on: Option<Day>,
     pub ends_on: Option<Day>,
+    /// Sold by time (period, unlimited), not by lessons.
+    pub by_time: bool,
+}
+
+impl ContractTerms {
+    /// First and last day of a contract that is earned by time; one without both dates is earned by lessons.
+    pub fn term(&self) -> Option<(Day, Day)> {
+        let dates = self.starts_on.zip(self.ends_on);
+        dates.filter(|(start, end)| self.by_time && start <= end)
+    }
 }
 
 /// A statement day's newest known version.
@@ -146,6 +158,8 @@ pub struct Facts {
     pub releases: Vec<Approval>,
     /// In order of contract_no.
     pub lessons: Vec<LessonSums>,
+    /// Lessons by day, where the policy asks for the day an order was completed; else empty.
+    pub lesson_days: Vec<LessonDay>,
     /// In order of contract_no.
     pub contracts: Vec<ContractTerms>,
     /// In order of (account_no, day).

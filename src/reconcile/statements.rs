@@ -2,6 +2,10 @@
 //!
 //! A statement day proves itself: opening + Σ lines of the day = closing. A missing day is named, and so is
 //! one of which another statement says otherwise; later statements, which prove themselves, are still used.
+//!
+//! A closed account owes nothing after the day that proves it empty, if it stayed empty (`domain.md` §2.3,
+//! zero-balance proof); closed with a balance it goes on owing. Its closing has no date of its own: the
+//! statements say when.
 
 use std::collections::HashSet;
 
@@ -52,6 +56,8 @@ pub struct Stated<'f> {
     pub exemptions: &'f [Exemption],
     /// No statement is owed for days before; `None` = from the first one known.
     pub first_owed: Option<Day>,
+    /// The account is closed, as far as is known.
+    pub closed: bool,
 }
 
 /// A claim that differs from what stands.
@@ -74,6 +80,8 @@ pub struct AccountDays {
     pub latest: Option<(Day, i64)>,
     /// The last day a statement was owed for; `None` where none is owed yet.
     pub last_expected: Option<Day>,
+    /// Closed and proven empty before the as-of day: nothing is owed any more.
+    pub ended: bool,
     /// A statement is owed and none is proven for the as-of day or the last expected day before it.
     pub unproven: bool,
     /// Closing balances of proven days, oldest first.
@@ -105,6 +113,7 @@ impl Facts {
             claims: open_claims(days, claims, lines_of),
             exemptions: of_account(&self.exemptions, account_no, |e| e.account_no),
             first_owed: None,
+            closed: false,
         }
     }
 }
@@ -171,7 +180,15 @@ pub fn prove(
     }
     result.latest = result.closings.last().copied();
     let first = stated.first_owed.or(days.first().map(|d| d.day));
-    let owed = expected_days(policy, range, first, day);
+    let mut owed = expected_days(policy, range, first, day);
+    if stated.closed
+        && policy.statements.expected == Expected::Working
+        && let Some(emptied) = emptied(days, &result)
+    {
+        let to = owed.partition_point(|d| *d <= emptied);
+        result.ended = to < owed.len();
+        owed.truncate(to);
+    }
     let exempt = |d: &Day| (stated.exemptions.iter()).any(|e| (e.first..=e.last).contains(d));
     (result.exempt, result.expected) = owed.into_iter().partition(exempt);
     result.missing = missing(&result.expected, days);
@@ -181,6 +198,16 @@ pub fn prove(
         .last_expected
         .is_some_and(|owed| result.latest.is_none_or(|(latest, _)| latest < owed));
     result
+}
+
+/// The first day that is proven to close with nothing and after which no statement tells of a balance, or
+/// does not tie.
+fn emptied(days: &[StatedDay], proof: &AccountDays) -> Option<Day> {
+    let with_balance = days.iter().filter(|d| d.closing != 0).map(|d| d.day).max();
+    let broken = proof.broken.iter().map(|b| b.day).max();
+    let after = with_balance.max(broken);
+    let mut closings = proof.closings.iter().map(|(day, _)| *day);
+    closings.find(|day| after.is_none_or(|after| *day > after))
 }
 
 fn missing(expected: &[Day], days: &[StatedDay]) -> Vec<Day> {
@@ -369,6 +396,46 @@ mod tests {
         assert_eq!(
             (days.missing.as_slice(), days.unproven),
             ([day("2026-06-02")].as_slice(), true)
+        );
+    }
+
+    #[test]
+    fn a_closed_account_owes_until_it_is_proven_empty() {
+        let closed = |days: &[(&str, i64, i64)], name: &str, range: Option<ExpectedRange>| {
+            let facts = facts(days);
+            let stated = Stated {
+                closed: true,
+                ..facts.stated(1)
+            };
+            let on = day("2026-06-05");
+            let days = prove(&stated, &policy(name), range, on);
+            let missing: Vec<String> = days.missing.iter().map(Day::to_string).collect();
+            (missing.join(" "), days.unproven, days.ended)
+        };
+        let told = |missing: &str, unproven, ended| (missing.to_owned(), unproven, ended);
+        let (thursday, friday) = (("2026-05-28", 0, 0), ("2026-05-29", 0, 0));
+        let emptied = closed(&[thursday, friday], "default", None);
+        assert_eq!(emptied, told("", false, true));
+        // Filled again: it goes on owing from there.
+        let later = ("2026-06-03", 7, 7);
+        assert_eq!(
+            closed(&[thursday, friday, later], "default", None),
+            told("2026-06-01 2026-06-02 2026-06-04 2026-06-05", true, false)
+        );
+        // A day that does not tie proves nothing.
+        let untied = ("2026-06-01", 5, 0);
+        assert_eq!(
+            closed(&[thursday, friday, untied], "default", None),
+            told("2026-06-02 2026-06-03 2026-06-04 2026-06-05", true, false)
+        );
+        let range = ExpectedRange {
+            first: day("2026-05-28"),
+            last: day("2026-06-01"),
+        };
+        let workload = closed(&[thursday, friday], "workload", Some(range));
+        assert_eq!(
+            workload,
+            told("2026-05-30 2026-05-31 2026-06-01", true, false)
         );
     }
 

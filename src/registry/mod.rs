@@ -175,6 +175,11 @@ impl Account {
         self.status.as_deref() == Some("filed") || self.filed_on.is_some_and(|d| d <= on)
     }
 
+    /// Closed, whenever that was.
+    pub fn is_closed(&self) -> bool {
+        self.status.as_deref() == Some("closed")
+    }
+
     /// Whether its agreement, if dates are known, covers a day.
     pub fn agreement_covers(&self, on: Day) -> bool {
         self.agreement_from.is_none_or(|d| d <= on) && self.agreement_to.is_none_or(|d| d >= on)

@@ -1,5 +1,7 @@
 //! Reports: read models of one completed run, as tables for export and as values for pages.
 //!
+//! A report is of the whole city or of one district; the latter is read from the run that knew most of it.
+//!
 //! Invariants: every figure of a report belongs to one run; a district or institution without facts has
 //! its row of zeros; a total is the sum of the rows listed.
 //! Absent on purpose: computing. What is not stored by a run is not reported.
@@ -7,6 +9,7 @@
 mod banks;
 mod model;
 mod pages;
+mod rates;
 pub mod store;
 pub mod table;
 
@@ -16,7 +19,9 @@ pub use pages::{district_page, overview};
 pub use store::{Run, Wanted, find_run};
 pub use table::{Cell, Form, Table};
 
-use crate::base::Ratio;
+use rates::Rates;
+
+use crate::base::{Money, Ratio};
 use crate::reconcile::MatchKind;
 use crate::registry::{self, CustodyMode};
 use crate::store::{Result, Tx};
@@ -25,17 +30,32 @@ fn fraction(ratio: Option<Ratio>) -> Cell {
     ratio.map_or(Cell::Empty, |r| Cell::Fraction(r.to_fraction()))
 }
 
+fn share(part: Money, whole: Money) -> Cell {
+    fraction(Ratio::new(i128::from(part.fen()), i128::from(whole.fen())))
+}
+
+/// True where a run tells of a district.
+pub async fn covers(tx: &mut Tx, run: &Run, district_id: &str) -> Result<bool> {
+    let totals = store::district_totals(tx, &[run.head.run_id]).await?;
+    let districts = totals.get(&run.head.run_id).into_iter().flatten();
+    Ok(districts.into_iter().any(|(id, _)| id == district_id))
+}
+
 /// The districts report.
 pub async fn districts(tx: &mut Tx, run: &Run) -> Result<Table> {
     let registry = registry::store::load(tx, run.source_cut).await?;
     let mut totals = store::district_totals(tx, &[run.head.run_id]).await?;
+    let positions = store::positions(tx, run, None).await?;
+    let mut rates = Rates::by_district(&registry, &positions, run.head.as_of);
     let rows = totals
         .remove(&run.head.run_id)
         .unwrap_or_default()
         .into_iter()
+        .filter(|(id, _)| run.district_id.as_ref().is_none_or(|only| only == id))
         .map(|(district_id, d)| {
             let name = registry.districts.get(&district_id).map(|r| r.name.clone());
-            vec![
+            let r = rates.remove(&district_id).unwrap_or_default();
+            let row = vec![
                 Cell::text(district_id),
                 Cell::Int(d.required.fen()),
                 Cell::Int(d.held.fen()),
@@ -50,7 +70,8 @@ pub async fn districts(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::Int(d.amber_flags),
                 Cell::Int(d.accounts_expected),
                 Cell::Int(d.accounts_proven),
-            ]
+            ];
+            row.into_iter().chain(r.cells()).collect()
         })
         .collect();
     Ok(Table {
@@ -70,6 +91,19 @@ pub async fn districts(tx: &mut Tx, run: &Run) -> Result<Table> {
             "amber_flags",
             "accounts_expected",
             "accounts_proven",
+            "full_coverage",
+            "custody_rate_ministry",
+            "registration_rate",
+            "intake_rate",
+            "protection",
+            "prepaid_stock_fen",
+            "deemed_share",
+            "releasable_fen",
+            "uncovered_top10_share",
+            "uncovered_wd0_1_fen",
+            "uncovered_wd2_5_fen",
+            "uncovered_wd6_20_fen",
+            "uncovered_wd21_fen",
         ],
         rows,
     })
@@ -115,6 +149,12 @@ pub async fn institutions(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::Int(p.unearned_delivered.fen()),
                 Cell::Int(p.contracts),
                 Cell::Int(p.missing_days),
+                Cell::Int(p.held.less_floored(p.required).fen()),
+                Cell::Int(p.releasable.fen()),
+                share(p.protected, p.unearned_confirmed),
+                Cell::Int(p.consumed.fen()),
+                share(p.deemed, p.consumed),
+                share(p.fees_credited, p.fees_recorded),
             ]
         })
         .collect();
@@ -137,6 +177,12 @@ pub async fn institutions(tx: &mut Tx, run: &Run) -> Result<Table> {
             "unearned_delivered_fen",
             "contracts",
             "missing_days",
+            "excess_fen",
+            "releasable_fen",
+            "protection",
+            "consumed_fen",
+            "deemed_share",
+            "intake_rate",
         ],
         rows,
     })
@@ -159,6 +205,7 @@ pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::opt(f.due_on.map(|d| d.to_string())),
                 Cell::text(f.code.chinese()),
                 Cell::text(f.evidence.english()),
+                Cell::Bool(f.due_is_provisional),
             ]
         })
         .collect();
@@ -175,6 +222,7 @@ pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
             "due_on",
             "name",
             "evidence",
+            "due_provisional",
         ],
         rows,
     })

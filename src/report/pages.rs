@@ -26,7 +26,7 @@ const DAYS_OFFERED: i64 = 400;
 
 /// The city page of a day, `None` where no run of it is complete.
 pub async fn overview(tx: &mut Tx, city: &str, as_of: Option<Day>) -> Result<Option<Overview>> {
-    let Some(run) = page_run(tx, as_of).await? else {
+    let Some(run) = page_run(tx, as_of, None).await? else {
         return Ok(None);
     };
     let registry = registry::store::load(tx, run.source_cut).await?;
@@ -84,7 +84,7 @@ pub async fn district_page(
     district_id: &str,
     as_of: Option<Day>,
 ) -> Result<Option<DistrictPage>> {
-    let Some(run) = page_run(tx, as_of).await? else {
+    let Some(run) = page_run(tx, as_of, Some(district_id)).await? else {
         return Ok(None);
     };
     let registry = registry::store::load(tx, run.source_cut).await?;
@@ -146,11 +146,13 @@ fn feed_gap(registry: &Registry, gap: store::GapRow) -> FeedGap {
     }
 }
 
-async fn page_run(tx: &mut Tx, as_of: Option<Day>) -> Result<Option<Run>> {
+/// The run a page shows: the city's is over all districts, a district's is whichever knew most of it.
+async fn page_run(tx: &mut Tx, as_of: Option<Day>, district: Option<&str>) -> Result<Option<Run>> {
     let wanted = Wanted {
         as_of,
         policy: Some(policy::DEFAULT),
-        whole_city: true,
+        whole_city: district.is_none(),
+        district,
         ..Wanted::default()
     };
     store::find_run(tx, &wanted).await
@@ -273,7 +275,8 @@ fn last_four(account_id: &str) -> String {
 }
 
 async fn trend(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result<Vec<TrendPoint>> {
-    let mut runs = store::runs_by_day(tx, &run.head.policy, run.head.as_of, TREND_DAYS).await?;
+    let until = (run.head.as_of, TREND_DAYS);
+    let mut runs = store::runs_by_day(tx, &run.head.policy, district, until).await?;
     runs.reverse();
     if let Some(last) = runs.last_mut().filter(|(day, _)| *day == run.head.as_of) {
         last.1 = run.head.run_id;
@@ -305,6 +308,7 @@ async fn trend(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result<Vec<Tre
 }
 
 async fn days(tx: &mut Tx, run: &Run) -> Result<Vec<Day>> {
-    let runs = store::runs_by_day(tx, &run.head.policy, Day::MAX, DAYS_OFFERED).await?;
+    let until = (Day::MAX, DAYS_OFFERED);
+    let runs = store::runs_by_day(tx, &run.head.policy, run.district_id.as_deref(), until).await?;
     Ok(runs.into_iter().map(|(day, _)| day).collect())
 }

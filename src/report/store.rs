@@ -24,6 +24,9 @@ pub struct Wanted<'a> {
     pub policy: Option<&'a str>,
     /// Only runs over all districts.
     pub whole_city: bool,
+    /// One district: the run that knew most of it, over all districts or over this one alone. The report
+    /// is then of this district.
+    pub district: Option<&'a str>,
 }
 
 /// A completed run with what reading its results needs.
@@ -32,7 +35,7 @@ pub struct Run {
     pub head: RunHead,
     pub policy_no: i64,
     pub source_cut: i64,
-    /// The one district it covers, `None` for all.
+    /// The one district it is read for, `None` for all.
     pub district_id: Option<String>,
 }
 
@@ -49,7 +52,7 @@ struct RunRow {
 }
 
 /// The completed run of the newest day that is wanted: one over all districts before one of a district,
-/// then the one that knew most, then the newest.
+/// then the one that knew most, then the newest. For one district, whatever knew most of it comes first.
 pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
     // Open ends instead of optional clauses keep this one statement.
     let first = wanted.as_of.unwrap_or(Day::MIN).date();
@@ -57,6 +60,7 @@ pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
     let known_at = wanted.known_at.unwrap_or(Instant::MAX_UTC_STORED);
     let policy = wanted.policy.unwrap_or("");
     let whole = i64::from(wanted.whole_city);
+    let district = wanted.district.unwrap_or("");
     let row: Option<RunRow> = on!(tx, c => sqlx::query_as(
             "SELECT r.run_id, r.policy_no, p.name, r.as_of, r.known_at, r.source_cut, \
                     r.district_id, r.completed_at \
@@ -64,9 +68,10 @@ pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
              WHERE r.completed_at IS NOT NULL AND r.as_of >= $1 AND r.as_of <= $2 \
                AND r.known_at <= $3 AND ($4 = '' OR p.name = $4) \
                AND ($5 = 0 OR r.district_id IS NULL) \
-             ORDER BY r.as_of DESC, CASE WHEN r.district_id IS NULL THEN 0 ELSE 1 END, \
+               AND ($6 = '' OR r.district_id IS NULL OR r.district_id = $6) \
+             ORDER BY r.as_of DESC, CASE WHEN r.district_id IS NULL OR $6 <> '' THEN 0 ELSE 1 END, \
                       r.source_cut DESC, r.run_id DESC LIMIT 1")
-            .bind(first).bind(last).bind(known_at).bind(policy).bind(whole)
+            .bind(first).bind(last).bind(known_at).bind(policy).bind(whole).bind(district)
             .fetch_optional(c).await)
     .map_err(DbError::sql("finding a run"))?;
     Ok(row.map(|r| Run {
@@ -80,7 +85,7 @@ pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
         },
         policy_no: r.policy_no,
         source_cut: r.source_cut,
-        district_id: r.district_id,
+        district_id: wanted.district.map(str::to_owned).or(r.district_id),
     }))
 }
 
@@ -178,7 +183,16 @@ pub struct PositionRow {
     pub deposit_held: Money,
     pub unearned_confirmed: Money,
     pub unearned_delivered: Money,
+    pub releasable: Money,
+    pub protected: Money,
+    pub consumed: Money,
+    pub deemed: Money,
+    pub fees_recorded: Money,
+    pub fees_credited: Money,
     pub contracts: i64,
+    /// It prepays and is active, so it must be under custody; and whether it is.
+    pub must_be_held: bool,
+    pub under_custody: bool,
     pub missing_days: i64,
     pub uncovered_since: Option<Day>,
 }
@@ -199,7 +213,15 @@ struct PositionRecord {
     deposit_held_fen: i64,
     unearned_confirmed_fen: i64,
     unearned_delivered_fen: i64,
+    releasable_fen: i64,
+    protected_fen: i64,
+    consumed_fen: i64,
+    deemed_fen: i64,
+    fees_recorded_fen: i64,
+    fees_credited_fen: i64,
     contracts: i64,
+    must_be_held: i64,
+    under_custody: i64,
     missing_days: i64,
     uncovered_since_day: Option<i64>,
 }
@@ -211,7 +233,9 @@ pub async fn positions(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result
             "SELECT p.inst_id, d.institution_id, p.district_id, p.mode, p.status, p.required_fen, \
                     p.held_fen, p.explained_fen, p.uncovered_fen, p.covered_fen, \
                     p.deposit_required_fen, p.deposit_held_fen, p.unearned_confirmed_fen, \
-                    p.unearned_delivered_fen, p.contracts, p.missing_days, p.uncovered_since_day \
+                    p.unearned_delivered_fen, p.releasable_fen, p.protected_fen, p.consumed_fen, \
+                    p.deemed_fen, p.fees_recorded_fen, p.fees_credited_fen, p.contracts, \
+                    p.must_be_held, p.under_custody, p.missing_days, p.uncovered_since_day \
              FROM position p JOIN institution_directory d ON d.inst_id = p.inst_id \
              WHERE p.policy_no = $1 AND p.to_run > $2 AND p.from_run <= $2 \
                AND ($3 = '' OR p.district_id = $3) \
@@ -237,7 +261,15 @@ pub async fn positions(tx: &mut Tx, run: &Run, district: Option<&str>) -> Result
                 deposit_held: Money::from_fen(r.deposit_held_fen),
                 unearned_confirmed: Money::from_fen(r.unearned_confirmed_fen),
                 unearned_delivered: Money::from_fen(r.unearned_delivered_fen),
+                releasable: Money::from_fen(r.releasable_fen),
+                protected: Money::from_fen(r.protected_fen),
+                consumed: Money::from_fen(r.consumed_fen),
+                deemed: Money::from_fen(r.deemed_fen),
+                fees_recorded: Money::from_fen(r.fees_recorded_fen),
+                fees_credited: Money::from_fen(r.fees_credited_fen),
                 contracts: r.contracts,
+                must_be_held: r.must_be_held != 0,
+                under_custody: r.under_custody != 0,
                 missing_days: r.missing_days,
                 uncovered_since: days::opt_day(r.uncovered_since_day, "position")?,
             })
@@ -434,20 +466,24 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Vec<MatchRow>> {
     .map_err(DbError::sql("reading matches"))
 }
 
-/// The newest completed whole-city run of each as-of day up to `last`, newest first, at most `limit`.
+/// Of each as-of day up to `last` the completed run that knew most, newest day first, at most `limit`: runs
+/// over all districts, and over `district` where one is named.
 pub async fn runs_by_day(
     tx: &mut Tx,
     policy: &str,
-    last: Day,
-    limit: i64,
+    district: Option<&str>,
+    (last, limit): (Day, i64),
 ) -> Result<Vec<(Day, i64)>> {
     let rows: Vec<(NaiveDate, i64)> = on!(tx, c => sqlx::query_as(
-            "SELECT r.as_of, MAX(r.run_id) FROM run r \
-             JOIN policy_version p ON p.policy_no = r.policy_no \
-             WHERE p.name = $1 AND r.completed_at IS NOT NULL AND r.district_id IS NULL \
-               AND r.as_of <= $2 \
-             GROUP BY r.as_of ORDER BY r.as_of DESC LIMIT $3")
-            .bind(policy).bind(last.date()).bind(limit).fetch_all(c).await)
+            "WITH ranked AS ( \
+               SELECT r.as_of, r.run_id, ROW_NUMBER() OVER ( \
+                        PARTITION BY r.as_of ORDER BY r.source_cut DESC, r.run_id DESC) AS place \
+               FROM run r JOIN policy_version p ON p.policy_no = r.policy_no \
+               WHERE p.name = $1 AND r.completed_at IS NOT NULL AND r.as_of <= $2 \
+                 AND (r.district_id IS NULL OR r.district_id = $4)) \
+             SELECT as_of, run_id FROM ranked WHERE place = 1 ORDER BY as_of DESC LIMIT $3")
+            .bind(policy).bind(last.date()).bind(limit).bind(district.unwrap_or(""))
+            .fetch_all(c).await)
     .map_err(DbError::sql("reading runs by day"))?;
     Ok(rows
         .into_iter()

@@ -17,6 +17,7 @@ pub enum Cell {
     Int(i64),
     /// A decimal fraction, as text that is a number.
     Fraction(String),
+    Bool(bool),
     Empty,
 }
 
@@ -66,14 +67,16 @@ impl Table {
         let mut csv = csv::WriterBuilder::new()
             .terminator(csv::Terminator::CRLF)
             .from_writer(out);
-        csv.write_record(self.columns)?;
+        csv.write_record(self.columns).map_err(io_error)?;
         for row in &self.rows {
             csv.write_record(row.iter().map(|cell| match cell {
                 Cell::Text(text) => guarded(text),
                 Cell::Int(n) => n.to_string(),
                 Cell::Fraction(f) => f.clone(),
+                Cell::Bool(b) => b.to_string(),
                 Cell::Empty => String::new(),
-            }))?;
+            }))
+            .map_err(io_error)?;
         }
         csv.flush()
     }
@@ -88,6 +91,7 @@ impl Table {
                         Cell::Text(text) => json!(text),
                         Cell::Int(n) => json!(n),
                         Cell::Fraction(f) => json!(f),
+                        Cell::Bool(b) => json!(b),
                         Cell::Empty => Value::Null,
                     };
                     ((*name).to_owned(), value)
@@ -112,6 +116,7 @@ impl Table {
         let text = |cell: &Cell| match cell {
             Cell::Text(text) | Cell::Fraction(text) => text.clone(),
             Cell::Int(n) => n.to_string(),
+            Cell::Bool(b) => b.to_string(),
             Cell::Empty => "-".to_owned(),
         };
         let rows: Vec<Vec<String>> = self
@@ -157,6 +162,14 @@ impl Table {
             writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
+    }
+}
+
+/// The writer's own error, its kind kept: a closed pipe is no failure of ours.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 

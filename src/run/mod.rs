@@ -9,12 +9,12 @@ mod totals;
 
 use std::collections::HashMap;
 
-use crate::base::{Day, InstId, Instant};
+use crate::base::{Clock, Day, InstId, Instant};
 use crate::feed;
 use crate::feed::jobs::{Claim, store as jobs};
 use crate::flag;
 use crate::ledger;
-use crate::policy::{self, Expected, PolicyVersion};
+use crate::policy::{self, Expected, PolicyVersion, Regime};
 use crate::position::store::NewPosition;
 use crate::position::{self, DistrictTotals, Measured, Since};
 use crate::reconcile::store::Seen;
@@ -98,6 +98,8 @@ pub enum RunError {
     NoDistrict(String),
     #[error("{0} is in the future: nobody knows yet what will be known then")]
     Future(Instant),
+    #[error("{0} is not over and {1} is the day it is; give that day or an earlier one")]
+    NotYet(Day, Day),
     #[error("nothing is known at {0}; import something first")]
     Nothing(Instant),
 }
@@ -108,6 +110,19 @@ struct Context<'a> {
     range: Option<ExpectedRange>,
     by: ByRun,
     seen: Seen,
+}
+
+/// Refuses a day that has not begun. Asked for by whoever takes the day from a person; a simulated city and
+/// tests run on days of their own.
+///
+/// # Errors
+/// A day after the clock's.
+pub fn refuse_the_future(as_of: Day, clock: &Clock) -> Result<(), RunError> {
+    let today = clock.day_of(clock.now());
+    if as_of > today {
+        return Err(RunError::NotYet(as_of, today));
+    }
+    Ok(())
 }
 
 /// Reconciles one day.
@@ -284,6 +299,12 @@ async fn reconcile_portion(
             .into_iter()
             .map(|f| (f.inst_id, f))
             .collect();
+    if context.policy.policy.release.regime == Regime::OrderEnd {
+        let all: Vec<i64> = facts.keys().copied().collect();
+        for (inst_id, days) in reconcile::store::lesson_days(tx, &all, context.seen).await? {
+            facts.entry(inst_id).or_default().lesson_days = days;
+        }
+    }
     let worked: Vec<Worked<'_>> = portion
         .iter()
         .map(|(id, institution)| {

@@ -101,7 +101,8 @@ async fn day_by_day(store: &Store, first: &str, last: &str) -> BTreeSet<FlagCode
 }
 
 /// Releases told per contract: of O1 before its lessons, which catch up; of O2 beyond what the account
-/// ever received for it. Other money covers the account.
+/// ever received for it; of O3, which is earned day by day, before its time, and its fee never arrives. Other
+/// money covers the account.
 fn contracts() -> Bundle {
     let mut statements = "account_id,date,opening_fen,closing_fen\n".to_owned();
     let mut balance = 900_000;
@@ -127,27 +128,31 @@ fn contracts() -> Bundle {
         ),
         (
             "orders",
-            "order_id,institution_id,student_id,ordered_on,lessons,unit_price_fen,amount_fen\n\
-             O1,I1,S1,2026-01-05,10,10000,100000\n\
-             O2,I1,S2,2026-01-05,20,5000,100000\n",
+            "order_id,institution_id,student_id,ordered_on,lessons,unit_price_fen,amount_fen,kind,\
+             starts_on,ends_on\n\
+             O1,I1,S1,2026-01-05,10,10000,100000,,,\n\
+             O2,I1,S2,2026-01-05,20,5000,100000,,,\n\
+             O3,I1,S3,2026-01-05,0,0,10000,unlimited,2026-01-05,2026-01-14\n",
         ),
         (
             "payments",
             "payment_id,order_id,institution_id,account_id,paid_on,channel,reference,amount_fen\n\
              P1,O1,I1,A1,2026-01-05,TRANSFER,R1,100000\n\
-             P2,O2,I1,A1,2026-01-05,TRANSFER,R2,100000\n",
+             P2,O2,I1,A1,2026-01-05,TRANSFER,R2,100000\n\
+             P3,O3,I1,A1,2026-01-05,TRANSFER,R3,10000\n",
         ),
         (
             "lessons",
-            "consumption_id,order_id,consumed_on,lessons,amount_fen,state\n\
-             L1,O1,2026-01-12,5,50000,confirmed\n\
-             L2,O2,2026-01-14,4,20000,confirmed\n",
+            "consumption_id,order_id,consumed_on,lessons,amount_fen,state,confirmed_on\n\
+             L1,O1,2026-01-10,5,50000,confirmed,2026-01-12\n\
+             L2,O2,2026-01-14,4,20000,confirmed,\n",
         ),
         (
             "releases",
             "release_id,account_id,approved_on,amount_fen,order_id\n\
              X1,A1,2026-01-08,50000,O1\n\
-             X2,A1,2026-01-09,20000,O2\n",
+             X2,A1,2026-01-09,20000,O2\n\
+             X3,A1,2026-01-07,5000,O3\n",
         ),
         ("bank_statements", &statements),
         (

@@ -344,6 +344,12 @@ fn a_vandal_is_named() {
             "UPDATE institution_directory SET institution_id = 'I0' WHERE institution_id = 'I2'",
             "DELETE FROM source_file WHERE source_no = (SELECT MIN(source_no) FROM posting)",
             "UPDATE position SET from_run = 99",
+            "DROP TRIGGER settlement_no_update",
+            "UPDATE settlement SET version = 2",
+            "INSERT INTO account_freeze VALUES (1, 1, 'F1', 2, 1, 'court', NULL, NULL, NULL)",
+            "INSERT INTO statement VALUES (1, 1, 'mt940', '7', 1, 1, 2, 1, 0, 0, 0, 0)",
+            "INSERT INTO statement_dispute VALUES (1, 1, 9, 'X', 2, 1, 0, 0, x'', 0)",
+            "INSERT INTO statement_exemption VALUES (1, 1, 3, 4, 2, 1, 'holiday')",
         ] {
             jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
                 .unwrap_or_else(|e| panic!("{sql}: {e}"));
@@ -351,6 +357,20 @@ fn a_vandal_is_named() {
         tx.commit().await.expect("a commit");
         db.close().await;
         let broken = store.check().await;
+        for record in [
+            "order O1",
+            "settlement B1",
+            "freeze F1",
+            "statement 7",
+            "dispute",
+            "exemption",
+        ] {
+            let named = |b: &jintuo::check::Broken| b.what.starts_with(record);
+            assert!(
+                broken.iter().any(|b| b.invariant == "versions" && named(b)),
+                "{record}: {broken:?}"
+            );
+        }
         for invariant in ["raw-file", "versions", "directory", "provenance", "results"] {
             assert!(
                 broken.iter().any(|b| b.invariant == invariant),

@@ -12,6 +12,7 @@ mod harness;
 mod interrupted;
 mod jobs;
 mod outputs;
+mod positions;
 mod preview;
 mod properties;
 mod push;

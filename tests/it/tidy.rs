@@ -11,7 +11,7 @@ use crate::harness::{Store, on_both, postgres_url};
 const PICKS_MAX: usize = 10;
 
 /// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 22] = [
+const SHARED_TABLES: [(&str, &str); 20] = [
     ("delivery", "files of a feed hold many institutions"),
     ("job", "a feed's work of a day, for the whole site"),
     ("feed_mark", "a feed's files hold many institutions"),
@@ -41,8 +41,6 @@ const SHARED_TABLES: [(&str, &str); 22] = [
     ("district_coverage", "a sum over institutions"),
     ("job_lock", "a small local table"),
     ("_sqlx_migrations", "the migrator's"),
-    ("user", "people, not institutions"),
-    ("audit", "people's deeds, not institutions'"),
 ];
 
 struct Source {

@@ -283,6 +283,7 @@ fn line(
         kind: Kind::BankLine,
         role: role(account),
         day,
+        confirmed: None,
         contract: NO_CONTRACT,
         account_no: account.account_no.0,
         amount: Money::from_fen(amount.fen().abs()),

@@ -1,16 +1,22 @@
 //! The formulae.
 
+mod earning;
+
 use std::collections::HashMap;
+
+pub(super) use earning::{
+    allowed_release, completions, earned, reserve_ends, reserve_of, runs, turning_days,
+};
 
 use super::Status;
 use crate::base::{Day, Money};
 use crate::ledger::REFUND_SETTLED;
-use crate::policy::{DepositBasis, GiftRule, Policy};
+use crate::policy::{DepositBasis, Policy, Regime};
 use crate::reconcile::{
     AccountDays, ContractTerms, CreditOutcome, DebitOutcome, ExpectedRange, Facts, Matching,
-    PaymentOutcome, prove,
+    PaymentOutcome, Stated, prove,
 };
-use crate::registry::{self, AccountKind, CustodyMode, Institution, Prepays, Terms};
+use crate::registry::{self, AccountKind, CustodyMode, Institution, Prepays};
 use crate::store::days;
 
 /// One account of an institution as of the day.
@@ -40,21 +46,28 @@ pub struct ContractPosition {
     pub refunded: Money,
     /// E on confirmed lessons.
     pub earned_confirmed: Money,
+    /// What the release regime lets leave the account for this contract.
+    pub allowed: Money,
     /// Released for this contract.
     pub released: Money,
     /// Credited to the account for this contract.
     pub cleared: Money,
+    /// The part of it in accounts that count as held (filed ones).
+    pub credited: Money,
     /// Captured, inside its window.
     pub in_transit: Money,
     /// U_conf: owed to the student on confirmed lessons.
     pub unearned_confirmed: Money,
     /// U_deliv: owed on delivered lessons.
     pub unearned_delivered: Money,
-    /// s_c: owed and not backed by the contract's own cash or transit.
+    /// What must be held for it: paid, not refunded and not allowed to leave. U_conf where money leaves in
+    /// step with confirmed lessons.
+    pub required: Money,
+    /// s_c: required and not backed by the contract's own cash or transit.
     pub short: Money,
     /// cash_c < 0, as a positive amount.
     pub negative: Money,
-    /// Released beyond confirmed lessons.
+    /// Released beyond what the regime allows.
     pub premature: Money,
 }
 
@@ -89,10 +102,20 @@ pub struct Position {
     pub contract_level: bool,
     /// Σ released from custody accounts.
     pub released: Money,
-    /// Σ earned on confirmed lessons.
-    pub earned_confirmed: Money,
-    /// Σ released − Σ earned on confirmed lessons, where releases are not told per contract.
+    /// Σ allowed to be released.
+    pub allowed: Money,
+    /// Σ released − Σ allowed, where releases are not told per contract.
     pub premature: Money,
+    /// RELEASABLE: what may leave the account now, never into a shortage; zero where UNKNOWN.
+    pub releasable: Money,
+    /// The numerator of PROT: what account and deposit together would pay of Σ U_conf.
+    pub protected: Money,
+    /// Value of confirmed and deemed lessons, and the deemed part of it.
+    pub consumed: Money,
+    pub deemed: Money,
+    /// Fees told by orders or payments, and those of them credited to accounts that count.
+    pub fees_recorded: Money,
+    pub fees_credited: Money,
 }
 
 /// What [`measure`] found: the institution, its contracts and deposits with a finding, its accounts.
@@ -117,7 +140,8 @@ pub fn measure(
         .map(|a| account(a, facts, policy, range, day))
         .collect();
     let contract_level = facts.releases.iter().all(|r| r.contract_no != 0);
-    let contracts = contract_positions(facts, matching, policy, contract_level, &accounts);
+    let view = (policy, day);
+    let contracts = contract_positions(facts, matching, view, contract_level, &accounts);
     let mut p = Position {
         contract_level,
         ..Position::default()
@@ -132,10 +156,12 @@ pub fn measure(
     p.unearned_delivered = sum(|c| c.unearned_delivered);
     p.in_transit = sum(|c| c.in_transit);
     p.released = custody_releases(facts, &accounts);
-    p.earned_confirmed = sum(|c| c.earned_confirmed);
+    p.allowed = sum(|c| c.allowed);
     if !contract_level {
-        p.premature = p.released.less_floored(p.earned_confirmed);
+        p.premature = p.released.less_floored(p.allowed);
     }
+    (p.consumed, p.deemed) = consumed(facts, &contracts);
+    (p.fees_recorded, p.fees_credited) = fees(facts, &contracts);
     let counts = |a: &&Account| policy.held.unfiled_accounts_count || a.filed;
     p.unidentified = unidentified(facts, matching, |_| true);
     p.fee_window = fee_window(matching, policy, day);
@@ -170,13 +196,19 @@ pub fn measure(
         .map(|a| (a.account_no, a.min_deposit, proven(a)))
         .collect();
     let deposits_short = deposits_short(&stated, p.deposit_required);
+    let custody_required = match policy.release.regime {
+        Regime::ReserveRatio => reserve_of(policy, fees_in_window(facts, matching, view)),
+        _ => sum(|c| c.required),
+    };
     (p.required, p.held) = match mode {
         CustodyMode::Bank | CustodyMode::Hybrid | CustodyMode::None => {
-            (p.unearned_confirmed, custody_held)
+            (custody_required, custody_held)
         }
         CustodyMode::Deposit => (p.deposit_required, p.deposit_held),
     };
     cover(&mut p, &accounts, policy);
+    p.releasable = releasable(&p, &contracts, custody_held.less_floored(custody_required));
+    p.protected = protected(&p, custody_held, policy);
     p.under_custody = accounts.iter().any(|a| {
         a.kind.owes_statements()
             && (policy.held.unfiled_accounts_count || (a.filed && a.agreement_covers))
@@ -193,6 +225,79 @@ pub fn measure(
         deposits_short,
         accounts,
     }
+}
+
+/// RELEASABLE (`domain.md` §6.5): of each contract what the regime allows and its own cash covers, less what
+/// was released, and in all no more than the account holds beyond its requirement. Where releases are not
+/// told per contract, all of them are taken off the sum.
+fn releasable(p: &Position, contracts: &[ContractPosition], excess: Money) -> Money {
+    if p.status == Some(Status::Unknown) {
+        return Money::ZERO;
+    }
+    let own = |c: &ContractPosition| c.allowed.min(c.cleared.less_floored(c.refunded));
+    let sum = |f: &dyn Fn(&ContractPosition) -> Money| {
+        (contracts.iter()).fold(Money::ZERO, |sum, c| sum.saturating_add(f(c)))
+    };
+    let free = if p.contract_level {
+        sum(&|c| own(c).less_floored(c.released))
+    } else {
+        sum(&own).less_floored(p.released)
+    };
+    free.min(excess)
+}
+
+/// The numerator of PROT (`domain.md` §6.5): the account first, the deposit for the rest.
+fn protected(p: &Position, custody_held: Money, policy: &Policy) -> Money {
+    if p.status == Some(Status::Unknown) && policy.coverage.unknown_counts_as_zero {
+        return Money::ZERO;
+    }
+    let owed = p.unearned_confirmed;
+    let by_account = custody_held.less_floored(Money::ZERO).min(owed);
+    let by_deposit = p.deposit_held.min(owed.less_floored(by_account));
+    by_account.saturating_add(by_deposit)
+}
+
+/// Value of the lessons that count, and the part of it that was deemed confirmed. A contract earned by time
+/// has no lessons to confirm.
+fn consumed(facts: &Facts, contracts: &[ContractPosition]) -> (Money, Money) {
+    let value = |no: i64| {
+        let at = contracts.binary_search_by_key(&no, |c| c.contract_no);
+        at.map_or(Money::ZERO, |at| contracts[at].earned_confirmed)
+    };
+    let by_time = |no: i64| facts.contract(no).is_some_and(|c| c.term().is_some());
+    let add = |sum: Money, m: Money| sum.saturating_add(m);
+    let all = contracts.iter().map(|c| c.earned_confirmed);
+    let timed = facts.contracts.iter().filter(|c| c.term().is_some());
+    let timed = timed.map(|c| value(c.contract_no)).fold(Money::ZERO, add);
+    let deemed = (facts.lessons.iter())
+        .filter(|l| l.deemed > 0 && !by_time(l.contract_no))
+        .map(|l| value(l.contract_no).share_floored(l.deemed, l.confirmed))
+        .fold(Money::ZERO, add);
+    (all.fold(Money::ZERO, add).less_floored(timed), deemed)
+}
+
+/// Fees recorded anywhere, and those credited to accounts that count (`domain.md` §6.6, IntakeRate). A fee is
+/// recorded by its order and, beyond the order's amount, by the payments reported.
+fn fees(facts: &Facts, contracts: &[ContractPosition]) -> (Money, Money) {
+    let ordered = |sum: Money, c: &ContractTerms| sum.saturating_add(c.amount);
+    let mut recorded = facts.contracts.iter().fold(Money::ZERO, ordered);
+    let mut credited = Money::ZERO;
+    for c in contracts {
+        let amount = facts
+            .contract(c.contract_no)
+            .map_or(Money::ZERO, |k| k.amount);
+        recorded = recorded.saturating_add(c.paid.less_floored(amount));
+        credited = credited.saturating_add(c.credited.min(amount.max(c.paid)));
+    }
+    (recorded, credited)
+}
+
+/// Fees of the rolling window of a reserve ratio.
+fn fees_in_window(facts: &Facts, matching: &Matching, (policy, day): (&Policy, Day)) -> Money {
+    (facts.payments.iter().zip(&matching.payments))
+        .filter(|(_, outcome)| !matches!(outcome, PaymentOutcome::Duplicate { .. }))
+        .filter(|(p, _)| day < reserve_ends(policy, p.day))
+        .fold(Money::ZERO, |sum, (p, _)| sum.saturating_add(p.amount))
 }
 
 /// A balance less what does not count. What is excluded was in the account, so it never makes a balance
@@ -234,7 +339,7 @@ fn cover(p: &mut Position, accounts: &[Account], policy: &Policy) {
         .collect();
     let expected = owing
         .iter()
-        .filter(|a| a.days.last_expected.is_some())
+        .filter(|a| a.days.last_expected.is_some() && !a.days.ended)
         .count();
     let unproven = owing.iter().filter(|a| a.days.unproven).count();
     p.accounts_expected = i64::try_from(expected).unwrap_or(0);
@@ -276,7 +381,11 @@ fn account(
 ) -> Account {
     let account_no = a.account_no.0;
     let days = if a.kind.owes_statements() {
-        prove(&facts.stated(account_no), policy, range, day)
+        let stated = Stated {
+            closed: a.is_closed(),
+            ..facts.stated(account_no)
+        };
+        prove(&stated, policy, range, day)
     } else {
         AccountDays::default()
     };
@@ -421,14 +530,11 @@ fn charging_cycle(facts: &Facts, months: u32, day: Day) -> Money {
         .iter()
         .map(|l| (l.contract_no, l.confirmed))
         .collect();
-    let runs = |c: &&ContractTerms| {
-        c.ends_on.is_none_or(|end| end >= day)
-            && delivered.get(&c.contract_no).copied().unwrap_or(0) < c.terms.pool()
-    };
+    let lessons = |c: &ContractTerms| delivered.get(&c.contract_no).copied().unwrap_or(0);
     facts
         .contracts
         .iter()
-        .filter(runs)
+        .filter(|c| runs(c, lessons(c), day))
         .fold(Money::ZERO, |sum, c| {
             sum.saturating_add(cycle_share(c, months))
         })
@@ -489,15 +595,13 @@ pub(super) fn deposits_short(deposits: &[Deposit], required: Money) -> Vec<Depos
 fn contract_positions(
     facts: &Facts,
     matching: &Matching,
-    policy: &Policy,
+    (policy, day): (&Policy, Day),
     contract_level: bool,
     accounts: &[Account],
 ) -> Vec<ContractPosition> {
     // Money in an account of the institution's own backs no contract.
-    let in_custody = |account_no: i64| {
-        accounts
-            .iter()
-            .any(|a| a.account_no == account_no && a.kind == AccountKind::Custody)
+    let custody = |account_no: i64| {
+        (accounts.iter()).find(|a| a.account_no == account_no && a.kind == AccountKind::Custody)
     };
     let mut by_no: HashMap<i64, ContractPosition> = HashMap::with_capacity(facts.contracts.len());
     fn slot(map: &mut HashMap<i64, ContractPosition>, no: i64) -> &mut ContractPosition {
@@ -510,15 +614,24 @@ fn contract_positions(
         let c = slot(&mut by_no, payment.contract_no);
         match outcome {
             PaymentOutcome::Duplicate { .. } => continue,
-            _ if !in_custody(payment.account_no) => {}
-            PaymentOutcome::Matched { credit, .. } => {
-                c.cleared = c.cleared.saturating_add(facts.credits[*credit].amount);
+            PaymentOutcome::Matched { .. } | PaymentOutcome::Batched { .. } => {
+                if let Some(account) = custody(payment.account_no) {
+                    let credited = match outcome {
+                        PaymentOutcome::Matched { credit, .. } => facts.credits[*credit].amount,
+                        _ => payment.amount,
+                    };
+                    c.cleared = c.cleared.saturating_add(credited);
+                    if policy.held.unfiled_accounts_count || account.filed {
+                        c.credited = c.credited.saturating_add(credited);
+                    }
+                }
             }
-            PaymentOutcome::Batched { .. } => c.cleared = c.cleared.saturating_add(payment.amount),
-            PaymentOutcome::InTransit { .. } => {
+            PaymentOutcome::InTransit { .. } if custody(payment.account_no).is_some() => {
                 c.in_transit = c.in_transit.saturating_add(payment.amount);
             }
-            PaymentOutcome::Overdue { .. } | PaymentOutcome::NotTested => {}
+            PaymentOutcome::InTransit { .. }
+            | PaymentOutcome::Overdue { .. }
+            | PaymentOutcome::NotTested => {}
         }
         c.paid = c.paid.saturating_add(payment.amount);
     }
@@ -539,13 +652,30 @@ fn contract_positions(
         let Some(contract) = facts.contract(lessons.contract_no) else {
             continue;
         };
-        let value = |count: i64| earned(policy, &contract.terms, count);
-        slot(&mut by_no, lessons.contract_no).earned_confirmed = value(lessons.confirmed);
-        delivered.insert(lessons.contract_no, value(lessons.delivered));
+        let value = |count: i64| earned(policy, contract, count, day);
+        let confirmed = value(lessons.confirmed);
+        slot(&mut by_no, lessons.contract_no).earned_confirmed = confirmed;
+        let delivers = if lessons.delivered == lessons.confirmed {
+            confirmed
+        } else {
+            value(lessons.delivered)
+        };
+        delivered.insert(lessons.contract_no, delivers);
     }
+    for contract in facts.contracts.iter().filter(|c| c.term().is_some()) {
+        let value = earned(policy, contract, 0, day);
+        slot(&mut by_no, contract.contract_no).earned_confirmed = value;
+        delivered.insert(contract.contract_no, value);
+    }
+    let completed = completions(&facts.contracts, &facts.lesson_days);
     let mut contracts: Vec<ContractPosition> = by_no.into_values().collect();
     contracts.sort_unstable_by_key(|c| c.contract_no);
     for c in &mut contracts {
+        c.allowed = facts.contract(c.contract_no).map_or(Money::ZERO, |k| {
+            let value = (c.paid, c.earned_confirmed);
+            let completed = completed.get(&c.contract_no).copied();
+            allowed_release(policy, k, value, completed, day)
+        });
         finish(
             c,
             delivered
@@ -558,19 +688,12 @@ fn contract_positions(
     contracts
 }
 
-/// E of so many lessons (`domain.md` §6.1).
-pub(super) fn earned(policy: &Policy, terms: &Terms, lessons: i64) -> Money {
-    match policy.lessons.gift {
-        GiftRule::Pooled => terms.value_of(lessons),
-        GiftRule::GiftZero => terms.value_of_paid(lessons),
-    }
-}
-
 /// Works a contract's other numbers out from its sums and the value of its delivered lessons.
 pub(super) fn finish(c: &mut ContractPosition, earned_delivered: Money, contract_level: bool) {
     let owed = |earned: Money| c.paid.less_floored(c.refunded.saturating_add(earned));
     c.unearned_confirmed = owed(c.earned_confirmed);
     c.unearned_delivered = owed(earned_delivered);
+    c.required = owed(c.allowed);
     if !contract_level {
         return;
     }
@@ -578,11 +701,8 @@ pub(super) fn finish(c: &mut ContractPosition, earned_delivered: Money, contract
     let backed = c.cleared.less_floored(out).saturating_add(c.in_transit);
     c.negative = out.less_floored(c.cleared);
     // A negative cash balance adds to what is missing.
-    c.short = c
-        .unearned_confirmed
-        .saturating_add(c.negative)
-        .less_floored(backed);
-    c.premature = c.released.less_floored(c.earned_confirmed);
+    c.short = c.required.saturating_add(c.negative).less_floored(backed);
+    c.premature = c.released.less_floored(c.allowed);
 }
 
 #[cfg(test)]

@@ -45,8 +45,9 @@ async fn contracts(
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
     let sql = "SELECT inst_id, string_agg( \
-                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
-                        version, ordered_day, lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day), '\u{1e}') \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
+                        version, ordered_day, lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day, \
+                        CASE WHEN kind IN ('period', 'unlimited') THEN 1 ELSE 0 END), '\u{1e}') \
                FROM contract \
                WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
                GROUP BY inst_id";
@@ -75,6 +76,7 @@ async fn contracts(
                         amount: Money::from_fen(amount),
                         starts_on: days::opt_day(fields.opt_int()?, "contract")?,
                         ends_on: days::opt_day(fields.opt_int()?, "contract")?,
+                        by_time: fields.int()? == 1,
                     },
                 ));
             }

@@ -1,4 +1,5 @@
-//! Facts that are postings: movements one by one, lessons summed.
+//! Facts that are postings: movements one by one, lessons summed. A lesson that was confirmed after the
+//! as-of day is claimed (1) on it.
 
 use std::collections::HashMap;
 
@@ -21,7 +22,8 @@ pub(super) async fn postings(
 ) -> Result<()> {
     let sql = "SELECT inst_id, string_agg( \
                  CASE WHEN kind = 2 THEN \
-                   format('2\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, state, \
+                   format('2\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
+                          CASE WHEN confirmed_day > $4 THEN 1 ELSE state END, \
                           CASE WHEN revision < 0 THEN -quantity ELSE quantity END) \
                  ELSE \
                    format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', \
@@ -77,6 +79,9 @@ fn lesson(facts: &mut Facts, fields: &mut Fields<'_>) -> Result<()> {
     let sums = &mut facts.lessons[at];
     if LessonState::counts(state) {
         sums.confirmed += quantity;
+        if state == LessonState::Deemed.number() {
+            sums.deemed += quantity;
+        }
         sums.delivered += quantity;
     } else if state == LessonState::Claimed.number() {
         sums.delivered += quantity;
@@ -84,7 +89,7 @@ fn lesson(facts: &mut Facts, fields: &mut Fields<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Confirmed lessons of the institutions by contract and day: what a sweep for first days needs. An
+/// Confirmed lessons of the institutions by contract and the day they count from: what a sweep for first days needs. An
 /// institution without lessons has an empty list.
 pub async fn lesson_days(
     tx: &mut Tx,
@@ -101,12 +106,12 @@ pub async fn lesson_days(
             ("source_cut", repeated(cut, inst_ids.len())),
             ("day", repeated(day, inst_ids.len())),
         ],
-        "SELECT p.inst_id, p.contract_no, p.business_day, p.state, \
+        "SELECT p.inst_id, p.contract_no, COALESCE(p.confirmed_day, p.business_day), p.state, \
                 CAST(SUM(CASE WHEN p.revision < 0 THEN -p.quantity ELSE p.quantity END) AS BIGINT) \
          FROM wanted w CROSS JOIN posting p \
          WHERE p.inst_id = w.inst_id AND p.kind = 2 AND p.source_no <= w.source_cut \
-           AND p.business_day <= w.day \
-         GROUP BY p.inst_id, p.contract_no, p.business_day, p.state",
+           AND COALESCE(p.confirmed_day, p.business_day) <= w.day \
+         GROUP BY p.inst_id, p.contract_no, COALESCE(p.confirmed_day, p.business_day), p.state",
     )
     .await?;
     for (inst_id, contract_no, day, state, confirmed) in rows {
