@@ -15,7 +15,7 @@ which the import keeps as well and the loader does not, count against the import
 ratios storing / loader; a ratio beyond it is an error where even the best pair is beyond it. Compare ratios, never
 seconds.
 """
-import argparse, csv, json, os, random, re, shutil, socket, sqlite3, statistics, subprocess, sys, tempfile, time
+import argparse, csv, json, os, random, re, shutil, signal, socket, sqlite3, statistics, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -290,6 +290,7 @@ def main():
     ap.add_argument("--max-postgres", type=float)
     a = ap.parse_args()
     os.makedirs(WORK, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server is stopped first
     product, bench = built()
     folder, files, lines = generated(a.lines)
     size = sum(os.path.getsize(f) for f in files)
