@@ -245,7 +245,7 @@ fn unquote(line: &[u8], plain: &mut Vec<u8>, fields: &mut Vec<Range<usize>>) -> 
             }
         } else {
             let end = memchr(b',', rest).unwrap_or(rest.len());
-            if memchr_iter(b'"', &rest[..end]).count() % 2 != 0 {
+            if !memchr_iter(b'"', &rest[..end]).count().is_multiple_of(2) {
                 return false;
             }
             plain.extend_from_slice(&rest[..end]);
