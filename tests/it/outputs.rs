@@ -240,7 +240,7 @@ async fn replace(store: Store) {
     jintuo::on!(tx, c => sqlx::query(
             "INSERT OR REPLACE INTO posting SELECT inst_id, seq, source_no, kind, debit, credit, \
              amount_fen + 1, business_day, contract_no, account_no, source_id, revision, reverses, \
-             reference, channel, state, quantity, stated_fen, hash FROM posting WHERE seq = 1")
+             reference, channel, state, quantity, stated_fen, confirmed_day, hash FROM posting WHERE seq = 1")
         .execute(c).await.map(|_| ()))
     .expect("the chain tells, not the table");
     tx.commit().await.expect("a commit");

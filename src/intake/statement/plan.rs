@@ -114,6 +114,13 @@ fn add(
         return Err(Defect::new(DefectCode::NoBalances, found));
     }
     let account = account_of(registry, statement)?;
+    if statement.unordered {
+        let found = format!(
+            "account {}: the running balances do not lead from opening to closing",
+            account.account_id
+        );
+        return Err(Defect::new(DefectCode::OutOfOrder, found));
+    }
     if wire::is_page(statement) {
         prove(statement, account)?;
         plan.incomplete
@@ -171,13 +178,6 @@ fn add(
 
 /// Proves a page: it has no days of its own.
 fn prove(statement: &Statement, account: &Account) -> Result<(), Defect> {
-    if statement.unordered {
-        let found = format!(
-            "account {}: the running balances do not lead from opening to closing",
-            account.account_id
-        );
-        return Err(Defect::new(DefectCode::OutOfOrder, found));
-    }
     let (verdict, defects) = wire::verify(statement);
     let code = match verdict {
         Verdict::Balanced => return Ok(()),
