@@ -26,7 +26,7 @@ pub(super) fn live(plan: &Plan) -> Sim {
         seed: plan.seed,
         ..Manifest::default()
     };
-    let banks = (0..BANKS.len())
+    let banks = (0..BANKS.len().min(plan.banks))
         .map(|index| bank(plan, index, &mut manifest))
         .collect();
     Sim { banks, manifest }

@@ -27,13 +27,23 @@ pub const DAYS_MAX: usize = 400;
 /// Requests of one bank for which trouble on the wire is planned; later ones are answered plainly.
 pub const REQUESTS_PLANNED: usize = 2_000;
 
-/// The banks there are: name in addresses, format.
-pub const BANKS: [(&str, Format); 4] = [
+/// The banks there may be: name in addresses, format.
+pub const BANKS: [(&str, Format); 12] = [
     ("sim-a", Format::Camt08),
     ("sim-b", Format::Camt02),
     ("sim-c", Format::Mt940),
     ("sim-d", Format::Csv),
+    ("sim-e", Format::Camt08),
+    ("sim-f", Format::Camt02),
+    ("sim-g", Format::Mt940),
+    ("sim-h", Format::Csv),
+    ("sim-i", Format::Camt08),
+    ("sim-j", Format::Camt02),
+    ("sim-k", Format::Mt940),
+    ("sim-l", Format::Csv),
 ];
+/// How many of them there are unless a plan says otherwise: one of each format.
+pub const BANKS_USUAL: usize = 4;
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -41,6 +51,8 @@ pub struct Plan {
     pub seed: u64,
     /// Days with a statement of every account, oldest first.
     pub days: Vec<Day>,
+    /// How many of [`BANKS`] there are.
+    pub banks: usize,
     /// Accounts of each bank.
     pub accounts: usize,
     /// Out of a thousand account-days, how many have trouble with their files.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::{parse_day, parse_instant};
+use crate::bank_sim::BANKS_USUAL;
 use crate::base::{Day, Instant};
 use crate::policy;
 
@@ -190,6 +191,9 @@ pub(super) struct BankSimArgs {
     /// manifest.json, registry/ and drop/BANK/ are written here.
     #[arg(long, value_name = "DIR")]
     pub(super) dir: PathBuf,
+    /// How many banks: four tell one story each of a format.
+    #[arg(long, default_value_t = BANKS_USUAL)]
+    pub(super) banks: usize,
     /// Accounts of each bank.
     #[arg(long, default_value_t = 3)]
     pub(super) accounts: usize,

@@ -16,16 +16,23 @@ pub(super) async fn bank_sim(config: &Config, options: &BankSimArgs) -> anyhow::
         options.accounts <= ACCOUNTS_MAX,
         "at most {ACCOUNTS_MAX} accounts"
     );
+    anyhow::ensure!(
+        (1..=BANKS.len()).contains(&options.banks),
+        "1 to {} banks",
+        BANKS.len()
+    );
     anyhow::ensure!(options.days <= DAYS_MAX, "at most {DAYS_MAX} days");
     let zone = config.zone().map_err(anyhow::Error::msg)?;
     let clock = Clock::system(zone);
     let sim = Sim::new(&Plan {
         seed: options.seed,
         days: working_days(options.last, options.days),
+        banks: options.banks,
         accounts: options.accounts,
         trouble_permille: options.trouble,
         wire_permille: options.wire_trouble,
     });
+    let banks: Vec<&str> = sim.banks.iter().map(|b| b.name).collect();
     let today = options.today.unwrap_or_else(|| clock.day_of(clock.now()));
     fs::create_dir_all(&options.dir)?;
     let manifest = serde_json::to_vec_pretty(&sim.manifest)?;
@@ -39,7 +46,7 @@ pub(super) async fn bank_sim(config: &Config, options: &BankSimArgs) -> anyhow::
     }
     let listener = tokio::net::TcpListener::bind(&options.listen).await?;
     let address = listener.local_addr()?;
-    for (bank, _) in BANKS {
+    for bank in &banks {
         writeln!(err, "http://{address}/banks/{bank}/statements")?;
     }
     // A program that started us reads where we are.

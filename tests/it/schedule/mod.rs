@@ -2,6 +2,7 @@
 //! binary in the end.
 
 mod crash;
+mod quarter;
 mod replicas;
 mod served;
 mod simulated;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jintuo::bank_sim::{BANKS, Plan, Sim, drop_files, write_registry};
+use jintuo::bank_sim::{BANKS, BANKS_USUAL, Plan, Sim, drop_files, write_registry};
 use jintuo::base::{Clock, Day, Entropy};
 use jintuo::config::{self, Config};
 use jintuo::feed::source::Surroundings;
@@ -20,8 +20,8 @@ on_both!(days_are_whole_in_the_end_whatever_the_wire_does);
 /// Three banks are pulled, one drops its files into a folder.
 fn settings(address: &str, store: &Store) -> Config {
     let mut text = String::new();
-    for (bank, _) in BANKS {
-        let source = if bank == "sim-c" {
+    for (bank, _) in &BANKS[..BANKS_USUAL] {
+        let source = if *bank == "sim-c" {
             let path = store.dir.path().join("drop").join(bank);
             format!("{{ kind = \"folder\", path = {path:?}, companion = \".ok\" }}")
         } else {
@@ -49,6 +49,7 @@ async fn days_are_whole_in_the_end_whatever_the_wire_does(store: Store) {
     let sim = Sim::new(&Plan {
         seed: 7,
         days: days.clone(),
+        banks: BANKS_USUAL,
         accounts: 2,
         trouble_permille: 0,
         wire_permille: 120,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
 
-use jintuo::bank_sim::{Plan, Sim, Trouble, WireTrouble, drop_files};
+use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, WireTrouble, drop_files};
 use jintuo::base::{Clock, Day};
 use jintuo::wire;
 
@@ -13,6 +13,7 @@ use crate::harness::{Dir, command, day, jintuo, minute};
 fn plan(seed: u64) -> Plan {
     Plan {
         seed,
+        banks: BANKS_USUAL,
         days: day("2026-06-01").through(day("2026-06-12")).collect(),
         accounts: 6,
         trouble_permille: 300,
