@@ -37,6 +37,8 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Result<(), Defect> {
         .flexible(true)
         .delimiter(place.delimiter)
         .from_reader(rows.as_bytes());
+    let columns = split(&text[place.header.clone()], place.delimiter).len();
+    let mut last = (0, 0);
     let mut record = csv::StringRecord::new();
     loop {
         match reader.read_record(&mut record) {
@@ -50,7 +52,13 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Result<(), Defect> {
         let line = place.header_line + record.position().map_or(0, csv::Position::line);
         check_quotes(&table, place.delimiter, &record, line)?;
         let cells: Vec<String> = record.iter().map(unwrap_cell).collect();
+        last = (if table.is_row(&cells) { cells.len() } else { 0 }, line);
         table.row(&cells, line)?;
+    }
+    // A file that is cut may be cut where its rows still link: the last one is then shorter.
+    if last.0 > 0 && last.0 < columns && !rows.ends_with(['\n', '\r']) {
+        let found = format!("the last row has {} cells of {columns} and no end", last.0);
+        return Err(Defect::new(DefectCode::Truncated, found).line(last.1));
     }
     table.finish(sink);
     Ok(())

@@ -140,3 +140,19 @@ fn declared_totals_and_balances_are_compared() {
     let wrong = "日期,收入,支出\n2026-01-02,5,\n合计,6,0\n";
     assert_eq!(one(wrong).1, [DefectCode::DeclaredTotals]);
 }
+
+#[test]
+fn a_row_that_is_cut_is_never_taken_for_a_whole_one() {
+    let first = |rows: &str| {
+        let text = format!("日期,金额,余额,摘要,流水号\n{rows}");
+        let defects = parse(Format::BankCsv, text.as_bytes()).1;
+        defects.first().map(|d| (d.code, d.place.line))
+    };
+    let whole = "2026-01-02,5,5,学费,1\n2026-01-03,6,11,学费,2";
+    assert_eq!(first(whole), None);
+    // Cut inside the last row, where its amount and balance still link.
+    let cut = whole.len() - ",2".len();
+    assert_eq!(first(&whole[..cut]), Some((DefectCode::Truncated, Some(3))));
+    // A bank that leaves empty cells off ends its lines.
+    assert_eq!(first("2026-01-02,5,5,学费,1\n2026-01-03,6,11\n"), None);
+}
