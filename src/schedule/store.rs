@@ -12,8 +12,9 @@ use crate::store::{DbError, Result, Tx, days};
 /// What the accounts of one bank owe and have delivered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bank {
-    /// The first known day of each account that owes statements.
-    firsts: Vec<Option<i64>>,
+    /// The first known day of each account that owes statements, and, of a closed one that its newest
+    /// statement proves empty, the last.
+    firsts: Vec<(Option<i64>, Option<i64>)>,
     /// How many of them have a statement, by day.
     delivered: BTreeMap<i64, i64>,
     /// Accounts that owe none, by day.
@@ -36,9 +37,12 @@ impl Bank {
     }
 
     fn owing(&self, day: i64) -> i64 {
-        let owes = |first: &&Option<i64>| match self.since {
-            Some(since) => since <= day,
-            None => first.is_none_or(|first| first <= day),
+        let owes = |(first, last): &&(Option<i64>, Option<i64>)| {
+            let begun = match self.since {
+                Some(since) => since <= day,
+                None => first.is_none_or(|first| first <= day),
+            };
+            begun && last.is_none_or(|last| day <= last)
         };
         let exempt = self.exempt.get(&day).map_or(0, BTreeSet::len);
         let owing = self.firsts.iter().filter(owes).count();
@@ -47,7 +51,9 @@ impl Bank {
 
     /// The first day its accounts owe a statement for; `None` where nothing says.
     pub(super) fn first_day(&self) -> Result<Option<Day>> {
-        let first = self.since.or(self.firsts.iter().flatten().min().copied());
+        let first = self
+            .since
+            .or(self.firsts.iter().filter_map(|(first, _)| *first).min());
         days::opt_day(first, "statement_day")
     }
 }
@@ -70,9 +76,15 @@ pub(super) async fn bank(
     cut: i64,
 ) -> Result<Bank> {
     let [custody, deposit] = [AccountKind::Custody, AccountKind::Deposit].map(AccountKind::as_str);
-    let firsts: Vec<(Option<i64>,)> = on!(tx, c => sqlx::query_as(
+    let firsts: Vec<(Option<i64>, Option<i64>)> = on!(tx, c => sqlx::query_as(
             "SELECT (SELECT MIN(s.day) FROM statement_day s WHERE s.inst_id = a.inst_id \
-                       AND s.account_no = a.account_no AND s.source_no <= $2) \
+                       AND s.account_no = a.account_no AND s.source_no <= $2), \
+                    (SELECT s.day FROM statement_day s WHERE a.status = 'closed' \
+                       AND s.inst_id = a.inst_id AND s.account_no = a.account_no \
+                       AND s.source_no <= $2 AND s.closing_fen = 0 AND s.day = \
+                         (SELECT MAX(v.day) FROM statement_day v WHERE v.inst_id = s.inst_id \
+                            AND v.account_no = s.account_no AND v.source_no <= $2) \
+                     ORDER BY s.version DESC LIMIT 1) \
              FROM account a \
              WHERE a.bank_code = $1 AND a.source_no <= $2 AND a.kind IN ($3, $4) AND a.version = \
                 (SELECT MAX(v.version) FROM account v WHERE v.inst_id = a.inst_id \
@@ -117,7 +129,7 @@ pub(super) async fn bank(
     }
     Ok(Bank {
         exempt,
-        firsts: firsts.into_iter().map(|(first,)| first).collect(),
+        firsts,
         delivered: delivered.into_iter().collect(),
         since: since.map(days::number),
     })

@@ -23,6 +23,7 @@ on_both!(
     each_day_runs_once_in_order_whatever_banks_do,
     missed_days_are_caught_up_one_by_one,
     a_late_file_opens_its_day_and_those_after_it,
+    a_day_does_not_wait_for_accounts_that_owe_none,
     a_file_that_ends_its_reader_is_left_alone_and_others_go_on,
     a_day_waits_for_deliveries_that_cannot_be_read_yet_but_not_for_ever,
     a_file_that_came_before_its_account_is_read_again,
@@ -158,6 +159,45 @@ async fn a_late_file_opens_its_day_and_those_after_it(store: Store) {
         .collect();
     assert_eq!(runs, [(missing, 0), (days[2], 0), (days[3], 0)]);
     assert_eq!(world.tick(now).await.booked.runs.len(), 0);
+    world.db.close().await;
+}
+
+async fn a_day_does_not_wait_for_accounts_that_owe_none(store: Store) {
+    let days = working_days(2);
+    let exempt = days[1];
+    let world = World::new(store, move |feed, on, _, _| {
+        if feed == "icbc" && on == exempt {
+            Reply::Nothing
+        } else {
+            Reply::Files(vec![statement(feed, on)])
+        }
+    })
+    .await;
+    let from = at(FIRST, 0, 0);
+    for n in 1..=2 {
+        let exemption = intake::Exempt {
+            account_id: world::account("icbc", n),
+            first: exempt,
+            last: exempt,
+            reason: "the bank changes its system".to_owned(),
+        };
+        let db = world
+            .db
+            .with_clock(jintuo::base::Clock::fixed(from, chrono_tz::Asia::Shanghai));
+        let done = intake::exempt(&db, &exemption).await;
+        assert!(done.expect("an exemption"));
+    }
+    let ticks = world
+        .live(from, at(&exempt.plus(1).to_string(), 12, 0))
+        .await;
+    let ran: Vec<_> = (ticks.iter())
+        .flat_map(|(at, done)| done.booked.runs.iter().map(|r| (r.as_of, *at)))
+        .collect();
+    assert_eq!(ran.len(), 2, "{ran:?}");
+    // Long before the deadline at half past ten.
+    assert!(ran[1].1 < at(&exempt.plus(1).to_string(), 7, 0), "{ran:?}");
+    assert_eq!(ran[1].0, exempt);
+    assert_eq!(world.store.check().await, []);
     world.db.close().await;
 }
 

@@ -274,7 +274,7 @@ fn registry() -> Bundle {
     ])
 }
 
-fn account(bank: &str, n: usize) -> String {
+pub(super) fn account(bank: &str, n: usize) -> String {
     format!(
         "62170000{}{n}",
         BANKS.iter().position(|b| *b == bank).unwrap_or(9)
