@@ -12,8 +12,9 @@ import argparse, json, os, shutil, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-WORK = os.environ.get("BENCH_DIR", os.path.join(ROOT, "target", "bench"))
-BINARY = os.path.join(ROOT, "target", "release", "jintuo")
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+WORK = os.environ.get("BENCH_DIR", os.path.join(TARGET, "bench"))
+BINARY = os.path.join(TARGET, "release", "jintuo")
 
 
 def timed(argv, ok=(0,)):

@@ -363,7 +363,7 @@ async fn records(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
 }
 
 /// Name of an invariant, and a query whose rows break it.
-const RECORDS: [(&str, &str); 18] = [
+const RECORDS: [(&str, &str); 19] = [
     (
         "versions",
         "SELECT 'district ' || district_id FROM district GROUP BY district_id \
@@ -449,6 +449,11 @@ const RECORDS: [(&str, &str); 18] = [
         "provenance",
         "SELECT DISTINCT 'statement days of file ' || CAST(s.source_no AS TEXT) FROM statement_day s \
          WHERE NOT EXISTS (SELECT 1 FROM source_file f WHERE f.source_no = s.source_no)",
+    ),
+    (
+        "results",
+        "SELECT 'policy of run ' || CAST(r.run_id AS TEXT) FROM run r WHERE NOT EXISTS \
+           (SELECT 1 FROM policy_version p WHERE p.policy_no = r.policy_no)",
     ),
     (
         "results",

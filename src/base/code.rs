@@ -143,13 +143,13 @@ catalogue! {
         UnknownParent = 13, "UNKNOWN_PARENT", "上级记录未知", "send the record it refers to; the row waits and is tried again";
         UnknownAccount = 14, "UNKNOWN_ACCOUNT", "账户未知", "register the account (accounts.csv) before sending its statement";
         Unbalanced = 15, "UNBALANCED", "余额不平", "the lines do not lead from opening to closing; send the statement again";
-        NoBalances = 16, "NO_BALANCES", "无余额", "the statement carries no balances and proves nothing";
-        OneSided = 17, "ONE_SIDED", "仅有一侧余额", "the statement lacks its opening or its closing balance";
+        NoBalances = 16, "NO_BALANCES", "无余额", "ask the bank for a statement with opening and closing balance";
+        OneSided = 17, "ONE_SIDED", "仅有一侧余额", "ask the bank for a statement with both its opening and its closing balance";
         Conflict = 18, "CONFLICT", "与已存记录冲突", "a different record of this identity is stored; send a correction the bank confirms";
         DeclaredTotals = 19, "DECLARED_TOTALS", "声明合计不符", "the totals the file declares differ from its lines";
         UnpricedOrder = 20, "UNPRICED_ORDER", "单价与总价不符", "lessons × unit price differs from the amount; the amount binds";
         BadUscc = 21, "BAD_USCC", "统一社会信用代码校验错误", "correct the unified social credit code";
-        OutOfOrder = 22, "OUT_OF_ORDER", "余额链不连续", "the running balances link in neither order";
+        OutOfOrder = 22, "OUT_OF_ORDER", "余额链不连续", "ask the bank for the export again, whole and in one order";
         Duplicate = 23, "DUPLICATE", "重复", "the same statement or line appears twice";
         Gap = 24, "GAP", "不连续", "the opening balance differs from the previous closing; a statement is missing";
         Unreadable = 25, "UNREADABLE", "无法读取", "check that the file exists and may be read";

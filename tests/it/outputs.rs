@@ -236,6 +236,21 @@ async fn replace(store: Store) {
         tx.rollback().await.expect("a rollback");
     }
     assert!(tried >= 7, "only {tried} tables were tested with rows");
+    // Nor by another key than the first one.
+    for sql in [
+        "INSERT OR REPLACE INTO policy_version SELECT 99, name, digest, params, loaded_at \
+         FROM policy_version",
+        "INSERT OR REPLACE INTO institution_directory SELECT 'IX', inst_id \
+         FROM institution_directory",
+        "INSERT OR REPLACE INTO raw_file (rowid, digest, received_at, bytes, content) \
+         SELECT rowid, x'00', received_at, bytes, content FROM raw_file",
+    ] {
+        let mut tx = db.begin_write().await.expect("a transaction");
+        let done = jintuo::on!(tx, c => sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()))
+            .execute(c).await.map(|r| r.rows_affected()));
+        assert!(!matches!(done, Ok(1..)), "{sql}: {done:?}");
+        tx.rollback().await.expect("a rollback");
+    }
     let mut tx = db.begin_write().await.expect("a transaction");
     jintuo::on!(tx, c => sqlx::query(
             "INSERT OR REPLACE INTO posting SELECT inst_id, seq, source_no, kind, debit, credit, \
