@@ -100,11 +100,11 @@ pub(super) fn render(site: &Site, summary: &Summary) -> Result<String, PageError
         page: layout(site, "导入预览结果"),
         resumed: summary.resumed.is_some(),
         kpis: vec![
-            kpi("新增", sum(|f| f.new), "条会写入账本", false),
-            kpi("重复", sum(|f| f.same), "条已在账本，不会重复入账", false),
-            kpi("修订", sum(|f| f.revised), "条会更正，旧值保留", false),
-            kpi("等待", sum(|f| f.waiting), "条等待上级记录", false),
-            kpi("隔离", quarantined, "条不会入账，须处理", quarantined > 0),
+            kpi("新增", sum(|f| f.new), "会写入账本", false),
+            kpi("重复", sum(|f| f.same), "已在账本，不会重复入账", false),
+            kpi("修订", sum(|f| f.revised), "会更正，旧值保留", false),
+            kpi("等待", sum(|f| f.waiting), "等待上级记录", false),
+            kpi("隔离", quarantined, "不会入账，须处理", quarantined > 0),
         ],
         statements: statements.iter().map(statement).collect(),
         statements_extent: extent(statements.len(), number(summary.statements_total), "份"),
@@ -218,7 +218,7 @@ fn proof(verdict: Verdict) -> Badge {
 fn outcome(outcome: Becomes) -> Badge {
     match outcome {
         Becomes::New => Badge::worded(Tier::Full, "新增"),
-        Becomes::Known => Badge::worded(Tier::NotApplicable, "重复，不再入账"),
+        Becomes::Known => Badge::worded(Tier::NotApplicable, "重复"),
         Becomes::Revised => Badge::worded(Tier::Watch, "修订"),
         Becomes::Conflict => Badge::worded(Tier::Red, "与已存矛盾，列为争议"),
         Becomes::Waiting => Badge::worded(Tier::Watch, "缺相邻页，等待"),

@@ -147,7 +147,7 @@ async fn a_preview_shows_proof_repeats_conflicts_and_quarantine(store: Store) {
     shows(
         &page,
         &[
-            "<span aria-hidden=\"true\">–</span> 重复，不再入账",
+            "<span aria-hidden=\"true\">–</span> 重复",
             "与已存矛盾，列为争议",
             "<code>CONFLICT</code>",
             "<span aria-hidden=\"true\">✗</span> 不平</span><small>期末差 0.05</small>",
