@@ -5,8 +5,8 @@
 //! same command again: rows that landed are found equal. Readers see an import when it is complete.
 //! [`take_deliveries`] takes what feeds brought.
 //!
-//! Invariants: a row that cannot be used changes nothing stored; a statement file is taken whole or not
-//! at all; the order of rows in a file does not change the books. [`rehearse`] runs the same code and takes
+//! Invariants: a row that cannot be used changes nothing stored; a statement file that cannot be used is
+//! quarantined whole, and one that can is taken in one transaction; the order of rows in a file does not change the books. [`rehearse`] runs the same code and takes
 //! everything back: what it says is what an import would have said at that moment.
 
 mod bundle;

@@ -133,11 +133,14 @@ impl Service {
         let cut = store::visible(&mut tx).await?;
         let known = rows::rows(&mut tx, Kind::Run, days::number(horizon)).await?;
         let looked = store::looked(&mut tx, &self.run.policy, horizon).await?;
+        let yesterday = today.plus(-1);
+        let said = store::latest_sources(&mut tx, (horizon, yesterday), cut).await?;
+        tx.rollback().await?;
         let (mut new, mut changed, mut ready) = (Vec::new(), Vec::new(), Vec::new());
         let mut latest = 0;
         let mut reconciled = BTreeSet::new();
-        for day in horizon.through(today.plus(-1)) {
-            latest = latest.max(store::latest_source(&mut tx, day, cut).await?);
+        for day in horizon.through(yesterday) {
+            latest = latest.max(said.get(&days::number(day)).copied().unwrap_or(0));
             let looked = looked.get(&day);
             if looked.is_some_and(|looked| *looked >= latest) {
                 reconciled.insert(day);
@@ -152,10 +155,9 @@ impl Service {
                 ready.push(day);
             }
         }
-        tx.rollback().await?;
         for day in days_owed(first, today) {
             // Days before yesterday that a command has reconciled stay as they are.
-            let by_command = day < today.plus(-1) && reconciled.contains(&day);
+            let by_command = day < yesterday && reconciled.contains(&day);
             if !by_command && !known.iter().any(|row| row.day == days::number(day)) {
                 let deadline = deadline_of(day, self.run.deadline, self.zone);
                 new.push((day, if is_ready(&feeds, day) { now } else { deadline }));

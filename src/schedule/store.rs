@@ -151,16 +151,32 @@ pub(super) async fn looked(tx: &mut Tx, policy: &str, first: Day) -> Result<BTre
         .collect())
 }
 
-/// The newest file, or exemption, that speaks of a day.
-pub(super) async fn latest_source(tx: &mut Tx, day: Day, cut: i64) -> Result<i64> {
-    let (latest,): (i64,) = on!(tx, c => sqlx::query_as(
-            "SELECT CAST(COALESCE(MAX(n.source_no), 0) AS BIGINT) FROM ( \
-               SELECT source_no FROM statement_day WHERE day = $1 \
-               UNION ALL SELECT source_no FROM statement_dispute WHERE day = $1 \
-               UNION ALL SELECT source_no FROM statement_exemption \
-                         WHERE first_day <= $1 AND last_day >= $1) n \
-             WHERE n.source_no <= $2")
-            .bind(days::number(day)).bind(cut).fetch_one(c).await)
-    .map_err(DbError::sql("looking for a day's newest statement"))?;
+/// The newest file, or exemption, that speaks of each day of a range, both ends included.
+pub(super) async fn latest_sources(
+    tx: &mut Tx,
+    (first, last): (Day, Day),
+    cut: i64,
+) -> Result<BTreeMap<i64, i64>> {
+    let (first, last) = (days::number(first), days::number(last));
+    let said: Vec<(i64, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT n.day, CAST(MAX(n.source_no) AS BIGINT) FROM ( \
+               SELECT day, source_no FROM statement_day WHERE day BETWEEN $1 AND $2 \
+               UNION ALL SELECT day, source_no FROM statement_dispute \
+                         WHERE day BETWEEN $1 AND $2) n \
+             WHERE n.source_no <= $3 GROUP BY n.day")
+            .bind(first).bind(last).bind(cut).fetch_all(c).await)
+    .map_err(DbError::sql("looking for the newest statements"))?;
+    let exempt: Vec<(i64, i64, i64)> = on!(tx, c => sqlx::query_as(
+            "SELECT first_day, last_day, source_no FROM statement_exemption \
+             WHERE first_day <= $2 AND last_day >= $1 AND source_no <= $3")
+            .bind(first).bind(last).bind(cut).fetch_all(c).await)
+    .map_err(DbError::sql("looking for the newest exemptions"))?;
+    let mut latest: BTreeMap<i64, i64> = said.into_iter().collect();
+    for (from, to, source_no) in exempt {
+        for day in from.max(first)..=to.min(last) {
+            let newest = latest.entry(day).or_default();
+            *newest = source_no.max(*newest);
+        }
+    }
     Ok(latest)
 }

@@ -13,6 +13,9 @@ on_both!(
     a_corrected_statement_revises_its_day,
     what_was_known_before_a_revision_stays_known,
     a_line_that_comes_back_stands_again,
+    a_corrected_memo_is_a_revision_of_its_line,
+    a_bundle_that_was_overruled_disputes_nothing_when_it_comes_again,
+    a_lost_page_holds_up_its_own_statement_only,
     a_contradiction_is_a_dispute_until_it_is_settled,
     a_dispute_ends_when_the_bank_agrees_with_itself,
     a_reversal_undoes_its_line,
@@ -203,6 +206,64 @@ async fn a_line_that_comes_back_stands_again(store: Store) {
         .filter(|c| *c == "UNMATCHED_CREDIT")
         .collect();
     assert_eq!(unmatched.len(), 1);
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_corrected_memo_is_a_revision_of_its_line(store: Store) {
+    start(&store).await;
+    let text = mt940(9, 8, 2000, &[(500, "X")]);
+    let with_memo = |memo: &str| text.replace("NTRFX\n", &format!("NTRFX\n:86:{memo}\n"));
+    take(&store, 2, &with_memo("学费")).await;
+    let lines = store.rows("posting").await;
+    take(&store, 3, &with_memo("学费 更正")).await;
+    // Reversed and posted anew; the day's figures are as they were.
+    assert_eq!(store.rows("posting").await, lines + 2);
+    let notes = "posting_note WHERE note LIKE '%更正%'";
+    assert_eq!(store.rows(notes).await, 1);
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_bundle_that_was_overruled_disputes_nothing_when_it_comes_again(store: Store) {
+    start(&store).await;
+    let bundle = as_bundle(300_000, &ENTRIES).write(&store.dir, "bundle");
+    store.import(2, &[&bundle]).await;
+    let file = store
+        .dir
+        .write("holds.sta", mt940(9, 8, 2000, &[(500, "X")]));
+    store.import(3, &[&file]).await;
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+    let file = file.to_string_lossy();
+    store.jintuo(&["import", "--supersede", &file]).ended(0);
+    assert_eq!(state(&store, "2026-01-08"), "revised");
+    let postings = store.rows("posting").await;
+    let again = store.import(60 * 24 * 400, &[&bundle]).await;
+    // Its balances were overruled; of its two lines the day has one.
+    let found: Vec<&str> = (again.quarantined.iter())
+        .map(|d| d.found.as_str())
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("no line of 50000 fen"), "{found:?}");
+    assert_eq!(store.rows("posting").await, postings);
+    assert_eq!(state(&store, "2026-01-08"), "revised");
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_lost_page_holds_up_its_own_statement_only(store: Store) {
+    start(&store).await;
+    let lost = mt940_page("8/1", 8, ("F", 2000), &[(5, "X")], "M");
+    assert_eq!(take(&store, 2, &lost).await.files[0].outcome, "waiting");
+    // The next statement comes in two pages of one file, and then one in two files.
+    let whole = mt940_page("9/1", 9, ("F", 2005), &[(5, "Y")], "M")
+        + &mt940_page("9/2", 9, ("M", 2010), &[(5, "Z")], "F");
+    assert_eq!(take(&store, 3, &whole).await.files[0].outcome, "used");
+    assert_eq!(store.rows("waiting_page").await, 1);
+    assert_eq!(state(&store, "2026-01-08"), "gap");
+    assert_eq!(state(&store, "2026-01-09"), "proven");
+    let rest = mt940_page("8/2", 8, ("M", 2005), &[], "F");
+    assert_eq!(take(&store, 4, &rest).await.files[0].outcome, "used");
+    assert_eq!(store.rows("waiting_page").await, 0);
+    assert_eq!(state(&store, "2026-01-08"), "proven");
     assert_eq!(store.check().await, []);
 }
 

@@ -6,7 +6,7 @@
 //! Absent on purpose: choosing between two statements that contradict each other. The day is disputed
 //! until the bank, or a person with a reason, says which one holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A line as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,9 +42,7 @@ pub(super) struct Relation {
 pub(super) enum Becomes {
     /// Nothing: it is stored already, whatever format or window brings it again.
     Same,
-    /// The day had more lines in the end: the new ones are added.
-    Grows,
-    /// The bank corrects its statement.
+    /// The bank corrects its statement, or an unfinished day had more lines in the end.
     Revised(Change),
     /// Lines came before any statement and the statement proves them; those at `new` come to them.
     Proves { new: Vec<usize> },
@@ -58,6 +56,14 @@ pub(super) struct Change {
     pub(super) added: usize,
     pub(super) removed: usize,
     pub(super) changed: usize,
+}
+
+impl Change {
+    pub(super) fn add(&mut self, other: Change) {
+        self.added += other.added;
+        self.removed += other.removed;
+        self.changed += other.changed;
+    }
 }
 
 /// Compares what is read (`said`) with what stands (`stored`).
@@ -82,7 +88,7 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
     }
     let same_opening = said.balances.map(|b| b.0) == Some(stored_balances.0);
     if same_opening && relation.stored_open && contains(&said.lines, &stored.lines) {
-        return Becomes::Grows;
+        return Becomes::Revised(change(&stored.lines, &said.lines));
     }
     if same_opening && relation.said_open && contains(&stored.lines, &said.lines) {
         return Becomes::Same;
@@ -92,16 +98,16 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
 
 /// The difference between two versions of a statement's day.
 pub(super) fn change(stored: &[Line<'_>], said: &[Line<'_>]) -> Change {
-    let here: HashMap<&str, ()> = said.iter().map(|l| (l.id, ())).collect();
-    let there: HashMap<&str, ()> = stored.iter().map(|l| (l.id, ())).collect();
+    let here: HashSet<&str> = said.iter().map(|l| l.id).collect();
+    let there: HashSet<&str> = stored.iter().map(|l| l.id).collect();
     let mut gone: HashMap<&str, usize> = HashMap::new();
     let mut removed = 0;
-    for line in stored.iter().filter(|l| !here.contains_key(l.id)) {
+    for line in stored.iter().filter(|l| !here.contains(l.id)) {
         removed += 1;
         *gone.entry(line.reference).or_default() += 1;
     }
     let (mut added, mut changed) = (0, 0);
-    for line in said.iter().filter(|l| !there.contains_key(l.id)) {
+    for line in said.iter().filter(|l| !there.contains(l.id)) {
         match gone.get_mut(line.reference) {
             Some(n) if *n > 0 && !line.reference.is_empty() => {
                 *n -= 1;
@@ -127,8 +133,8 @@ fn amounts(lines: &[Line<'_>]) -> Vec<i64> {
 /// Whether every line of `part` is a line of `whole`. Identities number equal lines, so they compare as
 /// multisets.
 fn contains(whole: &[Line<'_>], part: &[Line<'_>]) -> bool {
-    let ids: HashMap<&str, ()> = whole.iter().map(|l| (l.id, ())).collect();
-    part.iter().all(|l| ids.contains_key(l.id))
+    let ids: HashSet<&str> = whole.iter().map(|l| l.id).collect();
+    part.iter().all(|l| ids.contains(l.id))
 }
 
 /// Places in `said` that no stored line explains, or `None` where a stored line is not among `said`. A
@@ -224,7 +230,11 @@ mod tests {
             said_open: true,
             ..Relation::default()
         };
-        assert_eq!(judge(&noon, &night, stored_open), Becomes::Grows);
+        let grown = Change {
+            added: 1,
+            ..Change::default()
+        };
+        assert_eq!(judge(&noon, &night, stored_open), Becomes::Revised(grown));
         assert_eq!(judge(&night, &noon, said_open), Becomes::Same);
         // A day that was over cannot grow, and a day that shrinks is no window of it.
         assert_eq!(judge(&noon, &night, Relation::default()), Becomes::Disputed);

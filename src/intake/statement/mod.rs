@@ -6,9 +6,11 @@
 //! ([`life`]): new, the same again, a revision, or a contradiction, which is kept as a dispute. A page
 //! whose neighbour is missing waits for it.
 
+mod bundle;
 mod life;
 mod plan;
 mod post;
+mod stored;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -22,8 +24,8 @@ use crate::base::{Defect, DefectCode};
 use crate::feed::store;
 use crate::wire::{self, Statement};
 
+pub(super) use bundle::{Unexplained, bundle_days, bundle_lines};
 use plan::Plan;
-pub(super) use post::{Unexplained, bundle_days, bundle_lines};
 
 /// Takes one statement file in.
 pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(), ImportError> {
@@ -79,10 +81,12 @@ async fn with_waiting_pages(
     bytes: &[u8],
     source_no: i64,
 ) -> Result<Result<(Plan, Vec<String>), Vec<Defect>>, ImportError> {
-    let (mut statements, remarks) = match plan::statements(bytes) {
+    let (statements, remarks) = match plan::statements(bytes) {
         Ok(read) => read,
         Err(defects) => return Ok(Err(defects)),
     };
+    // Pages that are whole among themselves need none that wait.
+    let mut statements = wire::join_pages(wire::pages_in_order(statements));
     let written = |s: &Statement| s.account.clone().unwrap_or_default();
     let paged: BTreeSet<String> = (statements.iter())
         .filter(|s| wire::is_page(s))

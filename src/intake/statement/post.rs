@@ -1,23 +1,18 @@
 //! A proved file against what is stored: days and lines appended, revised, disputed, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::ImportError;
 use super::super::session::Session;
 use super::life::{Becomes, Change, Line, Relation, Said, change, judge};
 use super::plan::{Plan, SaidDay, Stated};
+use super::stored::{AccountDay, BUNDLE, Stored};
 use crate::base::{Day, Defect, DefectCode, InstId, Money};
 use crate::feed::store::{
-    self, Dispute, StatementDay, StatementKey, StatementVersion, StoredDay, lines_digest,
+    self, Dispute, StatementDay, StatementKey, StatementVersion, lines_digest,
 };
-use crate::ledger::store::StandingLine;
 use crate::ledger::{self, Draft, Kind, Posted};
-use crate::store::{Tx, days};
 
-type AccountDay = (i64, i64, i64);
-
-/// The claimant's name for what a bundle's `bank_statements.csv` says.
-const BUNDLE: &str = "bank_statements.csv";
 /// Days a defect names; the rest are counted.
 const NAMED_DAYS_MAX: usize = 5;
 
@@ -26,90 +21,6 @@ pub(super) struct Pages<'p> {
     pub(super) digest: &'p [u8],
     /// Accounts, as written, whose pages were read together.
     pub(super) accounts: Vec<String>,
-}
-
-/// What is stored about the days that a file, or a part of a bundle, speaks of.
-#[derive(Default)]
-struct Stored {
-    days: HashMap<AccountDay, StoredDay>,
-    lines: HashMap<AccountDay, Vec<StandingLine>>,
-    /// Statements by the account and the file that brought them.
-    statements: HashMap<AccountDay, Vec<StatementKey>>,
-    disputes: HashMap<AccountDay, Vec<Dispute>>,
-}
-
-impl Stored {
-    /// Reads what is stored of days. Lines are read for days that a statement states, and, where
-    /// `all_lines`, for every day.
-    async fn read(
-        tx: &mut Tx,
-        keys: &[AccountDay],
-        (statements, all_lines): (bool, bool),
-    ) -> Result<Stored, ImportError> {
-        let mut stored = Stored::default();
-        for day in store::statement_days(tx, keys).await? {
-            stored
-                .days
-                .insert((day.inst_id, day.account_no, day.day), day);
-        }
-        if statements {
-            let mut files: Vec<AccountDay> = (stored.days.values())
-                .map(|d| (d.inst_id, d.account_no, d.source_no))
-                .collect();
-            files.sort_unstable();
-            files.dedup();
-            for (key, source_no, _) in store::statements_of_files(tx, &files).await? {
-                let file = (key.inst_id, key.account_no, source_no);
-                stored.statements.entry(file).or_default().push(key);
-            }
-            for dispute in store::disputes(tx, keys).await? {
-                let key = (dispute.inst_id, dispute.account_no, dispute.day);
-                stored.disputes.entry(key).or_default().push(dispute);
-            }
-        }
-        let mut spans: BTreeMap<(i64, i64), (i64, i64)> = BTreeMap::new();
-        for key in keys
-            .iter()
-            .filter(|k| all_lines || stored.days.contains_key(k))
-        {
-            let span = spans.entry((key.0, key.1)).or_insert((key.2, key.2));
-            *span = (span.0.min(key.2), span.1.max(key.2));
-        }
-        for (account, span) in spans {
-            for line in ledger::store::lines(tx, account, span, i64::MAX).await? {
-                let key = (account.0, account.1, line.day);
-                stored.lines.entry(key).or_default().push(line);
-            }
-        }
-        Ok(stored)
-    }
-
-    /// The statement whose word stands for a day; none where a bundle's row does.
-    fn standing(&self, key: &AccountDay) -> Option<&StatementKey> {
-        let day = self.days.get(key)?;
-        let brought = self.statements.get(&(key.0, key.1, day.source_no))?;
-        (brought.iter()).find(|s| (s.first_day..=s.last_day).contains(&key.2))
-    }
-
-    fn said(&self, key: &AccountDay) -> Said<'_> {
-        let lines = self.lines.get(key).map_or(&[][..], Vec::as_slice);
-        Said {
-            balances: (self.days.get(key)).map(|d| (d.opening_fen, d.closing_fen)),
-            lines: (lines.iter())
-                .map(|l| Line {
-                    fen: l.fen,
-                    id: &l.source_id,
-                    reference: &l.reference,
-                })
-                .collect(),
-        }
-    }
-
-    /// The open claim of a claimant on a day, if any.
-    fn claim(&self, key: &AccountDay, claimant: &str) -> Option<&Dispute> {
-        let claims = self.disputes.get(key)?;
-        claims.iter().find(|d| d.claimant == claimant)
-    }
 }
 
 /// What a file changes.
@@ -171,11 +82,11 @@ pub(super) async fn post(
     store::append_statement_days(&mut tx, &changes.days).await?;
     store::append_statements(&mut tx, &changes.statements).await?;
     store::append_disputes(&mut tx, &changes.disputes).await?;
-    if plan.incomplete.is_empty() {
-        store::stop_waiting_for_pages(&mut tx, &pages.accounts).await?;
-    } else {
-        store::wait_for_pages(&mut tx, pages.digest, &plan.incomplete, source_no).await?;
-    }
+    let complete: Vec<String> = (pages.accounts.into_iter())
+        .filter(|a| !plan.incomplete.contains(a))
+        .collect();
+    store::stop_waiting_for_pages(&mut tx, &complete).await?;
+    store::wait_for_pages(&mut tx, pages.digest, &plan.incomplete, source_no).await?;
     let mut at = 0;
     plan.batch.drafts.retain(|_| {
         at += 1;
@@ -203,6 +114,75 @@ fn day_key(stated: &Stated, day: &SaidDay) -> AccountDay {
     (stated.key.inst_id, stated.key.account_no, day.day)
 }
 
+/// A day as one statement says it.
+struct Heard<'a> {
+    key: AccountDay,
+    day: &'a SaidDay,
+    claimant: &'a str,
+    source_no: i64,
+}
+
+impl Heard<'_> {
+    fn row(&self, version: i64) -> StatementDay {
+        StatementDay {
+            inst_id: self.key.0,
+            account_no: self.key.1,
+            day: self.key.2,
+            sent_no: self.source_no,
+            opening_fen: self.day.opening_fen,
+            closing_fen: self.day.closing_fen,
+            source_no: self.source_no,
+            version,
+        }
+    }
+
+    /// The next version of its claim, after `newest`.
+    fn claim(&self, lines: &[Line<'_>], newest: Option<&Dispute>, settled: i64) -> Dispute {
+        Dispute {
+            inst_id: self.key.0,
+            account_no: self.key.1,
+            day: self.key.2,
+            claimant: self.claimant.to_owned(),
+            version: newest.map_or(1, |d| d.version + 1),
+            source_no: self.source_no,
+            opening_fen: self.day.opening_fen,
+            closing_fen: self.day.closing_fen,
+            lines_digest: lines_digest(lines.iter().map(|l| l.fen)),
+            settled,
+        }
+    }
+}
+
+impl Stored {
+    /// Open claims that a person's word settles, and, where a bundle's row stood, that it no longer does: the
+    /// same row sent again is then known and disputes nothing.
+    fn superseded(&self, heard: &Heard<'_>) -> Vec<Dispute> {
+        let settled = |d: &Dispute| Dispute {
+            settled: 1,
+            version: d.version + 1,
+            source_no: heard.source_no,
+            ..d.clone()
+        };
+        let mut rows: Vec<Dispute> = (self.claims(&heard.key).iter())
+            .filter(|d| d.settled == 0 && d.claimant != heard.claimant)
+            .map(settled)
+            .collect();
+        let stood = self.days.get(&heard.key);
+        if let Some(day) = stood.filter(|_| self.standing(&heard.key).is_none()) {
+            let lines = self.said(&heard.key).lines;
+            let newest = self.claim(&heard.key, BUNDLE);
+            rows.retain(|d| d.claimant != BUNDLE);
+            rows.push(Dispute {
+                claimant: BUNDLE.to_owned(),
+                opening_fen: day.opening_fen,
+                closing_fen: day.closing_fen,
+                ..heard.claim(&lines, newest, 1)
+            });
+        }
+        rows
+    }
+}
+
 /// Judges each day of one statement and collects what it changes.
 fn compare(
     changes: &mut Changes,
@@ -214,122 +194,75 @@ fn compare(
     let claimant = stated.key.to_string();
     let mut total = Change::default();
     let mut differs = false;
-    let mut lines = 0;
     for day in &stated.days {
-        lines += day.drafts.len();
-        let key = day_key(stated, day);
+        let heard = Heard {
+            key: day_key(stated, day),
+            day,
+            claimant: &claimant,
+            source_no,
+        };
+        let lines = || day.drafts.iter().map(|at| line_of(batch, *at)).collect();
         let here = Said {
             balances: Some((day.opening_fen, day.closing_fen)),
-            lines: (day.drafts.iter()).map(|at| line_of(batch, *at)).collect(),
+            lines: lines(),
         };
-        let known = stored.days.contains_key(&key) || stored.lines.contains_key(&key);
-        let becomes = known.then(|| {
-            let there = stored.said(&key);
-            let becomes = judge(&there, &here, relation(stated, day, stored));
-            if becomes == Becomes::Disputed && supersede {
-                return (Becomes::Revised(change(&there.lines, &here.lines)), there);
+        let next = stored.days.get(&heard.key).map_or(1, |d| d.version + 1);
+        if !stored.knows(&heard.key) {
+            changes.new_days += 1;
+            changes.days.push(heard.row(next));
+            changes.kept.extend(day.drafts.iter().copied());
+            continue;
+        }
+        let there = stored.said(&heard.key);
+        let relation = relation(stated, day, stored);
+        let mut becomes = judge(&there, &here, relation);
+        if supersede && becomes == Becomes::Disputed {
+            becomes = Becomes::Revised(change(&there.lines, &here.lines));
+            changes.disputes.extend(stored.superseded(&heard));
+        }
+        let newest = stored.claim(&heard.key, &claimant);
+        if becomes == Becomes::Disputed {
+            differs = true;
+            let claim = heard.claim(&here.lines, newest, 0);
+            if !newest.is_some_and(|d| says_the_same(d, &claim)) {
+                changes.disputes.push(claim);
             }
-            (becomes, there)
-        });
-        let open = stored.claim(&key, &claimant).filter(|d| d.settled == 0);
-        let said_row = |version: i64| StatementDay {
-            inst_id: key.0,
-            account_no: key.1,
-            day: day.day,
-            sent_no: source_no,
-            opening_fen: day.opening_fen,
-            closing_fen: day.closing_fen,
-            source_no,
-            version,
-        };
-        let claim_row = |settled: i64, version: i64, claimant: &str| Dispute {
-            inst_id: key.0,
-            account_no: key.1,
-            day: day.day,
-            claimant: claimant.to_owned(),
-            version,
-            source_no,
-            opening_fen: day.opening_fen,
-            closing_fen: day.closing_fen,
-            lines_digest: lines_digest(here.lines.iter().map(|l| l.fen)),
-            settled,
-        };
-        let next = stored.days.get(&key).map_or(1, |d| d.version + 1);
-        let mut voids = Vec::new();
+            let named = changes.contradicted.entry(stated.account_id.clone());
+            named.or_default().push(date(day.day));
+            continue;
+        }
+        if newest.is_some_and(|d| d.settled == 0) {
+            changes.disputes.push(heard.claim(&here.lines, newest, 1));
+        }
+        let mut gone = Vec::new();
         match becomes {
-            None => {
-                changes.new_days += 1;
-                changes.days.push(said_row(next));
+            // What an identity does not cover, such as a memo, may be corrected all the same.
+            Becomes::Same if relation.same_statement => {
+                changes.same_days += 1;
                 changes.kept.extend(day.drafts.iter().copied());
             }
-            Some((Becomes::Same, _)) => changes.same_days += 1,
-            Some((Becomes::Grows, there)) => {
-                differs = true;
-                total.added += here.lines.len() - there.lines.len();
-                changes.revised_days += 1;
-                changes.days.push(said_row(next));
-                changes.kept.extend(day.drafts.iter().copied());
-            }
-            Some((Becomes::Proves { new }, _)) => {
+            Becomes::Same | Becomes::Disputed => changes.same_days += 1,
+            Becomes::Proves { new } => {
                 changes.new_days += 1;
-                changes.days.push(said_row(next));
+                changes.days.push(heard.row(next));
                 changes.kept.extend(new.iter().map(|at| day.drafts[*at]));
             }
-            Some((Becomes::Revised(change), there)) => {
+            Becomes::Revised(change) => {
                 differs = true;
-                total.added += change.added;
-                total.removed += change.removed;
-                total.changed += change.changed;
+                total.add(change);
                 changes.revised_days += 1;
-                changes.days.push(said_row(next));
+                changes.days.push(heard.row(next));
                 changes.kept.extend(day.drafts.iter().copied());
-                let here: HashSet<&str> = here.lines.iter().map(|l| l.id).collect();
-                voids = (there.lines.iter())
-                    .filter(|l| !here.contains(l.id))
-                    .map(|l| l.id.to_owned())
-                    .collect();
-                if supersede {
-                    let others = stored.disputes.get(&key).map_or(&[][..], Vec::as_slice);
-                    changes.disputes.extend(
-                        (others.iter())
-                            .filter(|d| d.settled == 0 && d.claimant != claimant)
-                            .map(|d| Dispute {
-                                settled: 1,
-                                version: d.version + 1,
-                                source_no,
-                                ..d.clone()
-                            }),
-                    );
-                }
-            }
-            Some((Becomes::Disputed, _)) => {
-                differs = true;
-                let row = claim_row(0, 0, &claimant);
-                let newest = stored.claim(&key, &claimant);
-                let again = newest.is_some_and(|d| {
-                    d.settled == 0
-                        && (d.opening_fen, d.closing_fen) == (row.opening_fen, row.closing_fen)
-                        && d.lines_digest == row.lines_digest
-                });
-                if !again {
-                    let version = newest.map_or(1, |d| d.version + 1);
-                    changes.disputes.push(Dispute { version, ..row });
-                }
-                let named = changes.contradicted.entry(stated.account_id.clone());
-                named.or_default().push(date(day.day));
-                continue;
+                gone = removed(&there.lines, &here.lines);
             }
         }
-        if let Some(claim) = open {
-            let row = claim_row(1, claim.version + 1, &claimant);
-            changes.disputes.push(row);
-        }
-        for id in voids {
-            changes.voids.push(void(batch, key, &id, source_no));
+        for id in gone {
+            changes.voids.push(void(batch, heard.key, &id, source_no));
         }
     }
     if version.is_none() || differs {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let lines = stated.days.iter().map(|d| d.drafts.len()).sum();
         changes.statements.push(StatementVersion {
             key: stated.key.clone(),
             version: version.map_or(1, |v| v + 1),
@@ -340,6 +273,21 @@ fn compare(
             changed: count(total.changed),
         });
     }
+}
+
+/// Identities of stored lines that are no longer said.
+fn removed(there: &[Line<'_>], here: &[Line<'_>]) -> Vec<String> {
+    let here: HashSet<&str> = here.iter().map(|l| l.id).collect();
+    (there.iter())
+        .filter(|l| !here.contains(l.id))
+        .map(|l| l.id.to_owned())
+        .collect()
+}
+
+/// Whether an open claim is repeated.
+fn says_the_same(newest: &Dispute, claim: &Dispute) -> bool {
+    let says = |d: &Dispute| (d.settled, d.opening_fen, d.closing_fen);
+    says(newest) == says(claim) && newest.lines_digest == claim.lines_digest
 }
 
 fn relation(stated: &Stated, day: &SaidDay, stored: &Stored) -> Relation {
@@ -373,7 +321,7 @@ fn void(batch: &mut ledger::Batch, key: AccountDay, id: &str, source_no: i64) ->
     }
 }
 
-fn date(day: i64) -> Day {
+pub(super) fn date(day: i64) -> Day {
     Day::from_epoch(i32::try_from(day).unwrap_or(0))
 }
 
@@ -428,142 +376,4 @@ fn named_days(days: &[Day]) -> String {
         String::new()
     };
     named.join(", ") + &rest
-}
-
-/// Rows of a bundle's `bank_statements.csv` that statement files have spoken of already are taken out:
-/// equal ones are counted, others become disputes.
-pub(in super::super) async fn bundle_days(
-    session: &mut Session<'_>,
-    tx: &mut Tx,
-    rows: Vec<StatementDay>,
-) -> Result<Vec<StatementDay>, ImportError> {
-    if !session.has_statements {
-        return Ok(rows);
-    }
-    let mut keys: Vec<AccountDay> = (rows.iter())
-        .map(|d| (d.inst_id, d.account_no, d.day))
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let stored = Stored::read(tx, &keys, (true, false)).await?;
-    let mut left = Vec::with_capacity(rows.len());
-    let mut claims: BTreeMap<AccountDay, Dispute> = BTreeMap::new();
-    for row in rows {
-        let key = (row.inst_id, row.account_no, row.day);
-        let (Some(_), Some(day)) = (stored.standing(&key), stored.days.get(&key)) else {
-            left.push(row);
-            continue;
-        };
-        let equal = (day.opening_fen, day.closing_fen) == (row.opening_fen, row.closing_fen);
-        let newest = stored.claim(&key, BUNDLE);
-        let open = newest.is_some_and(|d| d.settled == 0);
-        let version = newest.map_or(1, |d| d.version + 1);
-        if equal && !open {
-            session.count(row.source_no).same += 1;
-            claims.remove(&key);
-            continue;
-        }
-        let lines = stored.lines.get(&key).map_or(&[][..], Vec::as_slice);
-        let claim = Dispute {
-            inst_id: key.0,
-            account_no: key.1,
-            day: key.2,
-            claimant: BUNDLE.to_owned(),
-            version,
-            source_no: row.source_no,
-            opening_fen: row.opening_fen,
-            closing_fen: row.closing_fen,
-            lines_digest: lines_digest(lines.iter().map(|l| l.fen)),
-            settled: i64::from(equal),
-        };
-        let again = newest.is_some_and(|d| {
-            (d.opening_fen, d.closing_fen, d.settled)
-                == (claim.opening_fen, claim.closing_fen, claim.settled)
-        });
-        if equal || again {
-            session.count(row.source_no).same += 1;
-        } else {
-            let found = format!(
-                "a statement file says otherwise of {}; the day is disputed",
-                date(row.day)
-            );
-            let defect = Defect::new(DefectCode::Conflict, found).file(BUNDLE);
-            let record = format!("{},{},{}", date(row.day), row.opening_fen, row.closing_fen);
-            session.quarantine(row.source_no, defect, record);
-        }
-        if !again {
-            claims.insert(key, claim);
-        }
-    }
-    let claims: Vec<Dispute> = claims.into_values().collect();
-    store::append_disputes(tx, &claims).await?;
-    Ok(left)
-}
-
-/// Lines of a day that a statement file states, which a bundle's rows have not explained yet.
-pub(in super::super) type Unexplained = HashMap<AccountDay, Vec<(i64, String)>>;
-
-/// Takes a bundle's bank lines of days that statement files state out of the batch: such a day is whole, so
-/// its lines are there already under the identities the file gave them. A line that is not there is
-/// quarantined.
-pub(in super::super) async fn bundle_lines(session: &mut Session<'_>) -> Result<(), ImportError> {
-    if !session.has_statements {
-        return Ok(());
-    }
-    let line_day = |d: &Draft| (d.inst_id.0, d.account_no, days::number(d.day));
-    let keys: BTreeSet<AccountDay> = (session.batch.drafts.iter())
-        .filter(|d| d.kind == Kind::BankLine)
-        .map(line_day)
-        .collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<AccountDay> = keys.into_iter().collect();
-    let mut tx = session.begin_write().await?;
-    let stored = Stored::read(&mut tx, &keys, (true, false)).await?;
-    tx.rollback().await?;
-    let mut kept = Vec::with_capacity(session.batch.drafts.len());
-    let mut strange = Vec::new();
-    let mut same: HashMap<i64, i64> = HashMap::new();
-    for draft in std::mem::take(&mut session.batch.drafts) {
-        let key = line_day(&draft);
-        if draft.kind != Kind::BankLine || stored.standing(&key).is_none() {
-            kept.push(draft);
-            continue;
-        }
-        let id = session.batch.text(draft.source_id);
-        let reference = session.batch.text(draft.reference);
-        let fen = draft.quantity * draft.amount.fen();
-        let known = (key.0, key.1, id.to_owned());
-        if session.explained.contains(&known) {
-            *same.entry(draft.source_no).or_default() += 1;
-            continue;
-        }
-        let lines = session.unexplained.entry(key).or_insert_with(|| {
-            let lines = stored.lines.get(&key).map_or(&[][..], Vec::as_slice);
-            (lines.iter().map(|l| (l.fen, l.reference.clone()))).collect()
-        });
-        let exact = lines.iter().position(|l| l.0 == fen && l.1 == reference);
-        match exact.or_else(|| lines.iter().position(|l| l.0 == fen)) {
-            Some(at) => {
-                lines.swap_remove(at);
-                session.explained.insert(known);
-                *same.entry(draft.source_no).or_default() += 1;
-            }
-            None => strange.push((draft.source_no, draft.day, id.to_owned(), fen)),
-        }
-    }
-    session.batch.drafts = kept;
-    for (source_no, n) in same {
-        session.count(source_no).same += n;
-    }
-    for (source_no, day, id, fen) in strange {
-        let found = format!("the statement of {day} has no line of {fen} fen such as {id}");
-        let name = session.file_name(source_no);
-        let defect = Defect::new(DefectCode::Conflict, found)
-            .file(name)
-            .column("entry_id");
-        session.quarantine(source_no, defect, format!("{id},{day},{fen}"));
-    }
-    Ok(())
 }

@@ -29,36 +29,22 @@ pub(super) async fn each_arrival(
     .await
 }
 
-/// Calls `take` with each correction of a statement: its account and last day.
-pub(super) async fn each_correction(
-    tx: &mut Tx,
-    source_cut: i64,
-    mut take: impl FnMut(AccountKey, Day),
-) -> Result<()> {
-    let sql = "SELECT inst_id, account_no, last_day FROM statement \
-               WHERE version > 1 AND source_no <= $1";
-    bulk::each(
-        tx,
-        sql,
-        &[source_cut],
-        |(inst, account, day): (i64, i64, i64)| {
-            take((inst, account), days::day(day, "statement")?);
-            Ok(())
-        },
-    )
-    .await
-}
+/// Corrections of statements: a version after the first.
+pub(super) const CORRECTIONS: &str = "SELECT inst_id, account_no, last_day FROM statement \
+     WHERE version > 1 AND source_no <= $1";
+/// Statements that came again with the same bytes.
+pub(super) const REPEATS: &str = "SELECT s.inst_id, s.account_no, s.last_day \
+     FROM statement s JOIN source_file f ON f.source_no = s.source_no \
+     JOIN source_file r ON r.digest = f.digest AND r.outcome = 'known' \
+     WHERE r.source_no <= $1";
 
-/// Calls `take` with each statement that came again with the same bytes: its account and last day.
-pub(super) async fn each_repeat(
+/// Calls `take` with the account and last day of each statement that `sql` finds.
+pub(super) async fn each_statement(
     tx: &mut Tx,
+    sql: &'static str,
     source_cut: i64,
     mut take: impl FnMut(AccountKey, Day),
 ) -> Result<()> {
-    let sql = "SELECT s.inst_id, s.account_no, s.last_day \
-               FROM statement s JOIN source_file f ON f.source_no = s.source_no \
-               JOIN source_file r ON r.digest = f.digest AND r.outcome = 'known' \
-               WHERE r.source_no <= $1";
     bulk::each(
         tx,
         sql,

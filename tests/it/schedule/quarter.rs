@@ -3,19 +3,13 @@
 //! statement.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
 
-use jintuo::bank_sim::{BANKS, Manifest, Plan, Sim, Trouble, drop_files, write_registry};
-use jintuo::base::{Clock, Day, Entropy};
-use jintuo::config::{self, Config};
-use jintuo::feed::source::Surroundings;
-use jintuo::feed::source::resolver::{Trust, system_lookup};
+use jintuo::bank_sim::{BANKS, Manifest, Plan, Sim, Trouble, write_registry};
+use jintuo::base::Day;
 use jintuo::policy::CHINA;
 use jintuo::report::Wanted;
-use jintuo::schedule::Service;
 
-use super::world::at;
+use super::simulated::Feeds;
 use crate::harness::{Store, day, on_both};
 
 on_both!(every_day_of_a_quarter_ends_proven_or_named);
@@ -24,66 +18,12 @@ on_both!(every_day_of_a_quarter_ends_proven_or_named);
 const FIRST: &str = "2026-04-01";
 const LAST: &str = "2026-06-30";
 /// Every third bank drops its files into a folder.
-fn drops(at: usize) -> bool {
-    at % 3 == 2
-}
-
-fn settings(address: &str, store: &Store) -> Config {
-    let mut text = String::new();
-    for (at, (bank, _)) in BANKS.iter().enumerate() {
-        let source = if drops(at) {
-            let path = store.dir.path().join("drop").join(bank);
-            format!("{{ kind = \"folder\", path = {path:?}, companion = \".ok\" }}")
-        } else {
-            format!(
-                "{{ kind = \"https\", url = \"http://{address}/banks/{bank}/statements\", \
-                 allow_loopback_http = true, min_interval_ms = 0, timeout_seconds = 1 }}"
-            )
-        };
-        let code = bank.to_uppercase();
-        text += &format!(
-            "[[feed]]\nname = {bank:?}\nbank = {code:?}\nschedule = \"0 0 7,9,12 * * *\"\n\
-             first_day = \"{FIRST}\"\nsource = {source}\n"
-        );
-    }
-    let path = store.dir.write("jintuo.toml", text);
-    let mut config = Config::load(Some(&path)).expect("settings that work");
-    config.run = config::Run::default();
-    config
-}
-
-/// Lives through one calendar day's morning.
-async fn live(store: &Store, db: &jintuo::store::Db, sim: &Sim, today: Day) {
-    drop_files(sim, today, &store.dir.path().join("drop")).expect("a folder");
-    let listener = (tokio::net::TcpListener::bind(("127.0.0.1", 0)).await).expect("a port");
-    let address = listener.local_addr().expect("a port").to_string();
-    let config = settings(&address, store);
-    let zone = chrono_tz::Asia::Shanghai;
-    let (mut now, end) = (at(&today.to_string(), 6, 0), at(&today.to_string(), 12, 30));
-    let never = std::future::pending();
-    let clock = Clock::fixed(now, zone);
-    let served = jintuo::web::bank_sim::serve(listener, sim.clone(), clock, Some(today), never);
-    let server = tokio::spawn(served);
-    while now < end {
-        let clock = Clock::fixed(now, zone);
-        let surroundings = Surroundings {
-            clock,
-            entropy: Entropy::counting(1),
-            trust: Trust::Demo,
-            lookup: system_lookup(),
-        };
-        let service = Service::new(
-            db.with_clock(clock),
-            &config,
-            Arc::new(surroundings),
-            "quarter",
-        );
-        let done = service.expect("settings that work").tick().await;
-        let wake = done.expect("the database works").wake;
-        now = (wake.expect("there is always tomorrow")).max(now + Duration::from_secs(30));
-    }
-    server.abort();
-}
+const FEEDS: Feeds = Feeds {
+    banks: BANKS.len(),
+    drops: |at| at % 3 == 2,
+    schedule: "0 0 7,9,12 * * *",
+    first_day: FIRST,
+};
 
 /// Trouble by account and day.
 fn planted(manifest: &Manifest) -> BTreeMap<(&str, Day), Trouble> {
@@ -146,7 +86,7 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
     let db = store.open(0).await;
     // A week more for what comes late.
     for today in day(FIRST).through(day(LAST).plus(8)) {
-        live(&store, &db, &sim, today).await;
+        FEEDS.live((&store, &db), &sim, (today, 6, 13)).await;
         let on = today.plus(-1);
         if !days.contains(&on) {
             continue;

@@ -10,67 +10,70 @@ use jintuo::base::{Clock, Day, Entropy};
 use jintuo::config::{self, Config};
 use jintuo::feed::source::Surroundings;
 use jintuo::feed::source::resolver::{Trust, system_lookup};
-use jintuo::schedule::Service;
+use jintuo::schedule::{Done, Outcome, Service};
+use jintuo::store::Db;
 
 use super::world::{at, working_days};
 use crate::harness::{Store, on_both};
 
 on_both!(days_are_whole_in_the_end_whatever_the_wire_does);
 
-/// Three banks are pulled, one drops its files into a folder.
-fn settings(address: &str, store: &Store) -> Config {
-    let mut text = String::new();
-    for (bank, _) in &BANKS[..BANKS_USUAL] {
-        let source = if *bank == "sim-c" {
-            let path = store.dir.path().join("drop").join(bank);
-            format!("{{ kind = \"folder\", path = {path:?}, companion = \".ok\" }}")
-        } else {
-            format!(
-                "{{ kind = \"https\", url = \"http://{address}/banks/{bank}/statements\", \
-                 allow_loopback_http = true, min_interval_ms = 0, timeout_seconds = 1 }}"
-            )
-        };
-        let code = bank.to_uppercase();
-        text += &format!(
-            "[[feed]]\nname = {bank:?}\nbank = {code:?}\nschedule = \"0 0 6-12 * * *\"\n\
-             first_day = \"{}\"\nsource = {source}\n",
-            super::FIRST
-        );
-    }
-    let path = store.dir.write("jintuo.toml", text);
-    let mut config = Config::load(Some(&path)).expect("settings that work");
-    config.run = config::Run::default();
-    config
+/// How the simulated banks are asked.
+pub(super) struct Feeds {
+    pub(super) banks: usize,
+    /// Whether a bank drops its files into a folder instead of being pulled.
+    pub(super) drops: fn(usize) -> bool,
+    pub(super) schedule: &'static str,
+    pub(super) first_day: &'static str,
 }
 
-async fn days_are_whole_in_the_end_whatever_the_wire_does(store: Store) {
-    let zone = chrono_tz::Asia::Shanghai;
-    let days = working_days(4);
-    let sim = Sim::new(&Plan {
-        seed: 7,
-        days: days.clone(),
-        banks: BANKS_USUAL,
-        accounts: 2,
-        trouble_permille: 0,
-        wire_permille: 120,
-    });
-    let registry = store.dir.path().join("registry");
-    write_registry(&sim, &registry).expect("a folder");
-    store.import(0, &[&registry]).await;
-    let db = store.open(0).await;
-    let (mut failures, mut ran) = (0, Vec::<(Day, i64)>::new());
-    for on in &days {
-        let today = on.plus(1);
-        drop_files(&sim, today, &store.dir.path().join("drop")).expect("a folder");
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .expect("a port");
-        let config = settings(&listener.local_addr().expect("a port").to_string(), &store);
-        let (mut now, end) = (at(&today.to_string(), 0, 0), at(&today.to_string(), 13, 0));
-        let clock = Clock::fixed(now, zone);
+impl Feeds {
+    fn settings(&self, address: &str, store: &Store) -> Config {
+        let mut text = String::new();
+        for (at, (bank, _)) in BANKS.iter().take(self.banks).enumerate() {
+            let source = if (self.drops)(at) {
+                let path = store.dir.path().join("drop").join(bank);
+                format!("{{ kind = \"folder\", path = {path:?}, companion = \".ok\" }}")
+            } else {
+                format!(
+                    "{{ kind = \"https\", url = \"http://{address}/banks/{bank}/statements\", \
+                     allow_loopback_http = true, min_interval_ms = 0, timeout_seconds = 1 }}"
+                )
+            };
+            let (code, schedule, first) = (bank.to_uppercase(), self.schedule, self.first_day);
+            text += &format!(
+                "[[feed]]\nname = {bank:?}\nbank = {code:?}\nschedule = {schedule:?}\n\
+                 first_day = {first:?}\nsource = {source}\n"
+            );
+        }
+        let path = store.dir.write("jintuo.toml", text);
+        let mut config = Config::load(Some(&path)).expect("settings that work");
+        config.run = config::Run::default();
+        config
+    }
+
+    /// Serves what the banks show on a day, and ticks from one hour to another whenever the service wants
+    /// to, each time as a process that has just been started.
+    pub(super) async fn live(
+        &self,
+        (store, db): (&Store, &Db),
+        sim: &Sim,
+        (today, from, to): (Day, u32, u32),
+    ) -> Vec<Done> {
+        drop_files(sim, today, &store.dir.path().join("drop")).expect("a folder");
+        let listener = (tokio::net::TcpListener::bind(("127.0.0.1", 0)).await).expect("a port");
+        let address = listener.local_addr().expect("a port").to_string();
+        let config = self.settings(&address, store);
+        let zone = chrono_tz::Asia::Shanghai;
+        let (mut now, end) = (
+            at(&today.to_string(), from, 0),
+            at(&today.to_string(), to, 0),
+        );
         let never = std::future::pending();
+        let clock = Clock::fixed(now, zone);
         let served = jintuo::web::bank_sim::serve(listener, sim.clone(), clock, Some(today), never);
         let server = tokio::spawn(served);
+        let mut ticks = Vec::new();
         while now < end {
             let clock = Clock::fixed(now, zone);
             let surroundings = Surroundings {
@@ -87,19 +90,46 @@ async fn days_are_whole_in_the_end_whatever_the_wire_does(store: Store) {
             );
             let done = service.expect("settings that work").tick().await;
             let done = done.expect("the database works");
-            failures += (done.fetched.iter())
-                .filter(|f| matches!(f.outcome, jintuo::schedule::Outcome::Failed { .. }))
-                .count();
-            ran.extend(
-                done.booked
-                    .runs
-                    .iter()
-                    .map(|r| (r.as_of, r.accounts_unproven)),
-            );
             let wake = done.wake.expect("there is always tomorrow");
             now = wake.max(now + Duration::from_secs(30));
+            ticks.push(done);
         }
         server.abort();
+        ticks
+    }
+}
+
+/// Three banks are pulled, one drops its files into a folder.
+const FEEDS: Feeds = Feeds {
+    banks: BANKS_USUAL,
+    drops: |at| at == 2,
+    schedule: "0 0 6-12 * * *",
+    first_day: super::FIRST,
+};
+
+async fn days_are_whole_in_the_end_whatever_the_wire_does(store: Store) {
+    let days = working_days(4);
+    let sim = Sim::new(&Plan {
+        seed: 7,
+        days: days.clone(),
+        banks: BANKS_USUAL,
+        accounts: 2,
+        trouble_permille: 0,
+        wire_permille: 120,
+    });
+    let registry = store.dir.path().join("registry");
+    write_registry(&sim, &registry).expect("a folder");
+    store.import(0, &[&registry]).await;
+    let db = store.open(0).await;
+    let (mut failures, mut ran) = (0, Vec::<(Day, i64)>::new());
+    for on in &days {
+        for done in FEEDS.live((&store, &db), &sim, (on.plus(1), 0, 13)).await {
+            failures += (done.fetched.iter())
+                .filter(|f| matches!(f.outcome, Outcome::Failed { .. }))
+                .count();
+            let runs = done.booked.runs.iter();
+            ran.extend(runs.map(|r| (r.as_of, r.accounts_unproven)));
+        }
     }
     assert!(failures > 0, "there was trouble");
     let whole: Vec<(Day, i64)> = days.iter().map(|on| (*on, 0)).collect();
