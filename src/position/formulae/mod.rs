@@ -1,75 +1,30 @@
 //! The formulae.
 
+mod accounts;
+mod contracts;
+mod deposits;
 mod earning;
 
 use std::collections::HashMap;
 
-pub(super) use earning::{
-    allowed_release, completions, earned, reserve_ends, reserve_of, runs, turning_days,
-};
+pub use accounts::Account;
+pub(super) use accounts::frozen_on;
+use accounts::{account, inferred_mode};
+pub use contracts::ContractPosition;
+use contracts::contract_positions;
+pub(super) use contracts::finish;
+pub use deposits::DepositShort;
+use deposits::charging_cycle;
+pub(super) use deposits::{Deposit, cycle_share, deposit_required, deposits_short};
+pub(super) use earning::{allowed_release, earned, reserve_ends, reserve_of, runs, turning_days};
 
 use super::Status;
 use crate::base::{Day, Money};
-use crate::ledger::REFUND_SETTLED;
-use crate::policy::{DepositBasis, Policy, Regime};
+use crate::policy::{Policy, Regime};
 use crate::reconcile::{
-    AccountDays, ContractTerms, CreditOutcome, DebitOutcome, ExpectedRange, Facts, Matching,
-    PaymentOutcome, Stated, prove,
+    ContractTerms, CreditOutcome, DebitOutcome, ExpectedRange, Facts, Matching, PaymentOutcome,
 };
 use crate::registry::{self, AccountKind, CustodyMode, Institution, Prepays};
-use crate::store::days;
-
-/// One account of an institution as of the day.
-#[derive(Clone, Debug)]
-pub struct Account {
-    pub account_no: i64,
-    pub account_id: String,
-    pub kind: AccountKind,
-    pub filed: bool,
-    pub agreement_covers: bool,
-    pub in_use: bool,
-    pub min_deposit: Money,
-    /// Closing balance of the newest proven statement.
-    pub closing: Money,
-    /// Frozen by third parties.
-    pub frozen: Money,
-    pub days: AccountDays,
-}
-
-/// One contract's numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ContractPosition {
-    pub contract_no: i64,
-    /// P: reported payments, duplicates left out.
-    pub paid: Money,
-    /// R: refunds settled.
-    pub refunded: Money,
-    /// E on confirmed lessons.
-    pub earned_confirmed: Money,
-    /// What the release regime lets leave the account for this contract.
-    pub allowed: Money,
-    /// Released for this contract.
-    pub released: Money,
-    /// Credited to the account for this contract.
-    pub cleared: Money,
-    /// The part of it in accounts that count as held (filed ones).
-    pub credited: Money,
-    /// Captured, inside its window.
-    pub in_transit: Money,
-    /// U_conf: owed to the student on confirmed lessons.
-    pub unearned_confirmed: Money,
-    /// U_deliv: owed on delivered lessons.
-    pub unearned_delivered: Money,
-    /// What must be held for it: paid, not refunded and not allowed to leave. U_conf where money leaves in
-    /// step with confirmed lessons.
-    pub required: Money,
-    /// s_c: required and not backed by the contract's own cash or transit.
-    pub short: Money,
-    /// cash_c < 0, as a positive amount.
-    pub negative: Money,
-    /// Released beyond what the regime allows.
-    pub premature: Money,
-}
 
 /// One institution's numbers as of the day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -372,65 +327,6 @@ fn total<'a>(accounts: impl Iterator<Item = &'a Account>, f: impl Fn(&Account) -
     accounts.fold(Money::ZERO, |sum, a| sum.saturating_add(f(a)))
 }
 
-fn account(
-    a: &registry::Account,
-    facts: &Facts,
-    policy: &Policy,
-    range: Option<ExpectedRange>,
-    day: Day,
-) -> Account {
-    let account_no = a.account_no.0;
-    let days = if a.kind.owes_statements() {
-        let stated = Stated {
-            closed: a.is_closed(),
-            ..facts.stated(account_no)
-        };
-        prove(&stated, policy, range, day)
-    } else {
-        AccountDays::default()
-    };
-    let closing = Money::from_fen(days.latest.map_or(0, |(_, closing)| closing));
-    let moved = |l: &crate::reconcile::Line| l.account_no == account_no;
-    Account {
-        account_no,
-        account_id: a.account_id.clone(),
-        kind: a.kind,
-        filed: a.is_filed(day),
-        agreement_covers: a.agreement_covers(day),
-        in_use: facts.credits.iter().any(moved)
-            || facts.debits.iter().any(moved)
-            || facts.payments.iter().any(|p| p.account_no == account_no),
-        min_deposit: a.min_deposit,
-        closing,
-        frozen: frozen_on(facts, account_no, closing, day),
-        days,
-    }
-}
-
-fn inferred_mode(accounts: &[Account]) -> CustodyMode {
-    let has = |kind| accounts.iter().any(|a| a.kind == kind);
-    match (has(AccountKind::Custody), has(AccountKind::Deposit)) {
-        (true, true) => CustodyMode::Hybrid,
-        (true, false) => CustodyMode::Bank,
-        (false, true) => CustodyMode::Deposit,
-        (false, false) => CustodyMode::None,
-    }
-}
-
-/// What third parties have frozen of an account on a day, at most its balance.
-pub(super) fn frozen_on(facts: &Facts, account_no: i64, closing: Money, day: Day) -> Money {
-    let epoch = days::number(day);
-    let mut frozen = Money::ZERO;
-    for f in facts.freezes.iter().filter(|f| f.account_no == account_no) {
-        let in_force = f.from_day.is_none_or(|d| d <= epoch) && f.to_day.is_none_or(|d| d >= epoch);
-        // A regulator's hold protects the money; a third party's takes it away.
-        if in_force && f.kind != "regulator" {
-            frozen = frozen.saturating_add(f.amount_fen.map_or(closing, Money::from_fen));
-        }
-    }
-    frozen.min(Money::from_fen(closing.fen().max(0)))
-}
-
 /// Credits that match no order and are still there: they may be hidden liabilities (`domain.md` §6.3).
 fn unidentified(facts: &Facts, matching: &Matching, counts: impl Fn(i64) -> bool) -> Money {
     let back = returned_on(facts, matching);
@@ -510,199 +406,6 @@ fn custody_releases(facts: &Facts, accounts: &[Account]) -> Money {
         .iter()
         .filter(|r| custody(r.account_no))
         .fold(Money::ZERO, |sum, r| sum.saturating_add(r.amount))
-}
-
-/// REQ_dep (`domain.md` §6.4): the minimum stated with the accounts, the policy's floor, and all
-/// students' fees of one charging cycle (C3), whichever is largest.
-pub(super) fn deposit_required(stated: Money, c3: Money, policy: &Policy) -> Money {
-    match policy.deposit.basis {
-        DepositBasis::Minimum => stated,
-        DepositBasis::ChargingCycle => stated
-            .max(Money::from_fen(policy.deposit.floor_fen))
-            .max(c3.share_ceiled(policy.deposit.kappa_bp, 10_000)),
-    }
-}
-
-/// C3: fees of one charging cycle over contracts that still run.
-fn charging_cycle(facts: &Facts, months: u32, day: Day) -> Money {
-    let delivered: HashMap<i64, i64> = facts
-        .lessons
-        .iter()
-        .map(|l| (l.contract_no, l.confirmed))
-        .collect();
-    let lessons = |c: &ContractTerms| delivered.get(&c.contract_no).copied().unwrap_or(0);
-    facts
-        .contracts
-        .iter()
-        .filter(|c| runs(c, lessons(c), day))
-        .fold(Money::ZERO, |sum, c| {
-            sum.saturating_add(cycle_share(c, months))
-        })
-}
-
-/// A contract's fees of one charging cycle; one without dates counts in full.
-pub(super) fn cycle_share(c: &ContractTerms, months: u32) -> Money {
-    match (c.starts_on, c.ends_on) {
-        (Some(start), Some(end)) if end > start.plus_months(months) => {
-            let cycle = i64::from(start.plus_months(months).since(start));
-            c.amount.share_ceiled(cycle, i64::from(end.since(start)))
-        }
-        _ => c.amount,
-    }
-}
-
-/// A risk deposit that is below what it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DepositShort {
-    pub account_no: i64,
-    pub required: Money,
-    pub held: Money,
-}
-
-/// One deposit account: number, minimum stated with it, and what is held, `None` where no statement
-/// proves it.
-pub(super) type Deposit = (i64, Money, Option<Money>);
-
-/// Deposits below the requirement. Measured against its account's own minimum, each account stands for
-/// itself; against a charging cycle, the institution's deposits stand together, under the first of them.
-pub(super) fn deposits_short(deposits: &[Deposit], required: Money) -> Vec<DepositShort> {
-    let add = |sum: Money, m: Money| sum.saturating_add(m);
-    let stated = deposits.iter().map(|d| d.1).fold(Money::ZERO, add);
-    let all = deposits.iter().filter_map(|d| d.2).fold(Money::ZERO, add);
-    let candidates: Vec<DepositShort> = if required > stated {
-        let together = |d: &Deposit| DepositShort {
-            account_no: d.0,
-            required,
-            held: all,
-        };
-        deposits.first().map(together).into_iter().collect()
-    } else {
-        let alone = |d: &Deposit| {
-            Some(DepositShort {
-                account_no: d.0,
-                required: d.1,
-                held: d.2?,
-            })
-        };
-        deposits.iter().filter_map(alone).collect()
-    };
-    (candidates.into_iter())
-        .filter(|d| d.required > d.held)
-        .collect()
-}
-
-/// Every contract with money or lessons, in order of contract_no.
-fn contract_positions(
-    facts: &Facts,
-    matching: &Matching,
-    (policy, day): (&Policy, Day),
-    contract_level: bool,
-    accounts: &[Account],
-) -> Vec<ContractPosition> {
-    // Money in an account of the institution's own backs no contract.
-    let custody = |account_no: i64| {
-        (accounts.iter()).find(|a| a.account_no == account_no && a.kind == AccountKind::Custody)
-    };
-    let mut by_no: HashMap<i64, ContractPosition> = HashMap::with_capacity(facts.contracts.len());
-    fn slot(map: &mut HashMap<i64, ContractPosition>, no: i64) -> &mut ContractPosition {
-        map.entry(no).or_insert_with(|| ContractPosition {
-            contract_no: no,
-            ..Default::default()
-        })
-    }
-    for (payment, outcome) in facts.payments.iter().zip(&matching.payments) {
-        let c = slot(&mut by_no, payment.contract_no);
-        match outcome {
-            PaymentOutcome::Duplicate { .. } => continue,
-            PaymentOutcome::Matched { .. } | PaymentOutcome::Batched { .. } => {
-                if let Some(account) = custody(payment.account_no) {
-                    let credited = match outcome {
-                        PaymentOutcome::Matched { credit, .. } => facts.credits[*credit].amount,
-                        _ => payment.amount,
-                    };
-                    c.cleared = c.cleared.saturating_add(credited);
-                    if policy.held.unfiled_accounts_count || account.filed {
-                        c.credited = c.credited.saturating_add(credited);
-                    }
-                }
-            }
-            PaymentOutcome::InTransit { .. } if custody(payment.account_no).is_some() => {
-                c.in_transit = c.in_transit.saturating_add(payment.amount);
-            }
-            PaymentOutcome::InTransit { .. }
-            | PaymentOutcome::Overdue { .. }
-            | PaymentOutcome::NotTested => {}
-        }
-        c.paid = c.paid.saturating_add(payment.amount);
-    }
-    for refund in facts
-        .refunds
-        .iter()
-        .filter(|r| r.state == i64::from(REFUND_SETTLED))
-    {
-        let c = slot(&mut by_no, refund.contract_no);
-        c.refunded = c.refunded.saturating_add(refund.amount);
-    }
-    for release in facts.releases.iter().filter(|r| r.contract_no != 0) {
-        let c = slot(&mut by_no, release.contract_no);
-        c.released = c.released.saturating_add(release.amount);
-    }
-    let mut delivered: HashMap<i64, Money> = HashMap::new();
-    for lessons in &facts.lessons {
-        let Some(contract) = facts.contract(lessons.contract_no) else {
-            continue;
-        };
-        let value = |count: i64| earned(policy, contract, count, day);
-        let confirmed = value(lessons.confirmed);
-        slot(&mut by_no, lessons.contract_no).earned_confirmed = confirmed;
-        let delivers = if lessons.delivered == lessons.confirmed {
-            confirmed
-        } else {
-            value(lessons.delivered)
-        };
-        delivered.insert(lessons.contract_no, delivers);
-    }
-    for contract in facts.contracts.iter().filter(|c| c.term().is_some()) {
-        let value = earned(policy, contract, 0, day);
-        slot(&mut by_no, contract.contract_no).earned_confirmed = value;
-        delivered.insert(contract.contract_no, value);
-    }
-    let completed = completions(&facts.contracts, &facts.lesson_days);
-    let mut contracts: Vec<ContractPosition> = by_no.into_values().collect();
-    contracts.sort_unstable_by_key(|c| c.contract_no);
-    for c in &mut contracts {
-        c.allowed = facts.contract(c.contract_no).map_or(Money::ZERO, |k| {
-            let value = (c.paid, c.earned_confirmed);
-            let completed = completed.get(&c.contract_no).copied();
-            allowed_release(policy, k, value, completed, day)
-        });
-        finish(
-            c,
-            delivered
-                .get(&c.contract_no)
-                .copied()
-                .unwrap_or(Money::ZERO),
-            contract_level,
-        );
-    }
-    contracts
-}
-
-/// Works a contract's other numbers out from its sums and the value of its delivered lessons.
-pub(super) fn finish(c: &mut ContractPosition, earned_delivered: Money, contract_level: bool) {
-    let owed = |earned: Money| c.paid.less_floored(c.refunded.saturating_add(earned));
-    c.unearned_confirmed = owed(c.earned_confirmed);
-    c.unearned_delivered = owed(earned_delivered);
-    c.required = owed(c.allowed);
-    if !contract_level {
-        return;
-    }
-    let out = c.refunded.saturating_add(c.released);
-    let backed = c.cleared.less_floored(out).saturating_add(c.in_transit);
-    c.negative = out.less_floored(c.cleared);
-    // A negative cash balance adds to what is missing.
-    c.short = c.required.saturating_add(c.negative).less_floored(backed);
-    c.premature = c.released.less_floored(c.allowed);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::base::{AccountNo, InstId};
 use crate::feed::store::Freeze;
-use crate::policy::{Channel, GiftRule};
+use crate::policy::{Channel, DepositBasis, GiftRule};
 use crate::position::DistrictTotals;
 use crate::reconcile::{Approval, LessonDay, LessonSums, Line, Payment, StatedDay, match_lines};
 use crate::registry::Terms;
