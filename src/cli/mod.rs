@@ -18,7 +18,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -40,8 +39,6 @@ use args::{Args, Command, FeedCommand, ReportFormat, ReportName, StatementComman
 
 /// Try again later (EX_TEMPFAIL of sysexits).
 const EXIT_TEMPORARY: u8 = 75;
-/// How long readers of pages may take once the service was told to stop.
-const PAGES_STOP_MAX: Duration = Duration::from_secs(3);
 /// How much of a statement file is read at a time.
 const INSPECT_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -416,10 +413,8 @@ async fn serve(config: &Config, listen: &str, file: Option<PathBuf>) -> anyhow::
         anyhow::bail!("the service ended without being told to");
     }
     work.await??;
-    // A reader who does not take the page is not waited for.
-    if let Ok(ended) = tokio::time::timeout(PAGES_STOP_MAX, pages).await {
-        ended??;
-    }
+    // A reader who does not take the page is cut off by the server's own limit.
+    pages.await??;
     db.close().await;
     Ok(0)
 }
