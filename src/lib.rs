@@ -37,14 +37,13 @@
 //! |---|---|---|
 //! | one import at a time | [`store::Db::lock`] | none; the lock ends with its holder |
 //! | open or resume the import's row | [`feed::store::open`] | 1 |
-//! | number the file | [`feed::store::open_file`] | 2 |
-//! | keep the bytes by digest; taken before? then stop, quietly | [`feed::store::keep_raw`] | 3 |
+//! | number the file, keep the bytes by digest; taken before? then stop, quietly | [`feed::store::open_file`], [`feed::store::keep_raw`] | 2 |
 //! | tell the format, read, join pages | [`wire::sniff()`], [`wire::parse`], [`wire::join_pages`] | pure |
 //! | prove: opening + booked = closing; days; ids of entries | [`wire::verify()`], [`wire::daily_balances`], [`wire::entry_identity`] | pure |
-//! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines | [`feed::store::append_statement_days`], [`ledger::post()`] | 4 |
-//! | write counts, make the import visible | [`feed::store::complete`] | 5 |
+//! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines | [`feed::store::append_statement_days`], [`ledger::post()`] | 3 |
+//! | write counts, make the import visible | [`feed::store::complete`] | 4 |
 //!
-//! A file that fails a step is quarantined whole with its reason; its bytes stay. Transaction 3 comes before
+//! A file that fails a step is quarantined whole with its reason; its bytes stay. Transaction 2 comes before
 //! parsing, so that what a bank sent is safe whatever the parser does to it. A day that contradicts a stored
 //! one becomes a claim beside it, never an edit: whether the two still differ is derived when a day is
 //! proved ([`reconcile::prove`]), as is the state of every account-day ([`reconcile::days`]).

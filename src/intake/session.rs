@@ -161,6 +161,27 @@ impl<'a> Session<'a> {
         let mut tx = self.begin_write().await?;
         let source_no = store::open_file(&mut tx, self.import_no, name, kind).await?;
         tx.commit().await?;
+        self.opened(source_no, name, kind);
+        Ok(source_no)
+    }
+
+    /// Numbers a statement file and keeps its bytes, before anybody reads them. True where they were taken
+    /// before.
+    pub(super) async fn keep_file(
+        &mut self,
+        name: &str,
+        (digest, bytes): (&[u8], &[u8]),
+    ) -> Result<(i64, bool), ImportError> {
+        let mut tx = self.begin_write().await?;
+        let source_no = store::open_file(&mut tx, self.import_no, name, "statement").await?;
+        let known = !self.options.supersede && store::is_known(&mut tx, digest).await?;
+        store::keep_raw(&mut tx, digest, bytes).await?;
+        tx.commit().await?;
+        self.opened(source_no, name, "statement");
+        Ok((source_no, known))
+    }
+
+    fn opened(&mut self, source_no: i64, name: &str, kind: &'static str) {
         self.has_bundle_lines |= kind == FileKind::BankEntries.stem();
         self.progress.file(name);
         self.files.push(OpenFile {
@@ -175,7 +196,6 @@ impl<'a> Session<'a> {
             reason: String::new(),
             is_early: false,
         });
-        Ok(source_no)
     }
 
     pub(super) fn file_result(&mut self, source_no: i64) -> Option<&mut FileResult> {

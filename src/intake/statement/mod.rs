@@ -29,21 +29,18 @@ use plan::Plan;
 
 /// Takes one statement file in.
 pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(), ImportError> {
-    let source_no = session.open_file(&file.name, "statement").await?;
     let bytes = match read(file) {
         Ok(bytes) => bytes,
         Err(defect) => {
+            let source_no = session.open_file(&file.name, "statement").await?;
             refuse(session, source_no, vec![defect.file(&file.name)]);
             return Ok(());
         }
     };
+    let digest = Sha256::digest(&bytes).to_vec();
+    let (source_no, known) = session.keep_file(&file.name, (&digest, &bytes)).await?;
     session.step_progress(bytes.len() as u64);
     session.note_statements(source_no, &file.name, &bytes);
-    let digest = Sha256::digest(&bytes).to_vec();
-    let mut tx = session.begin_write().await?;
-    let known = !session.options.supersede && store::is_known(&mut tx, &digest).await?;
-    store::keep_raw(&mut tx, &digest, &bytes).await?;
-    tx.commit().await?;
     if let Some(result) = session.file_result(source_no) {
         result.digest.clone_from(&digest);
         result.bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
