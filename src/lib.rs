@@ -152,6 +152,7 @@
 //!     let inputs = [bundle.clone()];
 //!     intake::import(&db, &inputs, &intake::Options::default(), &mut intake::Silent).await?;
 //!     let options = run::Options {
+//!         threads: None,
 //!         as_of: "2026-06-30".parse().map_err(anyhow::Error::msg)?,
 //!         known_at: None,
 //!         policy: jintuo::policy::DEFAULT.to_owned(),

@@ -85,6 +85,7 @@ async fn play(db: &Db, city: &City) -> anyhow::Result<()> {
         inputs.extend(day.statements.iter().cloned());
         intake::import(db, &inputs, &import, quiet).await?;
         let options = run::Options {
+            threads: None,
             as_of: day.day,
             known_at: None,
             policy: policy::DEFAULT.to_owned(),

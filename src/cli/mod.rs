@@ -164,6 +164,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             district,
         } => {
             let options = run::Options {
+                threads: None,
                 as_of,
                 known_at,
                 policy,

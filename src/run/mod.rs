@@ -1,31 +1,30 @@
 //! Second half of the story: books to findings, for one (as-of day, known-at instant).
 //!
-//! A run works through its institutions in portions, each one transaction: facts in, matched, measured,
-//! flagged, differences out. It is seen when its row is complete. A run that was killed leaves its row
+//! A run works through its institutions in portions. Several are prepared at a time (facts in, matched,
+//! measured, flagged), each in a reading transaction; one at a time, in order, is written in a transaction of
+//! its own, so what a run says does not depend on how many are prepared. It is seen when its row is complete. A run that was killed leaves its row
 //! incomplete and changes no completed run: results are kept per run, so the command is given again.
 
+mod portion;
 mod store;
 mod totals;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::base::{Clock, Day, InstId, Instant};
 use crate::feed;
 use crate::feed::jobs::{Claim, store as jobs};
 use crate::flag;
-use crate::ledger;
-use crate::policy::{self, Expected, PolicyVersion, Regime};
-use crate::position::store::NewPosition;
-use crate::position::{self, DistrictTotals, Measured, Since};
+use crate::policy::{self, Expected};
+use crate::position::{self, DistrictTotals};
+use crate::reconcile;
 use crate::reconcile::store::Seen;
-use crate::reconcile::{
-    self, CreditOutcome, ExpectedRange, Facts, LessonDay, Matching, match_lines,
-};
-use crate::registry::{self, AccountKind, Institution, Registry};
+use crate::registry::{self, Registry};
 use crate::store::changes::ByRun;
 use crate::store::lock::Job;
 use crate::store::{Db, DbError, Tx};
 
+use portion::{Ahead, Context, Found};
 use totals::Totals;
 
 /// Institutions in one transaction: bounds memory and what a crash repeats.
@@ -40,6 +39,8 @@ pub struct Options {
     pub policy: String,
     /// `None` = all districts.
     pub district: Option<String>,
+    /// Portions prepared at a time; `None` = as many as there are processors.
+    pub threads: Option<usize>,
 }
 
 /// How a run ended.
@@ -102,14 +103,6 @@ pub enum RunError {
     NotYet(Day, Day),
     #[error("nothing is known at {0}; import something first")]
     Nothing(Instant),
-}
-
-struct Context<'a> {
-    accounts: HashMap<InstId, Vec<&'a registry::Account>>,
-    policy: PolicyVersion,
-    range: Option<ExpectedRange>,
-    by: ByRun,
-    seen: Seen,
 }
 
 /// Refuses a day that has not begun. Asked for by whoever takes the day from a person; a simulated city and
@@ -193,31 +186,25 @@ async fn work_day(
         run_id,
     };
 
-    let mut accounts: HashMap<InstId, Vec<&registry::Account>> = HashMap::new();
-    for account in registry.accounts.iter() {
-        accounts.entry(account.inst_id).or_default().push(account);
-    }
-    let context = Context {
-        accounts,
-        policy,
-        range,
-        by,
-        seen,
-    };
+    let mut totals = Totals::new(&registry, options.district.as_deref());
     let scope = scope(&registry, options.district.as_deref());
     progress.total(scope.len() as u64);
-    let mut totals = Totals::new(&registry, options.district.as_deref());
-    for portion in portions(&scope) {
+    let context = Arc::new(Context::new(&registry, policy, range, seen));
+    drop(registry);
+    let mut ahead = Ahead::new(db, context, options.threads, portions(&scope));
+    while let Some(found) = ahead.next().await? {
         let mut tx = lock.begin_write(db).await?;
         if let Some(claim) = claim {
             jobs::prolong(&mut tx, claim).await?;
         }
-        reconcile_portion(&mut tx, &context, portion, &mut totals).await?;
+        write(&mut tx, by, &found).await?;
         tx.commit().await?;
-        progress.done(portion.len() as u64);
+        totals.add(&found.positions, &found.findings);
+        totals.matched += found.matched;
+        progress.done(found.institutions as u64);
     }
     let mut tx = lock.begin_write(db).await?;
-    let inst_ids: Vec<i64> = scope.iter().map(|(id, _)| id.0).collect();
+    let inst_ids: Vec<i64> = scope.iter().map(|id| id.0).collect();
     store::leave_out(&mut tx, by, options.district.as_deref(), &inst_ids).await?;
     store::append_districts(&mut tx, run_id, &totals.districts).await?;
     store::complete(&mut tx, run_id).await?;
@@ -230,187 +217,47 @@ async fn work_day(
 }
 
 /// Institutions in scope, by number.
-fn scope<'a>(registry: &'a Registry, district: Option<&str>) -> Vec<(InstId, &'a Institution)> {
-    let mut scope: Vec<(InstId, &Institution)> = registry
+fn scope(registry: &Registry, district: Option<&str>) -> Vec<InstId> {
+    let mut scope: Vec<InstId> = registry
         .institutions
         .iter()
         .filter(|(_, i)| district.is_none_or(|d| i.district_id == d))
-        .map(|(id, i)| (*id, i))
+        .map(|(id, _)| *id)
         .collect();
-    scope.sort_unstable_by_key(|(id, _)| *id);
+    scope.sort_unstable();
     scope
 }
 
 /// Cuts a scope into runs of consecutive numbers, so that a portion is a range of the ledger's key.
-fn portions<'s, 'a>(
-    scope: &'s [(InstId, &'a Institution)],
-) -> impl Iterator<Item = &'s [(InstId, &'a Institution)]> {
-    let mut rest = scope;
-    std::iter::from_fn(move || {
-        let first = rest.first()?.0.0;
-        let len = rest
-            .iter()
-            .take(PORTION_INSTITUTIONS)
-            .zip(first..)
-            .take_while(|((id, _), n)| id.0 == *n)
-            .count();
-        let (portion, after) = rest.split_at(len);
-        rest = after;
-        Some(portion)
-    })
-}
-
-struct Worked<'a> {
-    inst_id: InstId,
-    institution: &'a Institution,
-    accounts: &'a [&'a registry::Account],
-    facts: Facts,
-    matching: Matching,
-    measured: Measured,
-}
-
-impl Worked<'_> {
-    /// Since when its states have held; `lessons` where one of them needs the sweep.
-    fn since(&self, context: &Context<'_>, lessons: Option<&[LessonDay]>) -> Since {
-        position::since(
-            self.accounts,
-            &self.facts,
-            &self.matching,
-            &self.measured,
-            (&context.policy.policy, context.seen.day),
-            lessons,
-        )
-    }
-}
-
-async fn reconcile_portion(
-    tx: &mut Tx,
-    context: &Context<'_>,
-    portion: &[(InstId, &Institution)],
-    totals: &mut Totals,
-) -> Result<(), DbError> {
-    let (Some(first), Some(last)) = (portion.first(), portion.last()) else {
-        return Ok(());
-    };
-    let range = (first.0.0, last.0.0);
-    let mut facts: HashMap<i64, Facts> =
-        reconcile::store::facts(tx, range.0, range.1, context.seen)
-            .await?
-            .into_iter()
-            .map(|f| (f.inst_id, f))
-            .collect();
-    if context.policy.policy.release.regime == Regime::OrderEnd {
-        let all: Vec<i64> = facts.keys().copied().collect();
-        for (inst_id, days) in reconcile::store::lesson_days(tx, &all, context.seen).await? {
-            facts.entry(inst_id).or_default().lesson_days = days;
+fn portions(scope: &[InstId]) -> Vec<(InstId, InstId)> {
+    let mut portions: Vec<(InstId, InstId)> = Vec::new();
+    for id in scope {
+        let full = |first: InstId| id.0 - first.0 >= PORTION_INSTITUTIONS as i64;
+        match portions.last_mut() {
+            Some((first, last)) if last.0 + 1 == id.0 && !full(*first) => *last = *id,
+            _ => portions.push((*id, *id)),
         }
     }
-    let worked: Vec<Worked<'_>> = portion
-        .iter()
-        .map(|(id, institution)| {
-            let facts = facts.remove(&id.0).unwrap_or_default();
-            work(context, *id, institution, facts)
-        })
-        .collect();
-    let order_ids = order_ids(tx, &worked).await?;
-    let swept: Vec<i64> = (worked.iter())
-        .filter(|w| position::needs_sweep(&w.measured))
-        .map(|w| w.inst_id.0)
-        .collect();
-    let lessons = reconcile::store::lesson_days(tx, &swept, context.seen).await?;
-    let (mut lines, mut items, mut positions, mut findings) = (vec![], vec![], vec![], vec![]);
-    for w in &worked {
-        let inst = w.inst_id.0;
-        lines.extend(w.matching.lines(&w.facts));
-        items.extend(w.matching.items(&w.facts));
-        let since = w.since(context, lessons.get(&inst).map(Vec::as_slice));
-        positions.push(NewPosition {
-            inst_id: inst,
-            district_id: w.institution.district_id.clone(),
-            position: w.measured.position.clone(),
-            uncovered_since: since.uncovered,
-        });
-        let name = |no: i64| order_ids.get(&(inst, no)).cloned().unwrap_or_default();
-        let raised = flag::raise(
-            w.institution,
-            &w.facts,
-            &w.matching,
-            (&w.measured, &since),
-            (&context.policy.policy, context.seen.day),
-            name,
-        );
-        findings.extend(raised.into_iter().map(|f| (inst, f)));
-        totals.matched += w
-            .matching
-            .credits
-            .iter()
-            .filter(|c| {
-                matches!(
-                    c,
-                    CreditOutcome::Matched { .. } | CreditOutcome::Batch { .. }
-                )
-            })
-            .count() as u64;
-    }
-    reconcile::store::store_matches(tx, range, context.by, &lines, &items).await?;
-    position::store::store(tx, range, context.by, &positions).await?;
-    flag::store::store(tx, range, context.by, &findings).await?;
-    totals.add(&positions, &findings);
-    Ok(())
+    portions
 }
 
-fn work<'a>(
-    context: &'a Context<'_>,
-    inst_id: InstId,
-    institution: &'a Institution,
-    facts: Facts,
-) -> Worked<'a> {
-    let accounts = context
-        .accounts
-        .get(&inst_id)
-        .map_or(&[][..], Vec::as_slice);
-    let kind_of = |no: i64| {
-        accounts
-            .iter()
-            .find(|a| a.account_no.0 == no)
-            .map_or(AccountKind::Undeclared, |a| a.kind)
-    };
-    let policy = &context.policy.policy;
-    let matching = match_lines(&facts, policy, context.seen.day, kind_of);
-    let measured = position::measure(
-        institution,
-        accounts,
-        &facts,
-        &matching,
-        (policy, context.range, context.seen.day),
-    );
-    Worked {
-        inst_id,
-        institution,
-        accounts,
-        facts,
-        matching,
-        measured,
-    }
+/// Writes what differs from what stands.
+async fn write(tx: &mut Tx, by: ByRun, found: &Found) -> Result<(), DbError> {
+    let range = found.range;
+    reconcile::store::store_matches(tx, range, by, &found.lines, &found.items).await?;
+    position::store::store(tx, range, by, &found.positions).await?;
+    flag::store::store(tx, range, by, &found.findings).await
 }
 
-/// Order ids of the contracts that have a finding.
-async fn order_ids(
-    tx: &mut Tx,
-    worked: &[Worked<'_>],
-) -> Result<HashMap<(i64, i64), String>, DbError> {
-    let keys: Vec<(i64, i64)> = worked
-        .iter()
-        .flat_map(|w| {
-            w.measured
-                .contracts
-                .iter()
-                .map(|c| (w.inst_id.0, c.contract_no))
-        })
-        .collect();
-    let found = ledger::store::contracts_by_number(tx, &keys).await?;
-    Ok(found
-        .into_iter()
-        .map(|(id, slot)| ((slot.inst_id.0, slot.contract_no), id))
-        .collect())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_is_a_range_without_holes() {
+        let scope: Vec<InstId> = (1..=600).filter(|n| *n != 300).map(InstId).collect();
+        let cut: Vec<(i64, i64)> = (portions(&scope).iter()).map(|(a, b)| (a.0, b.0)).collect();
+        assert_eq!(cut, [(1, 256), (257, 299), (301, 556), (557, 600)]);
+        assert!(portions(&[]).is_empty());
+    }
 }

@@ -183,6 +183,7 @@ impl Service {
     /// Reconciles a claimed day; true where the next may follow.
     async fn run_day(&self, day: Day, claim: &Claim, booked: &mut Booked) -> Result<bool, DbError> {
         let options = run::Options {
+            threads: None,
             as_of: day,
             known_at: None,
             policy: self.run.policy.clone(),

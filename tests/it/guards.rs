@@ -27,6 +27,7 @@ on_both!(
 
 fn options(known_at: Option<i64>, district: Option<&str>) -> run::Options {
     run::Options {
+        threads: None,
         as_of: day(AS_OF),
         known_at: known_at.map(minute),
         policy: "workload".to_owned(),
@@ -178,6 +179,7 @@ async fn what_was_known_does_not_change_afterwards(store: Store) {
     assert!(second.known_at > first.known_at);
     assert_eq!((first.institutions, second.institutions), (1, 2));
     let options = run::Options {
+        threads: None,
         known_at: Some(first.known_at),
         ..options(None, None)
     };

@@ -188,6 +188,7 @@ impl Store {
     pub(crate) async fn reconcile(&self, at: i64, as_of: &str, policy: &str) -> run::Summary {
         let db = self.open(at).await;
         let options = run::Options {
+            threads: None,
             as_of: day(as_of),
             known_at: None,
             policy: policy.to_owned(),

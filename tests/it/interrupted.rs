@@ -173,6 +173,7 @@ async fn a_run_may_be_cut_anywhere(store: Store) {
         .import(2, &[&changes().write(&store.dir, "update")])
         .await;
     let options = run::Options {
+        threads: None,
         as_of: day(small::AS_OF),
         known_at: None,
         policy: "workload".to_owned(),

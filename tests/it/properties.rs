@@ -160,6 +160,7 @@ async fn imported(db: &Db, path: PathBuf, batch_rows: usize) -> intake::Summary 
 /// Debits and credits of every balance, the number of postings, and what is required.
 async fn figures(db: &Db) -> (i64, i64, i64, i64) {
     let options = run::Options {
+        threads: None,
         as_of: day(LAST),
         known_at: None,
         policy: WORKLOAD.to_owned(),

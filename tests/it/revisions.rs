@@ -114,6 +114,7 @@ async fn a_past_run_can_be_repeated_after_a_revision(store: Store) {
     }
     let db = store.open(50).await;
     let options = run::Options {
+        threads: None,
         as_of: day(AS_OF),
         known_at: Some(minute(1)),
         policy: "workload".to_owned(),

@@ -108,6 +108,7 @@ async fn what_was_planted_is_found_and_nothing_else() {
             .await
             .expect("the step works");
         let options = run::Options {
+            threads: None,
             as_of: day.day,
             known_at: None,
             policy: DEFAULT.to_owned(),
