@@ -33,6 +33,7 @@ use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
 use crate::schedule::Service;
 use crate::store::DbError;
+use crate::wire::Assumptions;
 use crate::{app, check, web, wire};
 
 use args::{Args, Command, FeedCommand, ReportFormat, ReportName, StatementCommand};
@@ -122,8 +123,10 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             adopt_interrupted,
             supersede,
             dry_run,
+            assumed,
         } => {
             let options = intake::Options {
+                assumed: assumed.into(),
                 adopt: adopt_interrupted,
                 supersede,
                 ..intake::Options::default()
@@ -131,8 +134,8 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             import::import(&config, &inputs, &options, dry_run, json).await
         }
         Command::Statement {
-            command: StatementCommand::Inspect { files },
-        } => inspect(&files, json),
+            command: StatementCommand::Inspect { files, assumed },
+        } => inspect(&files, &assumed.into(), json),
         Command::Feed { command } => match command {
             FeedCommand::Status { as_of, policy } => {
                 feed::status(&config, as_of, policy.as_deref(), json).await
@@ -209,7 +212,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
     }
 }
 
-fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+fn inspect(files: &[PathBuf], assumed: &Assumptions, json: bool) -> anyhow::Result<u8> {
     let mut all = Vec::new();
     let mut unread = 0_u32;
     for path in files {
@@ -217,7 +220,7 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
         match File::open(path) {
             Ok(file) => {
                 let reader = io::BufReader::with_capacity(INSPECT_BUFFER_BYTES, file);
-                all.extend(wire::inspect_reader(&name, reader));
+                all.extend(wire::inspect_with(&name, reader, assumed));
             }
             Err(e) => {
                 writeln!(io::stderr(), "jintuo: reading {name}: {e}")?;
@@ -250,6 +253,9 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
                 .as_str()
                 .unwrap_or_default(),
         )?;
+        if !s.assumed.is_empty() {
+            writeln!(out, "  not in the file, as given: {}", s.assumed)?;
+        }
         for defect in &s.defects {
             writeln!(out, "  {defect}")?;
         }

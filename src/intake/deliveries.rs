@@ -5,6 +5,8 @@
 //! became of each is said in the transaction that completes the import.
 //! Absent on purpose: catching the panic, which is the caller's.
 
+use std::collections::HashMap;
+
 use super::bundle::Input;
 use super::session::Session;
 use super::{ImportError, Options, Progress, Summary, statement};
@@ -12,9 +14,13 @@ use crate::feed::deliveries::{self, Unread};
 use crate::feed::store;
 use crate::store::lock::{Job, JobLock};
 use crate::store::{Db, DbError};
+use crate::wire::Assumptions;
 
 /// What the books call an import of deliveries.
 const SOURCE: &str = "deliveries";
+
+/// What the files of each feed may leave open, by the feed's name.
+pub type AssumedOfFeeds = HashMap<String, Assumptions>;
 
 /// Takes the oldest deliveries nobody has read; `None` where there are none.
 ///
@@ -23,6 +29,7 @@ const SOURCE: &str = "deliveries";
 /// [`ImportError::HalfTaken`] while a bundle is half in the books.
 pub async fn take_deliveries(
     db: &Db,
+    assumed: &AssumedOfFeeds,
     progress: &mut dyn Progress,
 ) -> Result<Option<Summary>, ImportError> {
     let mut tx = db.begin_read().await?;
@@ -34,7 +41,7 @@ pub async fn take_deliveries(
     let lock = db.lock(Job::Import).await?;
     let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
     let batch = begin(db, &lock).await?;
-    let taken = take(db, session, &batch).await;
+    let taken = take(db, session, &batch, assumed).await;
     if taken.is_err()
         && let Err(e) = take_back(db, &lock, &batch).await
     {
@@ -70,7 +77,12 @@ async fn begin(db: &Db, lock: &JobLock) -> Result<Vec<Unread>, ImportError> {
     Ok(batch)
 }
 
-async fn take(db: &Db, mut session: Session<'_>, batch: &[Unread]) -> Result<Summary, ImportError> {
+async fn take(
+    db: &Db,
+    mut session: Session<'_>,
+    batch: &[Unread],
+    assumed: &AssumedOfFeeds,
+) -> Result<Summary, ImportError> {
     session.start(
         batch
             .iter()
@@ -82,6 +94,7 @@ async fn take(db: &Db, mut session: Session<'_>, batch: &[Unread]) -> Result<Sum
         let bytes = store::raw(&mut tx, &delivery.digest).await?;
         tx.rollback().await?;
         session.reading = Some(delivery.delivery_no);
+        session.options.assumed = assumed.get(&delivery.feed).cloned().unwrap_or_default();
         let name = format!("{}/{}", delivery.feed, delivery.name);
         statement::take_in(&mut session, &Input::at_hand(name, bytes)).await?;
     }

@@ -15,6 +15,7 @@ use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
 use crate::store::lock::JobLock;
 use crate::store::{Db, DbError, Tx};
+use crate::wire::Assumptions;
 use crate::wire::interchange::FileKind;
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
@@ -38,6 +39,7 @@ struct OpenFile {
     /// The delivery it was read from, and why it could not be used.
     delivery_no: Option<i64>,
     reason: String,
+    assumed: Assumptions,
     /// It names an account that nobody has registered yet.
     is_early: bool,
 }
@@ -173,6 +175,7 @@ impl<'a> Session<'a> {
             },
             delivery_no: self.reading,
             reason: String::new(),
+            assumed: Assumptions::default(),
             is_early: false,
         });
         Ok(source_no)
@@ -183,6 +186,12 @@ impl<'a> Session<'a> {
             .iter_mut()
             .find(|f| f.source_no == source_no)
             .map(|f| &mut f.result)
+    }
+
+    pub(super) fn note_assumed(&mut self, source_no: i64, assumed: Assumptions) {
+        if let Some(file) = self.files.iter_mut().find(|f| f.source_no == source_no) {
+            file.assumed = assumed;
+        }
     }
 
     /// What people call a file of this import.
@@ -401,6 +410,7 @@ impl<'a> Session<'a> {
                 revised: counts.revised,
                 waiting: counts.waiting,
                 quarantined: counts.quarantined,
+                assumed: std::mem::take(&mut file.assumed),
             });
         }
         store::complete(&mut tx, self.import_no).await?;

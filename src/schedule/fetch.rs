@@ -223,12 +223,18 @@ impl Service {
             let fetch = source.fetch(window, mark, &mut keeper);
             tokio::time::timeout(self.fetch_time_max, catching(fetch)).await
         };
+        // The claim is ended after the answer: while there is none, only another replica can have taken it.
+        let answer = tokio::select! {
+            biased;
+            answer = fetch => answer,
+            () = self.keep_claim(claim) => return Ok((Outcome::Lost, false)),
+        };
         let broken = |reason: String| SourceError::Temporary {
             doing: "asking the bank",
             reason,
             after: None,
         };
-        let answer = match fetch.await {
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => Err(broken(panic)),
             Err(_) => Err(broken(format!(

@@ -144,6 +144,8 @@ impl World {
             },
             grace_minutes: 120,
             first_day: Some(day(FIRST)),
+            account: None,
+            amount_unit: None,
             source: config::Source::Folder {
                 path: "unused".into(),
                 taken: None,
