@@ -139,6 +139,30 @@ pub(super) enum FeedCommand {
         #[arg(long, conflicts_with = "reason")]
         end: bool,
     },
+    /// Files that feeds brought and that are not in the books: waiting, refused, left alone, discarded.
+    Deliveries {
+        /// Also those that are in the books.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Have a refused or poison delivery read again, its attempts counted anew.
+    Retry {
+        delivery: i64,
+        #[command(flatten)]
+        word: Word,
+    },
+    /// Set a delivery aside for good: never tried again, its bytes kept.
+    Discard {
+        delivery: i64,
+        #[command(flatten)]
+        word: Word,
+    },
+    /// Have the service ask a feed for a day again, whatever became of it before.
+    Fetch {
+        feed: String,
+        #[arg(long, value_parser = parse_day, value_name = "DATE")]
+        day: Day,
+    },
 }
 
 /// What statement files may leave open.
@@ -159,6 +183,15 @@ impl From<AssumedArgs> for Assumptions {
             amount_unit: args.amount_unit,
         }
     }
+}
+
+/// Who decided something, and why; recorded for good.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Word {
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) reason: String,
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) by: String,
 }
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@
 mod args;
 mod bank_sim;
 mod config;
+mod deliveries;
 mod demo;
 mod feed;
 mod import;
@@ -31,12 +32,12 @@ use crate::feed::source::Surroundings;
 use crate::intake::{self, ImportError};
 use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
-use crate::schedule::Service;
+use crate::schedule::{AskError, Service};
 use crate::store::DbError;
 use crate::wire::Assumptions;
 use crate::{app, check, web, wire};
 
-use args::{Args, Command, FeedCommand, ReportFormat, ReportName, StatementCommand};
+use args::{Args, Command, ReportFormat, ReportName, StatementCommand};
 
 /// Try again later (EX_TEMPFAIL of sysexits).
 const EXIT_TEMPORARY: u8 = 75;
@@ -75,6 +76,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         cause.downcast_ref::<DbError>().is_some_and(DbError::is_temporary)
             || matches!(cause.downcast_ref::<RunError>(), Some(RunError::Db(e)) if e.is_temporary())
             || matches!(cause.downcast_ref::<ImportError>(), Some(ImportError::Db(e)) if e.is_temporary())
+            || matches!(cause.downcast_ref::<AskError>(), Some(AskError::Db(e)) if e.is_temporary())
     });
     let _ = writeln!(io::stderr(), "jintuo: {error:#}");
     ExitCode::from(if temporary { EXIT_TEMPORARY } else { 1 })
@@ -136,30 +138,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Command::Statement {
             command: StatementCommand::Inspect { files, assumed },
         } => inspect(&files, &assumed.into(), json),
-        Command::Feed { command } => match command {
-            FeedCommand::Status { as_of, policy } => {
-                feed::status(&config, as_of, policy.as_deref(), json).await
-            }
-            FeedCommand::Exempt {
-                account,
-                from,
-                to,
-                reason,
-                end,
-            } => {
-                let exempt = intake::Exempt {
-                    account_id: account,
-                    first: from,
-                    last: to,
-                    reason: if end {
-                        String::new()
-                    } else {
-                        reason.unwrap_or_default()
-                    },
-                };
-                feed::exempt(&config, &exempt, json).await
-            }
-        },
+        Command::Feed { command } => feed::feed(&config, command, json).await,
         Command::Reconcile {
             as_of,
             known_at,

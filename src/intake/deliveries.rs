@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::bundle::Input;
 use super::session::Session;
 use super::{ImportError, Options, Progress, Summary, statement};
-use crate::feed::deliveries::{self, Unread};
+use crate::feed::deliveries::{self, Decision, Unread};
 use crate::feed::store;
 use crate::store::lock::{Job, JobLock};
 use crate::store::{Db, DbError};
@@ -48,6 +48,47 @@ pub async fn take_deliveries(
         tracing::warn!(error = %e, "attempts at deliveries stay counted");
     }
     taken.map(Some)
+}
+
+/// Has a delivery that is not in the books read again, or set aside for good, and records who decided so
+/// and why.
+///
+/// # Errors
+/// [`ImportError::Refused`] where its state does not allow it; [`DbError::Busy`] where it is being read, or
+/// its state has changed meanwhile.
+pub async fn decide(
+    db: &Db,
+    delivery_no: i64,
+    decision: Decision,
+    (reason, by): (&str, &str),
+) -> Result<(), ImportError> {
+    let refused = |why: String| Err(ImportError::Refused(format!("delivery {delivery_no} {why}")));
+    let mut tx = db.begin_read().await?;
+    let state = deliveries::state(&mut tx, delivery_no).await?;
+    tx.rollback().await?;
+    let Some(state) = state else {
+        return refused("is none; see: jintuo feed deliveries".to_owned());
+    };
+    let word = (reason, by);
+    match (state.as_str(), decision) {
+        (deliveries::TAKEN, _) => refused("is in the books".to_owned()),
+        (deliveries::DISCARDED, _) => refused(
+            "was discarded; what it holds comes in as a new file, or by jintuo import".to_owned(),
+        ),
+        (deliveries::RECEIVED, Decision::Retry) => refused("waits to be read already".to_owned()),
+        // A reader holds this lock as long as it reads.
+        (deliveries::RECEIVED, Decision::Discard) => {
+            let lock = db.lock(Job::Import).await?;
+            let mut tx = lock.begin_write(db).await?;
+            deliveries::decide(&mut tx, (delivery_no, &state), decision, word).await?;
+            Ok(tx.commit().await?)
+        }
+        _ => {
+            let mut tx = db.begin_write().await?;
+            deliveries::decide(&mut tx, (delivery_no, &state), decision, word).await?;
+            Ok(tx.commit().await?)
+        }
+    }
 }
 
 /// What failed was not the files' doing.

@@ -34,7 +34,7 @@ pub use exempt::{Exempt, exempt};
 use session::Session;
 pub use stated::{Becomes, Stated};
 
-pub use deliveries::{AssumedOfFeeds, take_deliveries};
+pub use deliveries::{AssumedOfFeeds, decide, take_deliveries};
 
 /// The largest statement file taken in one piece.
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;

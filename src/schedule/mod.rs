@@ -42,7 +42,7 @@ use crate::policy::Policy;
 use crate::store::{Db, DbError, Engine};
 
 pub use book::Booked;
-pub use fetch::{Fetched, Outcome};
+pub use fetch::{AskError, Fetched, Outcome};
 use times::{Firings, start_of};
 
 /// Feeds that are asked at the same time.
