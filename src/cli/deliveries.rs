@@ -130,12 +130,7 @@ pub(super) async fn decide(
 }
 
 /// Has the service ask a feed for a day again.
-pub(super) async fn fetch(
-    config: &Config,
-    feed: &str,
-    day: Day,
-    json: bool,
-) -> anyhow::Result<u8> {
+pub(super) async fn fetch(config: &Config, feed: &str, day: Day, json: bool) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
     let sources = Arc::new(Surroundings::of_service(*db.clock()));
     let service = Service::new(db.clone(), config, sources, &super::holder());

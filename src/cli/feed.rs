@@ -52,11 +52,7 @@ impl Counts {
 }
 
 /// Runs `jintuo feed`.
-pub(super) async fn feed(
-    config: &Config,
-    command: FeedCommand,
-    json: bool,
-) -> anyhow::Result<u8> {
+pub(super) async fn feed(config: &Config, command: FeedCommand, json: bool) -> anyhow::Result<u8> {
     match command {
         FeedCommand::Status { as_of, policy } => {
             status(config, as_of, policy.as_deref(), json).await

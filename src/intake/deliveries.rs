@@ -62,7 +62,11 @@ pub async fn decide(
     decision: Decision,
     (reason, by): (&str, &str),
 ) -> Result<(), ImportError> {
-    let refused = |why: String| Err(ImportError::Refused(format!("delivery {delivery_no} {why}")));
+    let refused = |why: String| {
+        Err(ImportError::Refused(format!(
+            "delivery {delivery_no} {why}"
+        )))
+    };
     let mut tx = db.begin_read().await?;
     let state = deliveries::state(&mut tx, delivery_no).await?;
     tx.rollback().await?;

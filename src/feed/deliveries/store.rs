@@ -336,8 +336,8 @@ pub async fn decide(
             "SELECT attempts, note FROM delivery WHERE delivery_no = $1")
             .bind(delivery_no).fetch_optional(c).await)
     .map_err(DbError::sql("reading a delivery"))?;
-    let (attempts, note) =
-        before.ok_or_else(|| DbError::Inconsistent(format!("there is no delivery {delivery_no}")))?;
+    let (attempts, note) = before
+        .ok_or_else(|| DbError::Inconsistent(format!("there is no delivery {delivery_no}")))?;
     let changed = on!(tx, c => sqlx::query(
             "UPDATE delivery SET state = $4, attempts = 0, import_no = NULL, note = $5 \
              WHERE delivery_no = $1 AND state = $2 AND attempts = $3")

@@ -298,9 +298,7 @@ pub async fn waiting_pages(
     rows.sort_unstable();
     rows.dedup_by(|a, b| a.1 == b.1);
     (rows.into_iter())
-        .map(|(_, _, content, account, unit)| {
-            Ok((content, assumptions(account, unit.as_deref())?))
-        })
+        .map(|(_, _, content, account, unit)| Ok((content, assumptions(account, unit.as_deref())?)))
         .collect()
 }
 

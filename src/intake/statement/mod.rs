@@ -124,17 +124,19 @@ async fn with_waiting_pages(
         }
     }
     let joined = wire::join_pages(wire::pages_in_order(statements));
-    Ok(match plan::plan(&session.registry, &joined, (source_no, assumed)) {
-        Ok(plan) => {
-            let pages = post::Pages {
-                digest: &[],
-                accounts: paged,
-                assumed: filled,
-            };
-            Ok((Plan { remarks, ..plan }, pages))
-        }
-        Err(why) => Err(located(why, remarks)),
-    })
+    Ok(
+        match plan::plan(&session.registry, &joined, (source_no, assumed)) {
+            Ok(plan) => {
+                let pages = post::Pages {
+                    digest: &[],
+                    accounts: paged,
+                    assumed: filled,
+                };
+                Ok((Plan { remarks, ..plan }, pages))
+            }
+            Err(why) => Err(located(why, remarks)),
+        },
+    )
 }
 
 /// Reasons to refuse a file; where its running balances are one, the remark that names the row.

@@ -8,8 +8,7 @@ use rust_decimal::Decimal;
 
 use super::records::{Fields, Shape};
 use super::{
-    Head, Page, Row, answered, count, currency, day, direction, memo, owned, required,
-    yuan,
+    Head, Page, Row, answered, count, currency, day, direction, memo, owned, required, yuan,
 };
 use crate::base::{AmountUnit, Defect, DefectCode};
 use crate::wire::{Entry, Reversal};

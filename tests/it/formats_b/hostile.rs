@@ -33,7 +33,7 @@ fn heads() -> [(Format, &'static str, &'static str); 6] {
 fn refusal(format: Format, text: &str) -> Option<DefectCode> {
     // With a unit, so that ICBC replies are read too.
     let settings = Assumptions {
-        amount_unit: Some(AmountUnit::Fen),
+        amount_unit: Some(AmountUnit::Yuan),
         ..Assumptions::default()
     };
     let (statements, defects) = parse_with(format, text.as_bytes(), &settings);

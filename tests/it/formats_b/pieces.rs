@@ -57,7 +57,7 @@ impl Read for Pieces<'_> {
 fn items(format: Format, reader: impl BufRead) -> Vec<Item> {
     // With a unit, so that ICBC replies are read too.
     let settings = Assumptions {
-        amount_unit: Some(AmountUnit::Fen),
+        amount_unit: Some(AmountUnit::Yuan),
         ..Assumptions::default()
     };
     let mut items = Vec::new();
