@@ -43,7 +43,9 @@
 //! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines | [`feed::store::append_statement_days`], [`ledger::post()`] | 3 |
 //! | write counts, make the import visible | [`feed::store::complete`] | 4 |
 //!
-//! A file that fails a step is quarantined whole with its reason; its bytes stay. Transaction 2 comes before
+//! What a file leaves open, its account or the unit of its amounts, settings may fill ([`wire::Assumptions`]);
+//! what was filled is noted in transaction 3. A file that fails a step is quarantined whole with its reason;
+//! its bytes stay. Transaction 2 comes before
 //! parsing, so that what a bank sent is safe whatever the parser does to it. A day that contradicts a stored
 //! one becomes a claim beside it, never an edit: whether the two still differ is derived when a day is
 //! proved ([`reconcile::prove`]), as is the state of every account-day ([`reconcile::days`]).
@@ -82,7 +84,7 @@
 //! | step | call | transaction |
 //! |---|---|---|
 //! | day D is owed by working days and settings; its first firing comes | [`schedule::times`] | rows planned |
-//! | claim the row; ask the bank for D | [`feed::source::Source::fetch`] | claim |
+//! | claim the row, and prolong the claim while the work goes on; ask the bank for D | [`feed::source::Source::fetch`] | claim; each beat |
 //! | keep each file as a delivery, with the mark where to go on | [`feed::deliveries::keep_delivery`] | one a file, under the claim |
 //! | it answered: done. It did not: later again, by pause or firing | [`feed::jobs::store::finish`], [`feed::jobs::store::retry`] | ends the claim |
 //! | count an attempt at deliveries, then read them in one import | [`intake::take_deliveries`] | attempt; then as any import, which settles them |

@@ -57,10 +57,30 @@ CREATE TABLE waiting_page (
 );
 CREATE INDEX waiting_page_account ON waiting_page (account);
 
+-- What a file does not say itself and was taken from settings: the account it is of, the unit of its
+-- amounts. Written in the transaction that posts the file.
+ALTER TABLE source_file ADD COLUMN assumed_account TEXT COLLATE "C";
+ALTER TABLE source_file ADD COLUMN assumed_unit TEXT COLLATE "C";
+
+-- What people decided about deliveries that could not be used: to try again, or never to. `state`,
+-- `attempts` and `note` are those before.
+CREATE TABLE delivery_decision (
+  delivery_no BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  decision TEXT COLLATE "C" NOT NULL,
+  reason TEXT COLLATE "C" NOT NULL,
+  decided_by TEXT COLLATE "C" NOT NULL,
+  decided_at TIMESTAMPTZ NOT NULL,
+  state TEXT COLLATE "C" NOT NULL,
+  attempts BIGINT NOT NULL,
+  note TEXT COLLATE "C" NOT NULL,
+  PRIMARY KEY (delivery_no, version)
+);
+
 DO $$
 BEGIN
   IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'jintuo_runtime') THEN
-    GRANT SELECT, INSERT ON statement, statement_dispute, statement_exemption TO jintuo_runtime;
+    GRANT SELECT, INSERT ON statement, statement_dispute, statement_exemption, delivery_decision TO jintuo_runtime;
     GRANT SELECT, INSERT, DELETE ON waiting_page TO jintuo_runtime;
   END IF;
 END $$;

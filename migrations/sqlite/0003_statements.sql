@@ -57,6 +57,26 @@ CREATE TABLE waiting_page (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX waiting_page_account ON waiting_page (account);
 
+-- What a file does not say itself and was taken from settings: the account it is of, the unit of its
+-- amounts. Written in the transaction that posts the file.
+ALTER TABLE source_file ADD COLUMN assumed_account TEXT;
+ALTER TABLE source_file ADD COLUMN assumed_unit TEXT;
+
+-- What people decided about deliveries that could not be used: to try again, or never to. `state`,
+-- `attempts` and `note` are those before.
+CREATE TABLE delivery_decision (
+  delivery_no INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  decision TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  decided_by TEXT NOT NULL,
+  decided_at TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  note TEXT NOT NULL,
+  PRIMARY KEY (delivery_no, version)
+) WITHOUT ROWID, STRICT;
+
 -- Append-only: a row of these tables is never changed or removed.
 CREATE TRIGGER statement_no_update BEFORE UPDATE ON statement BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
 CREATE TRIGGER statement_no_delete BEFORE DELETE ON statement BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
@@ -67,3 +87,6 @@ CREATE TRIGGER statement_exemption_no_delete BEFORE DELETE ON statement_exemptio
 CREATE TRIGGER statement_no_replace BEFORE INSERT ON statement WHEN EXISTS (SELECT 1 FROM statement WHERE inst_id = NEW.inst_id AND account_no = NEW.account_no AND family = NEW.family AND number = NEW.number AND first_day = NEW.first_day AND last_day = NEW.last_day AND version = NEW.version) BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
 CREATE TRIGGER statement_dispute_no_replace BEFORE INSERT ON statement_dispute WHEN EXISTS (SELECT 1 FROM statement_dispute WHERE inst_id = NEW.inst_id AND account_no = NEW.account_no AND day = NEW.day AND claimant = NEW.claimant AND version = NEW.version) BEGIN SELECT RAISE(ABORT, 'statement_dispute is append-only'); END;
 CREATE TRIGGER statement_exemption_no_replace BEFORE INSERT ON statement_exemption WHEN EXISTS (SELECT 1 FROM statement_exemption WHERE inst_id = NEW.inst_id AND account_no = NEW.account_no AND first_day = NEW.first_day AND last_day = NEW.last_day AND version = NEW.version) BEGIN SELECT RAISE(ABORT, 'statement_exemption is append-only'); END;
+CREATE TRIGGER delivery_decision_no_update BEFORE UPDATE ON delivery_decision BEGIN SELECT RAISE(ABORT, 'delivery_decision is append-only'); END;
+CREATE TRIGGER delivery_decision_no_delete BEFORE DELETE ON delivery_decision BEGIN SELECT RAISE(ABORT, 'delivery_decision is append-only'); END;
+CREATE TRIGGER delivery_decision_no_replace BEFORE INSERT ON delivery_decision WHEN EXISTS (SELECT 1 FROM delivery_decision WHERE delivery_no = NEW.delivery_no AND version = NEW.version) BEGIN SELECT RAISE(ABORT, 'delivery_decision is append-only'); END;

@@ -1,27 +1,48 @@
 //! The only place that asks the machine for the time, and the only one that knows the site's zone.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::day::{Day, Instant};
 
-/// Where "now" comes from: the system, or a fixed instant in tests and in the demo.
+/// Where "now" comes from: the system, a fixed instant in tests and in the demo, or a test's hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    fixed: Option<Instant>,
+    source: Source,
     zone: Tz,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    System,
+    Fixed(Instant),
+    /// Seconds since the epoch.
+    ByHand(&'static AtomicI64),
 }
 
 impl Clock {
     /// The machine's clock, read in the site's zone.
     pub fn system(zone: Tz) -> Clock {
-        Clock { fixed: None, zone }
+        Clock {
+            source: Source::System,
+            zone,
+        }
     }
 
     /// A clock that stands still.
     pub fn fixed(at: Instant, zone: Tz) -> Clock {
         Clock {
-            fixed: Some(at),
+            source: Source::Fixed(at),
+            zone,
+        }
+    }
+
+    /// A clock that shows whatever second since the epoch its holder sets.
+    pub fn by_hand(second: &'static AtomicI64, zone: Tz) -> Clock {
+        Clock {
+            source: Source::ByHand(second),
             zone,
         }
     }
@@ -32,7 +53,14 @@ impl Clock {
         reason = "the one place that reads the machine's clock"
     )]
     pub fn now(&self) -> Instant {
-        self.fixed.unwrap_or_else(Utc::now)
+        match self.source {
+            Source::System => Utc::now(),
+            Source::Fixed(at) => at,
+            Source::ByHand(second) => {
+                let second = second.load(Ordering::SeqCst);
+                Instant::from_timestamp(second, 0).unwrap_or(Instant::MAX_UTC)
+            }
+        }
     }
 
     /// The site's civil day at an instant.

@@ -13,4 +13,4 @@ pub use code::{Defect, DefectCode, FlagCode, Place, Severity};
 pub use day::{Day, Instant};
 pub use entropy::Entropy;
 pub use ids::{AccountNo, InstId};
-pub use money::{Money, MoneyError, Ratio};
+pub use money::{AmountUnit, Money, MoneyError, Ratio};

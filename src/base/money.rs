@@ -19,6 +19,35 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Money(i64);
 
+/// The unit in which a sender writes amounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AmountUnit {
+    Fen,
+    Yuan,
+}
+
+impl AmountUnit {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AmountUnit::Fen => "fen",
+            AmountUnit::Yuan => "yuan",
+        }
+    }
+}
+
+impl FromStr for AmountUnit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AmountUnit, String> {
+        match text {
+            "fen" => Ok(AmountUnit::Fen),
+            "yuan" => Ok(AmountUnit::Yuan),
+            _ => Err(format!("{text:?} is neither fen nor yuan")),
+        }
+    }
+}
+
 /// Why a text or decimal is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {

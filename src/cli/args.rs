@@ -6,8 +6,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::{parse_day, parse_instant};
 use crate::bank_sim::BANKS_USUAL;
-use crate::base::{Day, Instant};
+use crate::base::{AmountUnit, Day, Instant};
 use crate::policy;
+use crate::wire::Assumptions;
 
 /// 尽托: a prepaid-fee escrow supervision ledger.
 #[derive(Parser)]
@@ -45,6 +46,8 @@ pub(super) enum Command {
         /// Say what would happen, and store nothing.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        assumed: AssumedArgs,
     },
     /// Statements that are here, that are missing, and why.
     Feed {
@@ -136,6 +139,59 @@ pub(super) enum FeedCommand {
         #[arg(long, conflicts_with = "reason")]
         end: bool,
     },
+    /// Files that feeds brought and that are not in the books: waiting, refused, left alone, discarded.
+    Deliveries {
+        /// Also those that are in the books.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Have a refused or poison delivery read again, its attempts counted anew.
+    Retry {
+        delivery: i64,
+        #[command(flatten)]
+        word: Word,
+    },
+    /// Set a delivery aside for good: never tried again, its bytes kept.
+    Discard {
+        delivery: i64,
+        #[command(flatten)]
+        word: Word,
+    },
+    /// Have the service ask a feed for a day again, whatever became of it before.
+    Fetch {
+        feed: String,
+        #[arg(long, value_parser = parse_day, value_name = "DATE")]
+        day: Day,
+    },
+}
+
+/// What statement files may leave open.
+#[derive(ClapArgs)]
+pub(super) struct AssumedArgs {
+    /// The account, as registered, of statement files that name none; one that names another is refused.
+    #[arg(long, value_name = "ACCOUNT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    account: Option<String>,
+    /// Whether amounts are yuan or fen in a bank's reply that leaves it open (ICBC).
+    #[arg(long, value_name = "yuan|fen")]
+    amount_unit: Option<AmountUnit>,
+}
+
+impl From<AssumedArgs> for Assumptions {
+    fn from(args: AssumedArgs) -> Assumptions {
+        Assumptions {
+            account: args.account,
+            amount_unit: args.amount_unit,
+        }
+    }
+}
+
+/// Who decided something, and why; recorded for good.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Word {
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) reason: String,
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) by: String,
 }
 
 #[derive(Subcommand)]
@@ -144,6 +200,8 @@ pub(super) enum StatementCommand {
     Inspect {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        assumed: AssumedArgs,
     },
 }
 
@@ -153,7 +211,7 @@ pub(super) enum ConfigCommand {
     Check,
     /// Print what is in force, and where it comes from; secrets only as where they lie.
     Print {
-        /// Also hide places of secrets, hosts, private networks and logins.
+        /// Also hide places of secrets, hosts, private networks, logins and account numbers.
         #[arg(long)]
         redact: bool,
     },

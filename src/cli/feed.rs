@@ -4,9 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use super::args::FeedCommand;
+use super::deliveries;
 use crate::app;
 use crate::base::{Day, Instant};
 use crate::config::Config;
+use crate::feed::deliveries::Decision;
 use crate::feed::owed::Obligations;
 use crate::feed::store as feed_store;
 use crate::intake::{self, Exempt};
@@ -48,8 +51,41 @@ impl Counts {
     }
 }
 
+/// Runs `jintuo feed`.
+pub(super) async fn feed(config: &Config, command: FeedCommand, json: bool) -> anyhow::Result<u8> {
+    match command {
+        FeedCommand::Status { as_of, policy } => {
+            status(config, as_of, policy.as_deref(), json).await
+        }
+        FeedCommand::Exempt {
+            account,
+            from,
+            to,
+            reason,
+            end,
+        } => {
+            let reason = reason.filter(|_| !end).unwrap_or_default();
+            let wanted = Exempt {
+                account_id: account,
+                first: from,
+                last: to,
+                reason,
+            };
+            exempt(config, &wanted, json).await
+        }
+        FeedCommand::Deliveries { all } => deliveries::list(config, all, json).await,
+        FeedCommand::Retry { delivery, word } => {
+            deliveries::decide(config, delivery, Decision::Retry, &word, json).await
+        }
+        FeedCommand::Discard { delivery, word } => {
+            deliveries::decide(config, delivery, Decision::Discard, &word, json).await
+        }
+        FeedCommand::Fetch { feed, day } => deliveries::fetch(config, &feed, day, json).await,
+    }
+}
+
 /// Prints the ledger of days. Exit code 4 where a day is late, a gap or disputed.
-pub(super) async fn status(
+async fn status(
     config: &Config,
     as_of: Option<Day>,
     policy: Option<&str>,
@@ -179,7 +215,7 @@ async fn named_policy(tx: &mut Tx, name: Option<&str>, as_of: Day) -> anyhow::Re
 }
 
 /// Records that an account owes no statement for some days, and why.
-pub(super) async fn exempt(config: &Config, exempt: &Exempt, json: bool) -> anyhow::Result<u8> {
+async fn exempt(config: &Config, exempt: &Exempt, json: bool) -> anyhow::Result<u8> {
     let db = app::open(config).await?;
     let changed = intake::exempt(&db, exempt).await?;
     db.close().await;

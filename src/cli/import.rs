@@ -62,6 +62,13 @@ fn print_import(summary: &Summary) -> anyhow::Result<()> {
             f.file, f.new, f.same, f.revised, f.waiting, f.quarantined, f.outcome
         )?;
     }
+    for f in summary.files.iter().filter(|f| !f.assumed.is_empty()) {
+        writeln!(
+            err,
+            "not in the file, as given: {} of {}",
+            f.assumed, f.file
+        )?;
+    }
     for statement in &summary.statements {
         writeln!(err, "{}", in_words(statement)?)?;
     }

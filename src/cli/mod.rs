@@ -7,6 +7,7 @@
 mod args;
 mod bank_sim;
 mod config;
+mod deliveries;
 mod demo;
 mod feed;
 mod import;
@@ -31,11 +32,12 @@ use crate::feed::source::Surroundings;
 use crate::intake::{self, ImportError};
 use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
-use crate::schedule::Service;
+use crate::schedule::{AskError, Service};
 use crate::store::DbError;
+use crate::wire::Assumptions;
 use crate::{app, check, web, wire};
 
-use args::{Args, Command, FeedCommand, ReportFormat, ReportName, StatementCommand};
+use args::{Args, Command, ReportFormat, ReportName, StatementCommand};
 
 /// Try again later (EX_TEMPFAIL of sysexits).
 const EXIT_TEMPORARY: u8 = 75;
@@ -74,6 +76,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         cause.downcast_ref::<DbError>().is_some_and(DbError::is_temporary)
             || matches!(cause.downcast_ref::<RunError>(), Some(RunError::Db(e)) if e.is_temporary())
             || matches!(cause.downcast_ref::<ImportError>(), Some(ImportError::Db(e)) if e.is_temporary())
+            || matches!(cause.downcast_ref::<AskError>(), Some(AskError::Db(e)) if e.is_temporary())
     });
     let _ = writeln!(io::stderr(), "jintuo: {error:#}");
     ExitCode::from(if temporary { EXIT_TEMPORARY } else { 1 })
@@ -122,8 +125,10 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             adopt_interrupted,
             supersede,
             dry_run,
+            assumed,
         } => {
             let options = intake::Options {
+                assumed: assumed.into(),
                 adopt: adopt_interrupted,
                 supersede,
                 ..intake::Options::default()
@@ -131,32 +136,9 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             import::import(&config, &inputs, &options, dry_run, json).await
         }
         Command::Statement {
-            command: StatementCommand::Inspect { files },
-        } => inspect(&files, json),
-        Command::Feed { command } => match command {
-            FeedCommand::Status { as_of, policy } => {
-                feed::status(&config, as_of, policy.as_deref(), json).await
-            }
-            FeedCommand::Exempt {
-                account,
-                from,
-                to,
-                reason,
-                end,
-            } => {
-                let exempt = intake::Exempt {
-                    account_id: account,
-                    first: from,
-                    last: to,
-                    reason: if end {
-                        String::new()
-                    } else {
-                        reason.unwrap_or_default()
-                    },
-                };
-                feed::exempt(&config, &exempt, json).await
-            }
-        },
+            command: StatementCommand::Inspect { files, assumed },
+        } => inspect(&files, &assumed.into(), json),
+        Command::Feed { command } => feed::feed(&config, command, json).await,
         Command::Reconcile {
             as_of,
             known_at,
@@ -210,7 +192,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
     }
 }
 
-fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+fn inspect(files: &[PathBuf], assumed: &Assumptions, json: bool) -> anyhow::Result<u8> {
     let mut all = Vec::new();
     let mut unread = 0_u32;
     for path in files {
@@ -218,7 +200,7 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
         match File::open(path) {
             Ok(file) => {
                 let reader = io::BufReader::with_capacity(INSPECT_BUFFER_BYTES, file);
-                all.extend(wire::inspect_reader(&name, reader));
+                all.extend(wire::inspect_with(&name, reader, assumed));
             }
             Err(e) => {
                 writeln!(io::stderr(), "jintuo: reading {name}: {e}")?;
@@ -251,6 +233,9 @@ fn inspect(files: &[PathBuf], json: bool) -> anyhow::Result<u8> {
                 .as_str()
                 .unwrap_or_default(),
         )?;
+        if !s.assumed.is_empty() {
+            writeln!(out, "  not in the file, as given: {}", s.assumed)?;
+        }
         for defect in &s.defects {
             writeln!(out, "  {defect}")?;
         }

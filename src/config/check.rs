@@ -245,11 +245,19 @@ fn of_feed(config: &Config, at: usize, feed: &Feed) -> Vec<Problem> {
         found.push(Problem::new(key("name"), problem, "give each its own name"));
     }
     let bank = feed.bank.trim();
-    if bank.is_empty() || bank.chars().count() > NAME_CHARS_MAX || bank.contains(char::is_control) {
+    if bank.is_empty() || !is_printed(bank) {
         found.push(Problem::new(
             key("bank"),
             format!("{:?} is no bank's code", feed.bank),
             "write the bank_code that its accounts carry in accounts.csv",
+        ));
+    }
+    let is_plain = |id: &String| !id.is_empty() && !id.contains([' ', '/']) && is_printed(id);
+    if let Some(account) = feed.account.as_ref().filter(|id| !is_plain(id)) {
+        found.push(Problem::new(
+            key("account"),
+            format!("{account:?} is no account"),
+            "write the account_id that accounts.csv gives it",
         ));
     }
     if let Err(e) = feed.schedule.parse::<cron::Schedule>() {
@@ -301,6 +309,10 @@ fn of_feed(config: &Config, at: usize, feed: &Feed) -> Vec<Problem> {
         }
     }
     found
+}
+
+fn is_printed(text: &str) -> bool {
+    text.chars().count() <= NAME_CHARS_MAX && !text.contains(char::is_control)
 }
 
 fn of_https(key: &dyn Fn(&str) -> String, https: &Https) -> Vec<Problem> {

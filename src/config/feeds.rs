@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Day;
+use crate::base::{AmountUnit, Day};
 
 /// One bank's feed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -30,6 +30,13 @@ pub struct Feed {
     /// The first day its accounts owe a statement for; without it, from each account's first known one.
     #[serde(default)]
     pub first_day: Option<Day>,
+    /// The account of its files that name none (a WeChat fund bill, some replies of direct links), as
+    /// `accounts.csv` has it. A file that names another one is refused.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The unit of amounts of direct links whose contract leaves it open (ICBC).
+    #[serde(default)]
+    pub amount_unit: Option<AmountUnit>,
     pub source: Source,
 }
 

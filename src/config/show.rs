@@ -2,7 +2,7 @@
 //!
 //! Invariants: a secret is shown as the place it lies in; a password or a token inside of an address is
 //! masked always, since what is printed ends in tickets and chats. Redacted, the places of secrets, hosts,
-//! private networks and logins go too, so that the rest may leave the house.
+//! private networks, logins and account numbers go too, so that the rest may leave the house.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use super::{Examined, Origin};
 /// What stands for what is not shown.
 const MASK: &str = "***";
 /// Keys of a feed that are hidden in what leaves the house.
-const REDACTED_KEYS: [&str; 7] = [
+const REDACTED_KEYS: [&str; 8] = [
+    "account",
     "allow_private",
     "ca_file",
     "client_cert_file",

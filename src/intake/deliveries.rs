@@ -5,16 +5,22 @@
 //! became of each is said in the transaction that completes the import.
 //! Absent on purpose: catching the panic, which is the caller's.
 
+use std::collections::HashMap;
+
 use super::bundle::Input;
 use super::session::Session;
 use super::{ImportError, Options, Progress, Summary, statement};
-use crate::feed::deliveries::{self, Unread};
+use crate::feed::deliveries::{self, Decision, Unread};
 use crate::feed::store;
 use crate::store::lock::{Job, JobLock};
 use crate::store::{Db, DbError};
+use crate::wire::Assumptions;
 
 /// What the books call an import of deliveries.
 const SOURCE: &str = "deliveries";
+
+/// What the files of each feed may leave open, by the feed's name.
+pub type AssumedOfFeeds = HashMap<String, Assumptions>;
 
 /// Takes the oldest deliveries nobody has read; `None` where there are none.
 ///
@@ -23,6 +29,7 @@ const SOURCE: &str = "deliveries";
 /// [`ImportError::HalfTaken`] while a bundle is half in the books.
 pub async fn take_deliveries(
     db: &Db,
+    assumed: &AssumedOfFeeds,
     progress: &mut dyn Progress,
 ) -> Result<Option<Summary>, ImportError> {
     let mut tx = db.begin_read().await?;
@@ -34,13 +41,58 @@ pub async fn take_deliveries(
     let lock = db.lock(Job::Import).await?;
     let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
     let batch = begin(db, &lock).await?;
-    let taken = take(db, session, &batch).await;
+    let taken = take(db, session, &batch, assumed).await;
     if taken.is_err()
         && let Err(e) = take_back(db, &lock, &batch).await
     {
         tracing::warn!(error = %e, "attempts at deliveries stay counted");
     }
     taken.map(Some)
+}
+
+/// Has a delivery that is not in the books read again, or set aside for good, and records who decided so
+/// and why.
+///
+/// # Errors
+/// [`ImportError::Refused`] where its state does not allow it; [`DbError::Busy`] where it is being read, or
+/// its state has changed meanwhile.
+pub async fn decide(
+    db: &Db,
+    delivery_no: i64,
+    decision: Decision,
+    (reason, by): (&str, &str),
+) -> Result<(), ImportError> {
+    let refused = |why: String| {
+        Err(ImportError::Refused(format!(
+            "delivery {delivery_no} {why}"
+        )))
+    };
+    let mut tx = db.begin_read().await?;
+    let state = deliveries::state(&mut tx, delivery_no).await?;
+    tx.rollback().await?;
+    let Some(state) = state else {
+        return refused("is none; see: jintuo feed deliveries".to_owned());
+    };
+    let word = (reason, by);
+    match (state.as_str(), decision) {
+        (deliveries::TAKEN, _) => refused("is in the books".to_owned()),
+        (deliveries::DISCARDED, _) => refused(
+            "was discarded; what it holds comes in as a new file, or by jintuo import".to_owned(),
+        ),
+        (deliveries::RECEIVED, Decision::Retry) => refused("waits to be read already".to_owned()),
+        // A reader holds this lock as long as it reads.
+        (deliveries::RECEIVED, Decision::Discard) => {
+            let lock = db.lock(Job::Import).await?;
+            let mut tx = lock.begin_write(db).await?;
+            deliveries::decide(&mut tx, (delivery_no, &state), decision, word).await?;
+            Ok(tx.commit().await?)
+        }
+        _ => {
+            let mut tx = db.begin_write().await?;
+            deliveries::decide(&mut tx, (delivery_no, &state), decision, word).await?;
+            Ok(tx.commit().await?)
+        }
+    }
 }
 
 /// What failed was not the files' doing.
@@ -70,7 +122,12 @@ async fn begin(db: &Db, lock: &JobLock) -> Result<Vec<Unread>, ImportError> {
     Ok(batch)
 }
 
-async fn take(db: &Db, mut session: Session<'_>, batch: &[Unread]) -> Result<Summary, ImportError> {
+async fn take(
+    db: &Db,
+    mut session: Session<'_>,
+    batch: &[Unread],
+    assumed: &AssumedOfFeeds,
+) -> Result<Summary, ImportError> {
     session.start(
         batch
             .iter()
@@ -82,6 +139,7 @@ async fn take(db: &Db, mut session: Session<'_>, batch: &[Unread]) -> Result<Sum
         let bytes = store::raw(&mut tx, &delivery.digest).await?;
         tx.rollback().await?;
         session.reading = Some(delivery.delivery_no);
+        session.options.assumed = assumed.get(&delivery.feed).cloned().unwrap_or_default();
         let name = format!("{}/{}", delivery.feed, delivery.name);
         statement::take_in(&mut session, &Input::at_hand(name, bytes)).await?;
     }

@@ -27,13 +27,14 @@ use serde::Serialize;
 use crate::base::{Defect, DefectCode};
 use crate::store::lock::Job;
 use crate::store::{Db, DbError};
+use crate::wire::Assumptions;
 use crate::wire::interchange::FileKind;
 
 pub use exempt::{Exempt, exempt};
 use session::Session;
 pub use stated::{Becomes, Stated};
 
-pub use deliveries::take_deliveries;
+pub use deliveries::{AssumedOfFeeds, decide, take_deliveries};
 
 /// The largest statement file taken in one piece.
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;
@@ -44,7 +45,7 @@ pub const BATCH_ROWS: usize = 1_000_000;
 pub const ZIP_ENTRY_BYTES_MAX: u64 = 16 << 30;
 
 /// How an import is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Rows collected before they are posted.
     pub batch_rows: usize,
@@ -55,6 +56,8 @@ pub struct Options {
     pub supersede: bool,
     /// Unpacked bytes of one entry of a zip.
     pub zip_entry_bytes_max: u64,
+    /// What statement files may leave open.
+    pub assumed: Assumptions,
 }
 
 impl Default for Options {
@@ -64,6 +67,7 @@ impl Default for Options {
             adopt: false,
             supersede: false,
             zip_entry_bytes_max: ZIP_ENTRY_BYTES_MAX,
+            assumed: Assumptions::default(),
         }
     }
 }
@@ -87,6 +91,9 @@ pub struct FileSummary {
     pub revised: i64,
     pub waiting: i64,
     pub quarantined: i64,
+    /// What the file does not say itself and was taken from settings; left out where nothing was.
+    #[serde(skip_serializing_if = "Assumptions::is_empty")]
+    pub assumed: Assumptions,
 }
 
 /// What an import did.
@@ -173,7 +180,7 @@ pub async fn import(
 ) -> Result<Summary, ImportError> {
     let names: Vec<String> = inputs.iter().map(|p| whole_path(p)).collect();
     let given = given(inputs);
-    work(db, &given, &names.join(" "), *options, false, progress).await
+    work(db, &given, &names.join(" "), options, false, progress).await
 }
 
 /// Says what [`import`] would do, and stores nothing: the import is played through and taken back.
@@ -187,7 +194,7 @@ pub async fn rehearse(
     progress: &mut dyn Progress,
 ) -> Result<Summary, ImportError> {
     let names: Vec<String> = inputs.iter().map(|p| whole_path(p)).collect();
-    play(db, &given(inputs), &names.join(" "), *options, progress).await
+    play(db, &given(inputs), &names.join(" "), options, progress).await
 }
 
 /// [`rehearse`] for files that lie under other names than their own.
@@ -199,14 +206,14 @@ pub async fn rehearse_files(
     given: &[Given],
     options: &Options,
 ) -> Result<Summary, ImportError> {
-    play(db, given, "a preview", *options, &mut Silent).await
+    play(db, given, "a preview", options, &mut Silent).await
 }
 
 async fn play(
     db: &Db,
     given: &[Given],
     source: &str,
-    options: Options,
+    options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, ImportError> {
     let rehearsal = db.rehearse(Job::Import).await?;
@@ -219,7 +226,7 @@ async fn work(
     db: &Db,
     given: &[Given],
     source: &str,
-    options: Options,
+    options: &Options,
     dry_run: bool,
     progress: &mut dyn Progress,
 ) -> Result<Summary, ImportError> {
@@ -241,9 +248,18 @@ async fn work(
         );
         return Err(ImportError::Nothing(why));
     }
+    if !options.assumed.is_empty()
+        && let Some(file) = files.iter().find(|file| file.kind().is_some())
+    {
+        let why = format!(
+            "--account and --amount-unit are of statement files, and {} is of a bundle; give them apart",
+            file.name
+        );
+        return Err(ImportError::Refused(why));
+    }
     files.sort_by_key(bundle::Input::rank);
     progress.total(files.iter().map(bundle::Input::size).sum());
-    let mut session = Session::open(db, &lock, source, options, progress).await?;
+    let mut session = Session::open(db, &lock, source, options.clone(), progress).await?;
     session.summary.dry_run = dry_run;
     session.summary.ignored = ignored;
     for defect in unreadable {

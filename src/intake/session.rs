@@ -15,6 +15,7 @@ use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
 use crate::store::lock::JobLock;
 use crate::store::{Db, DbError, Tx};
+use crate::wire::Assumptions;
 use crate::wire::interchange::FileKind;
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
@@ -38,6 +39,7 @@ struct OpenFile {
     /// The delivery it was read from, and why it could not be used.
     delivery_no: Option<i64>,
     reason: String,
+    assumed: Assumptions,
     /// It names an account that nobody has registered yet.
     is_early: bool,
 }
@@ -165,20 +167,24 @@ impl<'a> Session<'a> {
         Ok(source_no)
     }
 
-    /// Numbers a statement file and keeps its bytes, before anybody reads them. True where they were taken
-    /// before.
+    /// Numbers a statement file and keeps its bytes, before anybody reads them. Says with what help they were
+    /// taken in before; nothing where they were not, or are to be taken anew.
     pub(super) async fn keep_file(
         &mut self,
         name: &str,
         (digest, bytes): (&[u8], &[u8]),
-    ) -> Result<(i64, bool), ImportError> {
+    ) -> Result<(i64, Vec<Assumptions>), ImportError> {
         let mut tx = self.begin_write().await?;
         let source_no = store::open_file(&mut tx, self.import_no, name, "statement").await?;
-        let known = !self.options.supersede && store::is_known(&mut tx, digest).await?;
+        let taken = if self.options.supersede {
+            Vec::new()
+        } else {
+            store::taken_with(&mut tx, digest).await?
+        };
         store::keep_raw(&mut tx, digest, bytes).await?;
         tx.commit().await?;
         self.opened(source_no, name, "statement");
-        Ok((source_no, known))
+        Ok((source_no, taken))
     }
 
     fn opened(&mut self, source_no: i64, name: &str, kind: &'static str) {
@@ -194,6 +200,7 @@ impl<'a> Session<'a> {
             },
             delivery_no: self.reading,
             reason: String::new(),
+            assumed: Assumptions::default(),
             is_early: false,
         });
     }
@@ -203,6 +210,12 @@ impl<'a> Session<'a> {
             .iter_mut()
             .find(|f| f.source_no == source_no)
             .map(|f| &mut f.result)
+    }
+
+    pub(super) fn note_assumed(&mut self, source_no: i64, assumed: Assumptions) {
+        if let Some(file) = self.files.iter_mut().find(|f| f.source_no == source_no) {
+            file.assumed = assumed;
+        }
     }
 
     /// What people call a file of this import.
@@ -421,6 +434,7 @@ impl<'a> Session<'a> {
                 revised: counts.revised,
                 waiting: counts.waiting,
                 quarantined: counts.quarantined,
+                assumed: std::mem::take(&mut file.assumed),
             });
         }
         store::complete(&mut tx, self.import_no).await?;

@@ -87,7 +87,7 @@ impl Session<'_> {
         if !self.summary.dry_run {
             return;
         }
-        for mut says in wire::inspect(name, bytes) {
+        for mut says in wire::inspect_with(name, bytes, &self.options.assumed) {
             self.seen.total += 1;
             if self.seen.statements.len() < SUMMARY_STATEMENTS_MAX {
                 says.defects.truncate(SUMMARY_DEFECTS_MAX);

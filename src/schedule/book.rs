@@ -5,6 +5,7 @@
 //! before which one does, is opened again: that is found from file numbers, whoever imported the file.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
@@ -14,11 +15,13 @@ use super::fetch::Planned;
 use super::times::{days_owed, deadline_of};
 use super::{Service, catching, earlier, store};
 use crate::base::{Day, Instant};
+use crate::config;
 use crate::feed::deliveries;
 use crate::feed::jobs::{self, Claim, Key, Kind, store as rows};
-use crate::intake::{self, ImportError};
+use crate::intake::{self, AssumedOfFeeds, ImportError};
 use crate::run::{self, RunError};
 use crate::store::{DbError, days};
+use crate::wire::Assumptions;
 
 /// How long a day waits for deliveries that somebody else is reading.
 const READING_MAX: TimeDelta = TimeDelta::minutes(30);
@@ -52,12 +55,15 @@ impl Service {
 
     async fn take_in(&self, booked: &mut Booked) {
         let mut panics = 0;
+        let assumed: AssumedOfFeeds = (self.feeds.iter())
+            .map(|feed| (feed.settings.name.clone(), assumed_of(&feed.settings)))
+            .collect();
         while !self.is_stopping() && panics < PANICS_MAX {
             let mut reading = Reading {
                 watcher: (self.watchers)(),
                 file: Arc::clone(&self.reading),
             };
-            let taken = catching(intake::take_deliveries(&self.db, &mut reading)).await;
+            let taken = catching(intake::take_deliveries(&self.db, &assumed, &mut reading)).await;
             drop(reading);
             match taken {
                 Ok(Ok(None)) => return,
@@ -189,13 +195,15 @@ impl Service {
             policy: self.run.policy.clone(),
             district: None,
         };
-        let ran = catching(run::claimed_day(
-            &self.db,
-            &options,
-            claim,
-            &mut run::Silent,
-        ))
-        .await;
+        let mut watcher = run::Silent;
+        let run = run::claimed_day(&self.db, &options, claim, &mut watcher);
+        let mut run = pin!(catching(run));
+        // The run ends the claim itself, so a beat that finds it ended does not tell who did: the fence does.
+        let ran = tokio::select! {
+            biased;
+            ran = &mut run => ran,
+            () = self.keep_claim(claim) => run.await,
+        };
         let failure = match ran {
             Ok(Ok(summary)) => {
                 tracing::info!(
@@ -277,6 +285,14 @@ impl Drop for Reading {
 /// Whether every account of every feed's bank that owes a day's statement has delivered it.
 fn is_ready(feeds: &[Planned], day: Day) -> bool {
     feeds.iter().any(|f| f.bank.owes(day)) && feeds.iter().all(|f| f.bank.lacking(day) == 0)
+}
+
+/// What a feed's files may leave open.
+fn assumed_of(feed: &config::Feed) -> Assumptions {
+    Assumptions {
+        account: feed.account.clone(),
+        amount_unit: feed.amount_unit,
+    }
 }
 
 fn key(day: Day) -> Key {

@@ -46,6 +46,24 @@ pub enum Outcome {
     Lost,
 }
 
+/// Why a feed cannot be asked for a day.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("no feed is called {0:?}; jintuo config print lists those of the settings")]
+    NoFeed(String),
+    #[error("feed {0:?} is not asked: its bank pushes")]
+    Pushed(String),
+    #[error("feed {feed:?} is asked for working days from {first} to {last}, not for {day}")]
+    NotOwed {
+        feed: String,
+        day: Day,
+        first: Day,
+        last: Day,
+    },
+}
+
 /// A feed's work as planned.
 pub(super) struct Planned {
     /// Days to ask for now, in the order in which to ask.
@@ -59,6 +77,32 @@ pub(super) struct Planned {
 }
 
 impl Service {
+    /// Has a feed asked for a day again at its next turn, whatever became of it before.
+    ///
+    /// # Errors
+    /// A feed or a day that is not asked for; [`DbError::Busy`] while a replica asks for it.
+    pub async fn ask_again(&self, name: &str, day: Day) -> Result<(), AskError> {
+        let feed = self.feeds.iter().find(|f| f.settings.name == name);
+        let feed = feed.ok_or_else(|| AskError::NoFeed(name.to_owned()))?;
+        if feed.settings.source.is_pushed() {
+            return Err(AskError::Pushed(name.to_owned()));
+        }
+        let (first, today) = (self.plan(feed).await?.first, self.today());
+        if !days_owed(first, today).any(|owed| owed == day) {
+            return Err(AskError::NotOwed {
+                feed: name.to_owned(),
+                day,
+                first,
+                last: today.plus(-1),
+            });
+        }
+        let mut tx = self.db.begin_write().await?;
+        if !rows::rearm(&mut tx, &key(feed, day), "to be asked again by hand").await? {
+            return Err(DbError::Busy("the asking for this day").into());
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Asks one feed for the days that are due; returns when to look again.
     pub(super) async fn fetch(
         &self,
@@ -223,12 +267,18 @@ impl Service {
             let fetch = source.fetch(window, mark, &mut keeper);
             tokio::time::timeout(self.fetch_time_max, catching(fetch)).await
         };
+        // The claim is ended after the answer: while there is none, only another replica can have taken it.
+        let answer = tokio::select! {
+            biased;
+            answer = fetch => answer,
+            () = self.keep_claim(claim) => return Ok((Outcome::Lost, false)),
+        };
         let broken = |reason: String| SourceError::Temporary {
             doing: "asking the bank",
             reason,
             after: None,
         };
-        let answer = match fetch.await {
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => Err(broken(panic)),
             Err(_) => Err(broken(format!(

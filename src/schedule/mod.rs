@@ -35,19 +35,19 @@ use tokio::task::JoinSet;
 use crate::base::{Day, Instant};
 use crate::config::{self, Config};
 use crate::feed::deliveries::ATTEMPTS_MAX;
-use crate::feed::jobs::store as jobs;
+use crate::feed::jobs::{BEAT, Claim, store as jobs};
 use crate::feed::source::{self, Source, SourceError, Surroundings};
 use crate::intake;
 use crate::policy::Policy;
 use crate::store::{Db, DbError, Engine};
 
 pub use book::Booked;
-pub use fetch::{Fetched, Outcome};
+pub use fetch::{AskError, Fetched, Outcome};
 use times::{Firings, start_of};
 
 /// Feeds that are asked at the same time.
 const FETCHES_MAX: usize = 16;
-/// The most time one feed may take for one day; less than a claim lasts.
+/// The most time one feed may take for one day; its claim is prolonged meanwhile.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(300);
 /// The most time the reading of one file may take.
 const READ_TIME_MAX: Duration = Duration::from_secs(900);
@@ -93,6 +93,7 @@ pub struct Service {
     watchers: Watchers,
     fetch_time_max: Duration,
     read_time_max: Duration,
+    beat: Duration,
     reading: book::Current,
     fetches: Arc<Semaphore>,
     arrived: Arc<Notify>,
@@ -155,6 +156,7 @@ impl Service {
             watchers: Arc::new(|| Box::new(intake::Silent)),
             fetch_time_max: FETCH_TIME_MAX,
             read_time_max: READ_TIME_MAX,
+            beat: BEAT,
             reading: book::Current::default(),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             arrived: Arc::new(Notify::new()),
@@ -184,6 +186,12 @@ impl Service {
             read_time_max: most,
             ..self
         }
+    }
+
+    /// Prolongs its claims more often.
+    #[must_use]
+    pub fn with_beat(self, beat: Duration) -> Service {
+        Service { beat, ..self }
     }
 
     /// Does what is due: asks every feed, all at once, then takes in and reconciles.
@@ -339,6 +347,29 @@ impl Service {
             (wake - self.now()).to_std().unwrap_or(Duration::ZERO)
         });
         wait.clamp(REST, LOOK_EVERY)
+    }
+
+    /// Prolongs a claim again and again; completes when another replica has taken the work over. Polled
+    /// beside the work, so that it ends with it, and stops where the process stands still.
+    async fn keep_claim(&self, claim: &Claim) {
+        loop {
+            tokio::time::sleep(self.beat).await;
+            match self.prolong(claim).await {
+                Ok(()) => {}
+                Err(DbError::Busy(_)) => return,
+                // The next beat may do better; without one the claim ends, and the fence tells.
+                Err(e) => tracing::warn!(
+                    error = &e as &dyn std::error::Error,
+                    "a claim was not prolonged"
+                ),
+            }
+        }
+    }
+
+    async fn prolong(&self, claim: &Claim) -> Result<(), DbError> {
+        let mut tx = self.db.begin_write().await?;
+        jobs::prolong(&mut tx, claim).await?;
+        tx.commit().await
     }
 
     fn is_stopping(&self) -> bool {

@@ -29,6 +29,7 @@ pub const APPEND_ONLY_TABLES: &[&str] = &[
     "statement",
     "statement_dispute",
     "statement_exemption",
+    "delivery_decision",
     "posting",
     "posting_note",
     "policy_version",

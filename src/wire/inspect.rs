@@ -10,7 +10,8 @@ use super::proof::{Proof, Sum};
 use super::sniff::sniff_head;
 use super::verify::{EntriesDigest, Outline, continuity_of};
 use super::{
-    Balance, Format, Item, STATEMENTS_MAX, Statement, Verdict, sniff, stream, too_many_statements,
+    Assumptions, Balance, Format, Item, STATEMENTS_MAX, Statement, Verdict, sniff, stream_with,
+    too_many_statements,
 };
 use crate::base::{Day, Defect, DefectCode};
 
@@ -33,6 +34,9 @@ pub struct Inspection {
     pub pending: u64,
     pub verdict: Verdict,
     pub defects: Vec<Defect>,
+    /// What the file does not say and was filled in; left out where nothing was.
+    #[serde(skip_serializing_if = "Assumptions::is_empty")]
+    pub assumed: Assumptions,
     /// Not part of the printed object.
     #[serde(skip)]
     pub booked: Booked,
@@ -54,7 +58,16 @@ pub fn inspect(file: &str, bytes: &[u8]) -> Vec<Inspection> {
 
 /// Inspects one file while it is read. A camt file of any length needs fixed memory: entries are
 /// counted, summed and let go; a statement is at most [`super::STATEMENTS_MAX`]-th of its file.
-pub fn inspect_reader(file: &str, mut reader: impl BufRead) -> Vec<Inspection> {
+pub fn inspect_reader(file: &str, reader: impl BufRead) -> Vec<Inspection> {
+    inspect_with(file, reader, &Assumptions::default())
+}
+
+/// [`inspect_reader`] with what a file may leave open.
+pub fn inspect_with(
+    file: &str,
+    mut reader: impl BufRead,
+    assumed: &Assumptions,
+) -> Vec<Inspection> {
     let head = match sniff_head(&mut reader) {
         Ok(head) => head,
         Err(e) => {
@@ -71,7 +84,7 @@ pub fn inspect_reader(file: &str, mut reader: impl BufRead) -> Vec<Inspection> {
         return vec![refused(file, None, vec![unknown(whole)])];
     };
     let mut fold = Fold::default();
-    stream(format, whole, &mut |item| fold.take(item));
+    stream_with(format, whole, assumed, &mut |item| fold.take(item));
     fold.inspections(file, format)
 }
 
@@ -183,6 +196,7 @@ fn judge(head: Statement, proof: Proof) -> Judged {
         pending: count - booked,
         verdict,
         defects,
+        assumed: head.assumed.clone(),
         booked: proved,
     };
     Judged {
@@ -209,6 +223,7 @@ fn refused(file: &str, format: Option<String>, defects: Vec<Defect>) -> Inspecti
             .into_iter()
             .map(|defect| defect.file(file))
             .collect(),
+        assumed: Assumptions::default(),
         booked: Booked::default(),
     }
 }

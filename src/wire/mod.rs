@@ -10,6 +10,7 @@
 
 mod amount;
 mod archive;
+mod assume;
 mod bank;
 pub mod bill;
 mod camt;
@@ -41,11 +42,12 @@ use serde::Serialize;
 use crate::base::{Day, Defect, DefectCode};
 
 pub use archive::{ARCHIVE_MAX_BYTES, MEMBERS_MAX, RATIO_MAX, UNPACKED_MAX_BYTES};
+pub use assume::{Assumptions, account_spellings};
 pub use bank::SHEET_MAX_BYTES;
 pub use daily::{DAYS_MAX, daily_balances};
 pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
-pub use inspect::{Booked, Inspection, inspect, inspect_reader};
+pub use inspect::{Booked, Inspection, inspect, inspect_reader, inspect_with};
 pub use lines::ROW_BYTES_MAX;
 pub use pages::{is_page, join_pages, pages_in_order};
 pub use sniff::{resembles_statement, sniff};
@@ -237,6 +239,8 @@ pub struct Statement {
     pub closing: Option<Balance>,
     /// The running balance of its rows contradicts itself or the balances declared: it proves nothing.
     pub unordered: bool,
+    /// What it does not say itself and was filled in.
+    pub assumed: Assumptions,
     pub entries: Vec<Entry>,
 }
 
@@ -279,18 +283,19 @@ pub type Sink<'s> = dyn FnMut(Item) + 's;
 /// Reads a statement file piece by piece. camt is read in fixed memory; MT and CSV files, whose
 /// charset shows only at their end, are held once and limited by [`TEXT_MAX_BYTES`].
 ///
-/// Settings a contract leaves open have their defaults; see [`stream_with`].
+/// Nothing is assumed where a file leaves something open; see [`stream_with`].
 pub fn stream(format: Format, reader: impl BufRead, sink: &mut Sink<'_>) {
-    stream_with(format, reader, &direct::Settings::default(), sink);
+    stream_with(format, reader, &Assumptions::default(), sink);
 }
 
-/// [`stream`] with the settings of a direct link.
+/// [`stream`] with what a file may leave open.
 pub fn stream_with(
     format: Format,
     reader: impl BufRead,
-    settings: &direct::Settings,
+    assumed: &Assumptions,
     sink: &mut Sink<'_>,
 ) {
+    let mut filling = assume::Filling::new(format, assumed);
     let mut remarks = 0_usize;
     let mut limited = |item: Item| {
         if matches!(item, Item::Defect(_)) {
@@ -299,7 +304,7 @@ pub fn stream_with(
                 return;
             }
         }
-        sink(item);
+        filling.push(item, sink);
     };
     let result = match format {
         Format::Camt => camt::read(reader, &mut limited),
@@ -315,30 +320,30 @@ pub fn stream_with(
             .and_then(|bytes| bank::read_xls(bytes, &mut limited)),
         Format::BankXlsx => decode::read_bytes(reader, SHEET_MAX_BYTES, "SHEET_MAX_BYTES")
             .and_then(|bytes| bank::read_xlsx(bytes, &mut limited)),
-        Format::Direct(bank) => direct::read(bank, reader, settings, &mut limited),
+        Format::Direct(bank) => direct::read(bank, reader, assumed, &mut limited),
         Format::Bill(kind) => {
             decode::read_text(reader).and_then(|text| bill::read(kind, &text, &mut limited))
         }
         Format::Zip => bill::read_archive(reader, &mut limited),
     };
     if let Err(defect) = result {
-        sink(Item::Refused(defect));
+        limited(Item::Refused(defect));
     }
 }
 
 /// Reads a whole statement file. A refused file gives no statements, and its last defect says why.
 pub fn parse(format: Format, reader: impl BufRead) -> (Vec<Statement>, Vec<Defect>) {
-    parse_with(format, reader, &direct::Settings::default())
+    parse_with(format, reader, &Assumptions::default())
 }
 
-/// [`parse`] with the settings of a direct link.
+/// [`parse`] with what a file may leave open.
 pub fn parse_with(
     format: Format,
     reader: impl BufRead,
-    settings: &direct::Settings,
+    assumed: &Assumptions,
 ) -> (Vec<Statement>, Vec<Defect>) {
     let mut parsed = Collected::default();
-    stream_with(format, reader, settings, &mut |item| parsed.push(item));
+    stream_with(format, reader, assumed, &mut |item| parsed.push(item));
     let Collected {
         statements,
         defects,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jintuo::base::Instant;
+use jintuo::base::{Clock, Instant};
 use jintuo::feed::jobs::{CLAIM, Claim, Key, Kind, store as jobs};
 use jintuo::store::{Db, DbError};
 
@@ -13,9 +13,6 @@ on_both!(
     a_replica_that_was_paused_cannot_end_what_another_took_over,
     work_that_failed_comes_back_when_it_is_due,
 );
-
-/// Minutes a claim lasts.
-const CLAIM_MINUTES: i64 = (CLAIM.as_secs() / 60).cast_signed();
 
 fn key() -> Key {
     Key {
@@ -36,6 +33,12 @@ async fn claim(db: &Db, holder: &str) -> Option<Claim> {
     let claim = jobs::claim(&mut tx, &key(), holder).await.expect("a look");
     tx.commit().await.expect("a commit");
     claim
+}
+
+async fn prolong(db: &Db, claim: &Claim) -> Result<(), DbError> {
+    let mut tx = db.begin_write().await.expect("a transaction");
+    jobs::prolong(&mut tx, claim).await?;
+    tx.commit().await
 }
 
 async fn finish(db: &Db, claim: &Claim) -> Result<(), DbError> {
@@ -74,9 +77,15 @@ async fn a_replica_that_was_paused_cannot_end_what_another_took_over(store: Stor
     let paused = store.open(5).await;
     plan(&paused, minute(5)).await;
     let lost = claim(&paused, "paused").await.expect("due and free");
-    let within = store.open(5 + CLAIM_MINUTES).await;
+    let zone = chrono_tz::Asia::Shanghai;
+    let at = |instant: Instant| paused.with_clock(Clock::fixed(instant, zone));
+    let within = at(minute(5) + CLAIM);
     assert_eq!(claim(&within, "other").await, None);
-    let after = store.open(6 + CLAIM_MINUTES).await;
+    // Prolonged, it lasts as long again.
+    prolong(&within, &lost).await.expect("held");
+    let longer = at(minute(5) + 2 * CLAIM);
+    assert_eq!(claim(&longer, "other").await, None);
+    let after = at(minute(5) + 2 * CLAIM + Duration::from_secs(1));
     let held = claim(&after, "other")
         .await
         .expect("the time of the first is over");
@@ -85,6 +94,8 @@ async fn a_replica_that_was_paused_cannot_end_what_another_took_over(store: Stor
         finish(&paused, &lost).await,
         Err(DbError::Busy(_))
     ));
+    let beat = prolong(&paused, &lost).await;
+    assert!(matches!(beat, Err(DbError::Busy(_))), "{beat:?}");
     finish(&after, &held).await.expect("held");
 }
 

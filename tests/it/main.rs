@@ -1,6 +1,7 @@
 //! The one integration binary: boundaries tested from outside, with data.
 
 mod arrival;
+mod assumed;
 mod books;
 mod bundle;
 mod deploy;

@@ -81,6 +81,7 @@ auth = {{ kind = "hmac", key_id = "k", algorithm = "hmac-sm3", key = {{ file = "
 [[feed]]
 name = "icbc"
 bank = "ICBC"
+account = "6222 0001"
 [feed.source]
 kind = "sftp"
 host = "127.0.0.1"
@@ -101,6 +102,11 @@ keys = [
 name = "ccb"
 bank = "CCB"
 expected_by = "25:00"
+source = {{ kind = "push", keys = [] }}
+[[feed]]
+name = "boc"
+bank = "BOC"
+amount_unit = "dollar"
 source = {{ kind = "push", keys = [] }}
 "#,
         dir = dir.path().display(),
@@ -126,6 +132,8 @@ source = {{ kind = "push", keys = [] }}
         "feed[a b].schedule",
         "feed[a b].source.path",
         "feed[icbc].name",
+        "feed[icbc].account",
+        "feed[boc]",
         "feed[icbc].source.url",
         "feed[icbc].source.ca_file",
         "feed[icbc].source.client_cert_file",
@@ -201,6 +209,8 @@ auth = { kind = "bearer", token = { file = "/place/token" } }
 [[feed]]
 name = "abc"
 bank = "ABC"
+account = "6228000000000001"
+amount_unit = "fen"
 [feed.source]
 kind = "sftp"
 host = "sftp.example"
@@ -236,6 +246,8 @@ fn what_is_in_force_is_printed_and_no_secret() {
         "/place/token",
         "PLACE_OF_PASSWORD",
         "login-7",
+        "account = \"6228000000000001\"",
+        "amount_unit = \"fen\"",
     ] {
         assert!(plain.contains(shown), "{shown}: {plain}");
     }
@@ -247,7 +259,7 @@ fn what_is_in_force_is_printed_and_no_secret() {
     }
     for text in [&redacted, &redacted_json] {
         for hidden in [
-            "/place", "PLACE_OF", "login-7", "city:", "example", "10.9.", "10.0.0.9",
+            "/place", "PLACE_OF", "login-7", "6228", "city:", "example", "10.9.", "10.0.0.9",
         ] {
             assert!(!text.contains(hidden), "{hidden}: {text}");
         }

@@ -11,7 +11,11 @@ use crate::harness::{Store, on_both, postgres_url};
 const PICKS_MAX: usize = 10;
 
 /// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 20] = [
+const SHARED_TABLES: [(&str, &str); 21] = [
+    (
+        "delivery_decision",
+        "files of a feed hold many institutions",
+    ),
     ("delivery", "files of a feed hold many institutions"),
     ("job", "a feed's work of a day, for the whole site"),
     ("feed_mark", "a feed's files hold many institutions"),

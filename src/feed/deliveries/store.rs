@@ -18,6 +18,8 @@ pub const QUARANTINED: &str = "quarantined";
 pub const EARLY: &str = "early";
 /// The state of a delivery whose reader ended with it too often: it is left alone.
 pub const POISON: &str = "poison";
+/// The state of a delivery that a person has set aside for good.
+pub const DISCARDED: &str = "discarded";
 /// How often a delivery may end its reader.
 pub const ATTEMPTS_MAX: i64 = 3;
 /// The most deliveries that are read together, and their bytes.
@@ -134,6 +136,15 @@ pub async fn delivery(tx: &mut Tx, delivery_no: i64) -> Result<Delivery> {
     })
 }
 
+/// The state of a delivery; `None` where the number is none.
+pub async fn state(tx: &mut Tx, delivery_no: i64) -> Result<Option<String>> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(
+            "SELECT state FROM delivery WHERE delivery_no = $1")
+            .bind(delivery_no).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a delivery"))?;
+    Ok(row.map(|(state,)| state))
+}
+
 /// A delivery to be read.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Unread {
@@ -242,6 +253,110 @@ pub async fn settle(
             "delivery {delivery_no} was settled before"
         )))
     }
+}
+
+/// A delivery for people's eyes.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Listed {
+    pub delivery_no: i64,
+    pub feed: String,
+    pub name: String,
+    pub digest: Vec<u8>,
+    pub bytes: i64,
+    pub received_at: Instant,
+    pub state: String,
+    pub attempts: i64,
+    /// Why it could not be used.
+    pub note: String,
+    /// What its file does not say and was taken from settings.
+    pub assumed_account: Option<String>,
+    pub assumed_unit: Option<String>,
+    /// What a person decided last.
+    pub decision: Option<String>,
+    pub reason: Option<String>,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<Instant>,
+}
+
+/// Deliveries in the order they came; those that are in the books only if `all`.
+pub async fn listed(tx: &mut Tx, all: bool) -> Result<Vec<Listed>> {
+    let left_out = if all { "" } else { TAKEN };
+    on!(tx, c => sqlx::query_as(
+            "SELECT d.delivery_no, d.feed, d.name, d.digest, d.bytes, d.received_at, d.state, \
+                    d.attempts, d.note, \
+                    (SELECT MAX(f.assumed_account) FROM source_file f \
+                      WHERE f.digest = d.digest AND f.import_no = d.import_no) AS assumed_account, \
+                    (SELECT MAX(f.assumed_unit) FROM source_file f \
+                      WHERE f.digest = d.digest AND f.import_no = d.import_no) AS assumed_unit, \
+                    w.decision, w.reason, w.decided_by, w.decided_at \
+             FROM delivery d LEFT JOIN delivery_decision w ON w.delivery_no = d.delivery_no \
+               AND w.version = (SELECT MAX(v.version) FROM delivery_decision v \
+                                WHERE v.delivery_no = d.delivery_no) \
+             WHERE d.state <> $1 ORDER BY d.delivery_no")
+            .bind(left_out).fetch_all(c).await)
+    .map_err(DbError::sql("listing deliveries"))
+}
+
+/// What a person may decide of a delivery that is not in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Its attempts start anew.
+    Retry,
+    /// It is never tried again; its bytes stay.
+    Discard,
+}
+
+impl Decision {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Decision::Retry => "retry",
+            Decision::Discard => "discard",
+        }
+    }
+
+    const fn leads_to(self) -> &'static str {
+        match self {
+            Decision::Retry => RECEIVED,
+            Decision::Discard => DISCARDED,
+        }
+    }
+}
+
+/// Records a decision about a delivery and does as it says.
+///
+/// # Errors
+/// A number that is none; [`DbError::Busy`] where its state is no longer the one that was decided upon.
+pub async fn decide(
+    tx: &mut Tx,
+    (delivery_no, seen): (i64, &str),
+    decision: Decision,
+    (reason, by): (&str, &str),
+) -> Result<()> {
+    let before: Option<(i64, String)> = on!(tx, c => sqlx::query_as(
+            "SELECT attempts, note FROM delivery WHERE delivery_no = $1")
+            .bind(delivery_no).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a delivery"))?;
+    let (attempts, note) = before
+        .ok_or_else(|| DbError::Inconsistent(format!("there is no delivery {delivery_no}")))?;
+    let changed = on!(tx, c => sqlx::query(
+            "UPDATE delivery SET state = $4, attempts = 0, import_no = NULL, note = $5 \
+             WHERE delivery_no = $1 AND state = $2 AND attempts = $3")
+            .bind(delivery_no).bind(seen).bind(attempts).bind(decision.leads_to())
+            .bind(if decision == Decision::Discard { reason } else { "" })
+            .execute(c).await.map(|r| r.rows_affected()))
+    .map_err(DbError::sql("deciding about a delivery"))?;
+    if changed != 1 {
+        return Err(DbError::Busy("other work on this delivery"));
+    }
+    let now = tx.now();
+    on!(tx, c => sqlx::query(
+            "INSERT INTO delivery_decision (delivery_no, version, decision, reason, decided_by, \
+                    decided_at, state, attempts, note) \
+             SELECT $1, CAST(COALESCE(MAX(version), 0) + 1 AS BIGINT), $2, $3, $4, $5, $6, $7, $8 \
+             FROM delivery_decision WHERE delivery_no = $1")
+            .bind(delivery_no).bind(decision.as_str()).bind(reason).bind(by).bind(now).bind(seen)
+            .bind(attempts).bind(&note).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("recording a decision"))
 }
 
 /// Where a feed's fetch goes on.

@@ -1,6 +1,8 @@
 //! Scheduled work: one row, and one effect, per feed, day and kind, on any number of replicas.
 //!
-//! A replica claims a row for a while; its fence moves on with every claim. The transaction that writes
+//! A replica claims a row for a little more than a minute and prolongs its claim while it works, so that
+//! what a killed one held is taken over soon and what a living one holds is not, however long it takes. The
+//! fence moves on with every claim. The transaction that writes
 //! the effect also ends the claim ([`store::finish`]) and fails where the fence has moved: a replica
 //! that was paused past its time cannot write what another has taken over.
 //! Absent on purpose: trusting the lease's clock. It only decides who may try.
@@ -9,8 +11,10 @@ pub mod store;
 
 use std::time::Duration;
 
-/// How long a claim lasts unless it is ended; a fetch or a run that takes longer is tried by another.
-pub const CLAIM: Duration = Duration::from_secs(600);
+/// How long a claim lasts unless it is ended or prolonged.
+pub const CLAIM: Duration = Duration::from_secs(75);
+/// How often a claim is prolonged while work is under way: two beats may fail before it is lost.
+pub const BEAT: Duration = Duration::from_secs(25);
 /// The first pause after a failure; it doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(30);
 const PAUSE_MAX: Duration = Duration::from_secs(900);

@@ -120,6 +120,19 @@ pub async fn reopen(tx: &mut Tx, key: &Key, due_at: Instant, note: &str) -> Resu
     .map_err(DbError::sql("opening work again"))
 }
 
+/// Makes work due now, whatever became of it before, unless somebody holds it; false where somebody does.
+pub async fn rearm(tx: &mut Tx, key: &Key, note: &str) -> Result<bool> {
+    let now = tx.now();
+    plan(tx, key, now).await?;
+    on!(tx, c => sqlx::query(
+            "UPDATE job SET state = 'waiting', attempts = 0, due_at = $4, held_until = NULL, note = $5 \
+             WHERE feed = $1 AND day = $2 AND kind = $3 \
+               AND (state <> 'working' OR held_until < $4)")
+            .bind(&key.feed).bind(key.day).bind(key.kind.as_str()).bind(now).bind(note)
+            .execute(c).await.map(|r| r.rows_affected() == 1))
+    .map_err(DbError::sql("making work due"))
+}
+
 /// One row of work, as status pages show it.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Row {

@@ -1,8 +1,9 @@
 //! The import row and its files: what is numbered, what is seen, what became of each file.
 
-use crate::base::Instant;
+use crate::base::{AmountUnit, Instant};
 use crate::on;
 use crate::store::{DbError, Result, Tx};
+use crate::wire::Assumptions;
 
 /// How an import begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,14 +134,37 @@ pub async fn close_file(tx: &mut Tx, source_no: i64, result: &FileResult) -> Res
     .map_err(DbError::sql("recording what became of a file"))
 }
 
-/// True where a file of these bytes has been taken in.
-pub async fn is_known(tx: &mut Tx, digest: &[u8]) -> Result<bool> {
-    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
-            "SELECT source_no FROM source_file WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') \
-             LIMIT 1")
-            .bind(digest).fetch_optional(c).await)
+/// With what help a file of these bytes has been taken in; nothing where it has not been.
+pub async fn taken_with(tx: &mut Tx, digest: &[u8]) -> Result<Vec<Assumptions>> {
+    let rows: Vec<(Option<String>, Option<String>)> = on!(tx, c => sqlx::query_as(
+            "SELECT DISTINCT assumed_account, assumed_unit FROM source_file \
+             WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting')")
+            .bind(digest).fetch_all(c).await)
     .map_err(DbError::sql("looking for a file"))?;
-    Ok(row.is_some())
+    (rows.into_iter())
+        .map(|(account, unit)| assumptions(account, unit.as_deref()))
+        .collect()
+}
+
+/// Assumptions as their columns keep them.
+pub(super) fn assumptions(account: Option<String>, unit: Option<&str>) -> Result<Assumptions> {
+    let amount_unit = unit
+        .map(|unit| unit.parse().map_err(DbError::Inconsistent))
+        .transpose()?;
+    Ok(Assumptions {
+        account,
+        amount_unit,
+    })
+}
+
+/// Notes what a file does not say itself. Belongs into the transaction that posts it.
+pub async fn note_assumed(tx: &mut Tx, source_no: i64, assumed: &Assumptions) -> Result<()> {
+    let unit = assumed.amount_unit.map(AmountUnit::as_str);
+    on!(tx, c => sqlx::query(
+            "UPDATE source_file SET assumed_account = $2, assumed_unit = $3 WHERE source_no = $1")
+            .bind(source_no).bind(assumed.account.as_deref()).bind(unit)
+            .execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("recording what a file does not say"))
 }
 
 /// True where a file of a kind has been taken in.

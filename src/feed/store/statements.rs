@@ -4,10 +4,12 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::imports::assumptions;
 use crate::base::Day;
 use crate::on;
 use crate::store::bulk::{self, bytes, ints, texts};
 use crate::store::{DbError, Result, Tx};
+use crate::wire::Assumptions;
 
 /// A statement as its bank names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -277,22 +279,27 @@ pub async fn wait_for_pages(
     .map(|_| ())
 }
 
-/// Bytes of the files that hold waiting pages of these accounts, in the order they came.
-pub async fn waiting_pages(tx: &mut Tx, accounts: &[String]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut rows: Vec<(i64, Vec<u8>, Vec<u8>)> = bulk::lookup(
+/// Bytes of the files that hold waiting pages of these accounts, in the order they came, each with what it
+/// was read with.
+pub async fn waiting_pages(
+    tx: &mut Tx,
+    accounts: &[String],
+) -> Result<Vec<(Vec<u8>, Assumptions)>> {
+    type Row = (i64, Vec<u8>, Vec<u8>, Option<String>, Option<String>);
+    let mut rows: Vec<Row> = bulk::lookup(
         tx,
         vec![("account", texts(accounts, String::as_str))],
-        "SELECT p.source_no, p.digest, f.content \
+        "SELECT p.source_no, p.digest, f.content, s.assumed_account, s.assumed_unit \
          FROM wanted w CROSS JOIN waiting_page p JOIN raw_file f ON f.digest = p.digest \
+         LEFT JOIN source_file s ON s.source_no = p.source_no \
          WHERE p.account = w.account",
     )
     .await?;
     rows.sort_unstable();
     rows.dedup_by(|a, b| a.1 == b.1);
-    Ok(rows
-        .into_iter()
-        .map(|(_, d, content)| (d, content))
-        .collect())
+    (rows.into_iter())
+        .map(|(_, _, content, account, unit)| Ok((content, assumptions(account, unit.as_deref())?)))
+        .collect()
 }
 
 /// The pages of these accounts have found their neighbours.

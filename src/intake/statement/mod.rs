@@ -1,6 +1,7 @@
 //! Statement files: kept by digest, parsed, proved, compared with what is stored.
 //!
-//! A file whose bytes were taken before is a no-op. A file that cannot be read, does not balance or names
+//! A file whose bytes were taken before is a no-op; one that was read with the help of settings is so under
+//! the same settings, and is refused under others. A file that cannot be read, does not balance or names
 //! an account nobody registered is quarantined whole with its reason; its bytes are kept, and it may be
 //! sent again once the cause is mended. Of a statement that can be used, each day is judged for itself
 //! ([`life`]): new, the same again, a revision, or a contradiction, which is kept as a dispute. A page
@@ -22,7 +23,7 @@ use super::session::Session;
 use super::{ImportError, STATEMENT_BYTES_MAX};
 use crate::base::{Defect, DefectCode};
 use crate::feed::store;
-use crate::wire::{self, Statement};
+use crate::wire::{self, Assumptions, Statement};
 
 pub(super) use bundle::{Unexplained, bundle_days, bundle_lines};
 use plan::Plan;
@@ -38,9 +39,11 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         }
     };
     let digest = Sha256::digest(&bytes).to_vec();
-    let (source_no, known) = session.keep_file(&file.name, (&digest, &bytes)).await?;
+    let (source_no, taken) = session.keep_file(&file.name, (&digest, &bytes)).await?;
     session.step_progress(bytes.len() as u64);
     session.note_statements(source_no, &file.name, &bytes);
+    let assumed = session.options.assumed.clone();
+    let known = taken.iter().any(|with| with.hold_under(&assumed));
     if let Some(result) = session.file_result(source_no) {
         result.digest.clone_from(&digest);
         result.bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
@@ -52,14 +55,24 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         session.count(source_no).same += 1;
         return Ok(());
     }
-    match with_waiting_pages(session, &bytes, source_no).await? {
-        Ok((mut plan, accounts)) => {
+    if let Some(with) = taken.iter().find(|with| with.contradict(&assumed)) {
+        let found = format!(
+            "the same bytes were taken in as {with} by settings, which now say {assumed}; \
+             if these are right, import the file with --supersede"
+        );
+        let defect = Defect::new(DefectCode::Conflict, found).file(&file.name);
+        refuse(session, source_no, vec![defect]);
+        return Ok(());
+    }
+    match with_waiting_pages(session, &bytes, (source_no, &assumed)).await? {
+        Ok((mut plan, pages)) => {
             for remark in std::mem::take(&mut plan.remarks) {
                 session.note_defect(remark.file(&file.name));
             }
+            session.note_assumed(source_no, pages.assumed.clone());
             let pages = post::Pages {
                 digest: &digest,
-                accounts,
+                ..pages
             };
             post::post(session, plan, pages, (source_no, &file.name)).await
         }
@@ -71,17 +84,18 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
     }
 }
 
-/// Reads a file, together with pages that have waited for it, and proves it. Also gives the accounts,
-/// as written, whose pages were read.
+/// Reads a file, together with pages that have waited for it, and proves it.
 async fn with_waiting_pages(
     session: &Session<'_>,
     bytes: &[u8],
-    source_no: i64,
-) -> Result<Result<(Plan, Vec<String>), Vec<Defect>>, ImportError> {
-    let (statements, remarks) = match plan::statements(bytes) {
+    (source_no, assumed): (i64, &Assumptions),
+) -> Result<Result<(Plan, post::Pages<'static>), Vec<Defect>>, ImportError> {
+    let (statements, remarks) = match plan::statements(bytes, assumed) {
         Ok(read) => read,
         Err(defects) => return Ok(Err(defects)),
     };
+    let mut filled = Assumptions::default();
+    (statements.iter()).for_each(|statement| filled.add(&statement.assumed));
     // Pages that are whole among themselves need none that wait.
     let mut statements = wire::join_pages(wire::pages_in_order(statements));
     let written = |s: &Statement| s.account.clone().unwrap_or_default();
@@ -94,19 +108,28 @@ async fn with_waiting_pages(
         let mut tx = session.db.begin_read().await?;
         let waiting = store::waiting_pages(&mut tx, &paged).await?;
         tx.rollback().await?;
-        for (_, content) in waiting {
+        for (content, with) in waiting {
             // It was read when it came; a program that reads it no longer leaves it waiting.
-            if let Ok((earlier, _)) = plan::statements(&content) {
+            if let Ok((earlier, _)) = plan::statements(&content, &with) {
                 let pages = earlier.into_iter().filter(wire::is_page);
                 statements.extend(pages.filter(|s| paged.contains(&written(s))));
             }
         }
     }
     let joined = wire::join_pages(wire::pages_in_order(statements));
-    Ok(match plan::plan(&session.registry, &joined, source_no) {
-        Ok(plan) => Ok((Plan { remarks, ..plan }, paged)),
-        Err(why) => Err(located(why, remarks)),
-    })
+    Ok(
+        match plan::plan(&session.registry, &joined, (source_no, assumed)) {
+            Ok(plan) => {
+                let pages = post::Pages {
+                    digest: &[],
+                    accounts: paged,
+                    assumed: filled,
+                };
+                Ok((Plan { remarks, ..plan }, pages))
+            }
+            Err(why) => Err(located(why, remarks)),
+        },
+    )
 }
 
 /// Reasons to refuse a file; where its running balances are one, the remark that names the row.

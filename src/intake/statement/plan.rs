@@ -8,7 +8,7 @@ use crate::ledger::{self, Batch, Correction, Draft, Kind, NO_CONTRACT, Span};
 use crate::registry::{Account, Registry};
 use crate::store::days;
 use crate::wire::interchange::plain_reference;
-use crate::wire::{self, Entry, EntryStatus, ReversalKind, Statement, Verdict};
+use crate::wire::{self, Assumptions, Entry, EntryStatus, ReversalKind, Statement, Verdict};
 
 use super::super::facts::role;
 
@@ -44,7 +44,10 @@ pub(super) struct SaidDay {
 ///
 /// # Errors
 /// Why the file cannot be used, every reason.
-pub(super) fn statements(bytes: &[u8]) -> Result<(Vec<Statement>, Vec<Defect>), Vec<Defect>> {
+pub(super) fn statements(
+    bytes: &[u8],
+    assumed: &Assumptions,
+) -> Result<(Vec<Statement>, Vec<Defect>), Vec<Defect>> {
     let Some(format) = wire::sniff(bytes) else {
         // Inspection says why in words: an empty file, a broken charset, an unknown format.
         let mut why: Vec<Defect> = wire::inspect("", bytes)
@@ -58,7 +61,7 @@ pub(super) fn statements(bytes: &[u8]) -> Result<(Vec<Statement>, Vec<Defect>), 
         }
         return Err(why);
     };
-    let (statements, defects) = wire::parse(format, bytes);
+    let (statements, defects) = wire::parse_with(format, bytes, assumed);
     if !statements.is_empty() {
         return Ok((statements, defects));
     }
@@ -77,12 +80,12 @@ pub(super) fn statements(bytes: &[u8]) -> Result<(Vec<Statement>, Vec<Defect>), 
 pub(super) fn plan(
     registry: &Registry,
     statements: &[Statement],
-    source_no: i64,
+    (source_no, assumed): (i64, &Assumptions),
 ) -> Result<Plan, Vec<Defect>> {
     let mut plan = Plan::default();
     let mut refused = Vec::new();
     for statement in statements {
-        if let Err(defect) = add(&mut plan, registry, statement, source_no) {
+        if let Err(defect) = add(&mut plan, registry, statement, (source_no, assumed)) {
             refused.push(defect);
         }
     }
@@ -105,7 +108,7 @@ fn add(
     plan: &mut Plan,
     registry: &Registry,
     statement: &Statement,
-    source_no: i64,
+    (source_no, assumed): (i64, &Assumptions),
 ) -> Result<(), Defect> {
     // Only end-of-day statements prove a day; intraday reports and advices are for looking at.
     let intraday = ["camt.052", "camt.054", "mt942"];
@@ -113,7 +116,7 @@ fn add(
         let found = format!("{} proves no end of day", statement.format);
         return Err(Defect::new(DefectCode::NoBalances, found));
     }
-    let account = account_of(registry, statement)?;
+    let account = account_of(registry, statement, assumed)?;
     if statement.unordered {
         let found = format!(
             "account {}: the running balances do not lead from opening to closing",
@@ -203,16 +206,19 @@ fn family(format: &str) -> &str {
     }
 }
 
-fn account_of<'r>(registry: &'r Registry, statement: &Statement) -> Result<&'r Account, Defect> {
-    let Some(written) = statement.account.as_deref() else {
-        let found = "the statement names no account";
-        return Err(Defect::new(DefectCode::MissingValue, found));
+/// The account a statement is of. Where the settings name one, reading has made sure that the file names
+/// it or none.
+fn account_of<'r>(
+    registry: &'r Registry,
+    statement: &Statement,
+    assumed: &Assumptions,
+) -> Result<&'r Account, Defect> {
+    let Some(written) = assumed.account.as_ref().or(statement.account.as_ref()) else {
+        let found = "the statement names no account; where the agreement with the bank says which, \
+                     set `account` of the feed, or import the file with --account";
+        return Err(Defect::new(DefectCode::MissingValue, found).column("account"));
     };
-    // MT940 may put the bank before the account, and papers print numbers in groups.
-    let plain: String = written.chars().filter(|c| !c.is_whitespace()).collect();
-    let tail = plain.rsplit('/').next().unwrap_or(&plain);
-    [written, plain.as_str(), tail]
-        .into_iter()
+    (wire::account_spellings(written).iter())
         .find_map(|id| registry.accounts.get(id))
         .ok_or_else(|| {
             let found = format!("account {written} is not registered");

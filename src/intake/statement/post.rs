@@ -12,15 +12,18 @@ use crate::feed::store::{
     self, Dispute, StatementDay, StatementKey, StatementVersion, lines_digest,
 };
 use crate::ledger::{self, Draft, Kind, Posted};
+use crate::wire::Assumptions;
 
 /// Days a defect names; the rest are counted.
 const NAMED_DAYS_MAX: usize = 5;
 
-/// The pages a file was read for.
+/// How a file was read.
 pub(super) struct Pages<'p> {
     pub(super) digest: &'p [u8],
     /// Accounts, as written, whose pages were read together.
     pub(super) accounts: Vec<String>,
+    /// What the file does not say itself.
+    pub(super) assumed: Assumptions,
 }
 
 /// What a file changes.
@@ -77,6 +80,9 @@ pub(super) async fn post(
             &stored,
             (version, source_no, supersede),
         );
+    }
+    if !pages.assumed.is_empty() {
+        store::note_assumed(&mut tx, source_no, &pages.assumed).await?;
     }
     changes.days.sort_unstable();
     store::append_statement_days(&mut tx, &changes.days).await?;

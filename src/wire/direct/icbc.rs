@@ -8,10 +8,9 @@ use rust_decimal::Decimal;
 
 use super::records::{Fields, Shape};
 use super::{
-    AmountUnit, Head, Page, Row, answered, count, currency, day, direction, memo, owned, required,
-    yuan,
+    Head, Page, Row, answered, count, currency, day, direction, memo, owned, required, yuan,
 };
-use crate::base::{Defect, DefectCode};
+use crate::base::{AmountUnit, Defect, DefectCode};
 use crate::wire::{Entry, Reversal};
 
 pub(super) const SHAPE: Shape = Shape {
@@ -26,7 +25,8 @@ const CURRENCIES: [(&str, &str); 2] = [("001", "CNY"), ("01", "CNY")];
 /// The refusal of a reply whose unit nobody has configured.
 pub(super) fn unit_unknown() -> Defect {
     let found = "no source says whether ICBC amounts are fen or yuan; \
-                 set icbc_amount_unit from the agreement with the bank";
+                 set amount_unit of the feed, or import it with --amount-unit, from the agreement \
+                 with the bank";
     Defect::new(DefectCode::BadAmount, found).column("DebitAmount")
 }
 

@@ -10,7 +10,7 @@
 //! closes no day; currency codes are the bank's own, read through its table, and an unknown one is
 //! kept verbatim with a remark.
 //! Absent on purpose: signatures and ciphers, which belong to the transport; and any guess at the
-//! unit of ICBC amounts, which has to be configured ([`Settings`]).
+//! unit of ICBC amounts, which has to be settled ([`super::Assumptions`]).
 
 mod ccb;
 mod cib;
@@ -26,7 +26,7 @@ use rust_decimal::Decimal;
 
 use super::running::{self, BETWEEN_PAGES};
 use super::xml::clip;
-use super::{Entry, Item, Sink, Statement, amount};
+use super::{Assumptions, Entry, Item, Sink, Statement, amount, assume};
 use crate::base::{Day, Defect, DefectCode};
 
 use records::{Fields, Shape};
@@ -70,21 +70,11 @@ impl Bank {
             Bank::CibFox => "direct:cib-fox",
         }
     }
-}
 
-/// The unit of the amounts of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AmountUnit {
-    Fen,
-    Yuan,
-}
-
-/// What a contract leaves open and the customer's own agreement with the bank settles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The unit of ICBC amounts. `None`, the default, refuses ICBC replies: no source says whether
-    /// they are fen or yuan, and a guess would be wrong a hundredfold.
-    pub icbc_amount_unit: Option<AmountUnit>,
+    /// Whether no source says if its amounts are fen or yuan.
+    pub(crate) const fn leaves_unit_open(self) -> bool {
+        matches!(self, Bank::IcbcQhisd)
+    }
 }
 
 /// The bank whose reply a text begins, by its root element and the code of the call.
@@ -123,22 +113,23 @@ pub(crate) fn recognises(head: &str) -> Option<Bank> {
 pub(crate) fn read(
     bank: Bank,
     source: impl BufRead,
-    settings: &Settings,
+    assumed: &Assumptions,
     sink: &mut Sink<'_>,
 ) -> Result<(), Defect> {
+    assume::check_unit(bank, assumed)?;
     let reply = match bank {
         Bank::CmbCloudDc => cmb_json::read(source)?,
         Bank::CmbSdk => from_xml(source, &cmb::SHAPE, cmb::head, cmb::row)?,
         Bank::Ccb6wy101 => from_xml(source, &ccb::SHAPE, ccb::head, ccb::row)?,
         Bank::IcbcQhisd => {
-            let unit = settings.icbc_amount_unit.ok_or_else(icbc::unit_unknown)?;
+            let unit = assumed.amount_unit.ok_or_else(icbc::unit_unknown)?;
             let row = |fields: &Fields, head: &Head| icbc::row(fields, head, unit);
             from_xml(source, &icbc::SHAPE, icbc::head, row)?
         }
         Bank::CiticDltrnall => from_xml(source, &citic::SHAPE, citic::head, citic::row)?,
         Bank::CibFox => from_xml(source, &cib::SHAPE, cib::head, cib::row)?,
     };
-    reply.push(bank, sink);
+    reply.push(bank, assumed, sink);
     Ok(())
 }
 
@@ -202,7 +193,7 @@ impl Reply {
         Reply { head, rows }
     }
 
-    fn push(self, bank: Bank, sink: &mut Sink<'_>) {
+    fn push(self, bank: Bank, assumed: &Assumptions, sink: &mut Sink<'_>) {
         let Reply { head, rows } = self;
         let mut statement = Statement {
             format: bank.as_str().to_owned(),
@@ -232,7 +223,7 @@ impl Reply {
         remarks.extend(broken);
         remarks.extend(declared_differs(&head.declared, &entries));
         remarks.extend(mark_page(&mut statement, head.page));
-        if statement.account.is_none() {
+        if statement.account.is_none() && assumed.account.is_none() {
             let found = "the reply does not name its account";
             remarks.push(Defect::new(DefectCode::MissingValue, found).column("account"));
         }

@@ -1,8 +1,8 @@
 //! Replies of direct links: the proof of a page, chains of pages, settings, errors a bank reports.
 
-use jintuo::base::DefectCode;
-use jintuo::wire::direct::{AmountUnit, Bank, Settings};
-use jintuo::wire::{Format, Verdict, join_pages, parse, parse_with, sniff, verify};
+use jintuo::base::{AmountUnit, DefectCode};
+use jintuo::wire::direct::Bank;
+use jintuo::wire::{Assumptions, Format, Verdict, join_pages, parse, parse_with, sniff, verify};
 
 use super::{ends, fixture, one, pair};
 
@@ -112,12 +112,13 @@ fn icbc_amounts_need_a_configured_unit() {
     let format = Format::Direct(Bank::IcbcQhisd);
     let (none, defects) = parse(format, bytes.as_slice());
     assert!(
-        none.is_empty() && defects[0].found.contains("icbc_amount_unit"),
+        none.is_empty() && defects[0].found.contains("amount_unit"),
         "{defects:?}"
     );
     let with = |unit| {
-        let settings = Settings {
-            icbc_amount_unit: Some(unit),
+        let settings = Assumptions {
+            amount_unit: Some(unit),
+            ..Assumptions::default()
         };
         let (statements, _) = parse_with(format, bytes.as_slice(), &settings);
         ends(&statements[0])
@@ -129,8 +130,9 @@ fn icbc_amounts_need_a_configured_unit() {
         .0
         .replace("50000<", "500.00<")
         .replace("GBK", "UTF-8");
-    let settings = Settings {
-        icbc_amount_unit: Some(AmountUnit::Fen),
+    let settings = Assumptions {
+        amount_unit: Some(AmountUnit::Fen),
+        ..Assumptions::default()
     };
     let (none, defects) = parse_with(format, text.as_bytes(), &settings);
     assert_eq!((none.len(), defects[0].code), (0, DefectCode::BadAmount));

@@ -1,8 +1,8 @@
 //! Hostile XML and JSON: every format of that kind refuses it, with the code of its reason.
 
-use jintuo::base::DefectCode;
-use jintuo::wire::direct::{AmountUnit, Bank, Settings};
-use jintuo::wire::{Format, parse, parse_with};
+use jintuo::base::{AmountUnit, DefectCode};
+use jintuo::wire::direct::Bank;
+use jintuo::wire::{Assumptions, Format, parse, parse_with};
 
 /// An XML format, and a head that leads into the middle of a document of it.
 fn heads() -> [(Format, &'static str, &'static str); 6] {
@@ -32,8 +32,9 @@ fn heads() -> [(Format, &'static str, &'static str); 6] {
 
 fn refusal(format: Format, text: &str) -> Option<DefectCode> {
     // With a unit, so that ICBC replies are read too.
-    let settings = Settings {
-        icbc_amount_unit: Some(AmountUnit::Fen),
+    let settings = Assumptions {
+        amount_unit: Some(AmountUnit::Yuan),
+        ..Assumptions::default()
     };
     let (statements, defects) = parse_with(format, text.as_bytes(), &settings);
     assert!(

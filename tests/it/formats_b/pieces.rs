@@ -4,8 +4,8 @@
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use jintuo::wire::direct::{AmountUnit, Settings};
-use jintuo::wire::{Format, Item, inspect, inspect_reader, sniff, stream_with};
+use jintuo::base::AmountUnit;
+use jintuo::wire::{Assumptions, Format, Item, inspect, inspect_reader, sniff, stream_with};
 use proptest::prelude::*;
 
 use super::formats;
@@ -56,8 +56,9 @@ impl Read for Pieces<'_> {
 
 fn items(format: Format, reader: impl BufRead) -> Vec<Item> {
     // With a unit, so that ICBC replies are read too.
-    let settings = Settings {
-        icbc_amount_unit: Some(AmountUnit::Fen),
+    let settings = Assumptions {
+        amount_unit: Some(AmountUnit::Yuan),
+        ..Assumptions::default()
     };
     let mut items = Vec::new();
     stream_with(format, reader, &settings, &mut |item| items.push(item));

@@ -1,6 +1,8 @@
 //! Services that end half-way: the next one goes on, and the books are the same.
 
+use jintuo::feed::jobs::CLAIM;
 use jintuo::report::Wanted;
+use jintuo::schedule::Outcome;
 
 use super::world::{FIRST, Reply, World, at, prompt, statement, working_days};
 use crate::harness::{Books, Store, day, on_both, on_sqlite};
@@ -8,6 +10,7 @@ use crate::interrupted::cut;
 
 on_both!(
     a_fetch_that_ends_after_keeping_a_file_is_made_again,
+    claims_that_are_prolonged_all_the_time_change_nothing,
     taking_in_and_reconciling_may_be_cut_anywhere,
 );
 
@@ -29,10 +32,11 @@ async fn a_fetch_that_ends_after_keeping_a_file_is_made_again(store: Store) {
         () = world.banks.silent.notified() => {}
     }
     // The claim is still held: nobody asks twice.
-    let early = world.tick(at(&next, 6, 5)).await;
+    let early = world.tick(at(&next, 6, 1)).await;
     let asked = |world: &World| world.asked().iter().filter(|(f, _)| f == "icbc").count();
     assert_eq!(asked(&world), 1);
-    let done = world.tick(at(&next, 6, 11)).await;
+    let lapsed = at(&next, 6, 0) + CLAIM + std::time::Duration::from_secs(1);
+    let done = world.tick(lapsed).await;
     assert_eq!(asked(&world), 2);
     let total = world.deliveries().await;
     assert_eq!(total.len(), 3);
@@ -44,6 +48,25 @@ async fn a_fetch_that_ends_after_keeping_a_file_is_made_again(store: Store) {
     let runs = [early.booked.runs, done.booked.runs].concat();
     assert_eq!((runs.len(), runs[0].accounts_unproven), (1, 0));
     assert_eq!(world.store.rows("posting").await, 6);
+    assert_eq!(world.store.check().await, []);
+    world.db.close().await;
+}
+
+/// Beats meet every transaction of the work they stand beside, its last one included.
+async fn claims_that_are_prolonged_all_the_time_change_nothing(store: Store) {
+    let world = World::new(store, prompt).await;
+    for on in working_days(4) {
+        let service = world.service(at(&on.plus(1).to_string(), 6, 0));
+        let service = service.with_beat(std::time::Duration::ZERO);
+        let done = service.tick().await.expect("the database works");
+        assert_eq!(done.booked.failures, Vec::<String>::new());
+        let answered =
+            |f: &&jintuo::schedule::Fetched| matches!(f.outcome, Outcome::Answered { .. });
+        assert_eq!(done.fetched.iter().filter(answered).count(), 3, "{done:?}");
+    }
+    let runs = world.runs().await;
+    assert_eq!(runs.len(), 4);
+    assert!(runs.values().all(|n| *n == 1), "{runs:?}");
     assert_eq!(world.store.check().await, []);
     world.db.close().await;
 }

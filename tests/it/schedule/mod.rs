@@ -2,6 +2,7 @@
 //! binary in the end.
 
 mod crash;
+mod decisions;
 mod quarter;
 mod replicas;
 mod served;

@@ -144,6 +144,8 @@ impl World {
             },
             grace_minutes: 120,
             first_day: Some(day(FIRST)),
+            account: None,
+            amount_unit: None,
             source: config::Source::Folder {
                 path: "unused".into(),
                 taken: None,
@@ -175,8 +177,12 @@ impl World {
     }
 
     pub(super) fn service_on(&self, db: &Db, now: Instant, holder: &str) -> Service {
-        *self.banks.now.lock().expect("a lock") = now;
-        let db = db.with_clock(Clock::fixed(now, ZONE));
+        self.service_by(db, Clock::fixed(now, ZONE), holder)
+    }
+
+    pub(super) fn service_by(&self, db: &Db, clock: Clock, holder: &str) -> Service {
+        *self.banks.now.lock().expect("a lock") = clock.now();
+        let db = db.with_clock(clock);
         let city = Arc::new(City(Arc::clone(&self.banks)));
         Service::new(db, &self.config, city, holder)
             .expect("settings that work")
