@@ -3,7 +3,9 @@
 mod arrival;
 mod books;
 mod bundle;
+mod demo;
 mod deploy;
+mod exposition;
 mod first_days;
 mod formats_a;
 mod formats_b;
