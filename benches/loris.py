@@ -139,7 +139,7 @@ def main():
                 f'[feed.source]\nkind = "push"\nkeys = [{{ id = "k1", algorithm = "hmac-sha256", '
                 f'key = {{ file = "{folder}/key" }} }}]\n')
     service = subprocess.Popen(
-        [binary, "serve", "--config", f"{folder}/jintuo.toml", "--listen", "127.0.0.1:0", "--log", "info"],
+        [binary, "serve", "--config", f"{folder}/jintuo.toml", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log", "info"],
         stderr=subprocess.PIPE, text=True)
     for line in service.stderr:
         if found := re.search(r"serving http://127\.0\.0\.1:(\d+)/", line):

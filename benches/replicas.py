@@ -69,7 +69,7 @@ def trial(a, chance, url, folder, servers):
     days = sorted({t["day"] for t in manifest["statements"]})
     for n in range(3):
         log = open(os.path.join(folder, f"serve-{n}.log"), "w")
-        servers.append(subprocess.Popen(base + ["serve", "--listen", "127.0.0.1:0"], stderr=log, stdout=log))
+        servers.append(subprocess.Popen(base + ["serve", "--listen", "127.0.0.1:0", "--admin-listen", ""], stderr=log, stdout=log))
     started, stops, long_one = time.monotonic(), 0, False
     complete = "SELECT COUNT(DISTINCT as_of) FROM run WHERE completed_at IS NOT NULL"
     while time.monotonic() - started < a.seconds:

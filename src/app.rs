@@ -281,5 +281,6 @@ pub fn web_state(db: Db, config: &Config, demo: bool) -> Result<WebState, String
         site: Arc::new(site),
         inbox: Some(Arc::new(Inbox::new(Arc::new(inbox)))),
         previews: Arc::new(Previews::new(Arc::new(previews))),
+        traffic: Arc::default(),
     })
 }

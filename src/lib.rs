@@ -26,6 +26,8 @@
 //!   or the scheduler calls: [`intake::import`], [`run::day`], [`report::find_run`], [`check::check`].
 //! - [`schedule::Service`] works at what is due; `jintuo serve` runs it beside the pages.
 //! - [`web::serve`] answers pages through the port [`web::PageSource`], which [`app::DbPages`] implements.
+//! - [`web::admin::serve`] says on a port of its own whether the service lives and is ready, and how its feeds
+//!   are, through the port [`web::admin::Watch`], which [`monitor::Monitor`] implements.
 //! - [`intake::rehearse`] plays an import through in one transaction that is always taken back
 //!   ([`store::Db::rehearse`]); `jintuo import --dry-run` and, through the port [`web::preview::ImportPreview`],
 //!   the upload preview show what it says.
@@ -213,5 +215,7 @@ pub mod bank_sim;
 pub mod web;
 // Shared handles; pages answered from the database.
 pub mod app;
+// What the service says of itself: readiness, and figures for Prometheus.
+pub mod monitor;
 // Arguments in, reports and exit codes out.
 pub mod cli;

@@ -106,6 +106,9 @@ pub(super) enum Command {
         /// Address and port.
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<String>,
+        /// Address and port of livez, readyz and metrics; empty for none.
+        #[arg(long, value_name = "ADDRESS")]
+        admin_listen: Option<String>,
     },
     /// Simulated banks for trying feeds out: statements over HTTP and in folders, with seeded trouble.
     BankSim(BankSimArgs),
@@ -233,6 +236,9 @@ pub(super) struct DemoArgs {
     /// First port tried.
     #[arg(long, default_value_t = 8080)]
     pub(super) port: u16,
+    /// Serve livez, readyz and metrics on this address and port too.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) admin_listen: Option<String>,
     /// Stop after the district table, without serving.
     #[arg(long)]
     pub(super) no_serve: bool,

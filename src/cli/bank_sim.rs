@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::args::BankSimArgs;
 use super::stop_signal;
@@ -52,7 +53,9 @@ pub(super) async fn bank_sim(config: &Config, options: &BankSimArgs) -> anyhow::
     // A program that started us reads where we are.
     writeln!(io::stdout(), "http://{address}/")?;
     io::stdout().flush()?;
-    web::bank_sim::serve(listener, sim, clock, options.today, stop_signal()).await?;
+    let fixed = options.today;
+    let today = Arc::new(move || fixed.unwrap_or_else(|| clock.day_of(clock.now())));
+    web::bank_sim::serve(listener, sim, today, stop_signal()).await?;
     Ok(0)
 }
 

@@ -13,12 +13,12 @@ mod feed;
 mod import;
 mod progress;
 mod reload;
+mod serve;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -28,14 +28,13 @@ use tracing_subscriber::EnvFilter;
 use crate::base::{Day, Instant};
 use crate::config::Config;
 use crate::feed::owed::Obligations;
-use crate::feed::source::Surroundings;
 use crate::intake::{self, ImportError};
 use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
-use crate::schedule::{AskError, Service};
+use crate::schedule::AskError;
 use crate::store::DbError;
 use crate::wire::Assumptions;
-use crate::{app, check, web, wire};
+use crate::{app, check, wire};
 
 use args::{Args, Command, ReportFormat, ReportName, StatementCommand};
 
@@ -183,9 +182,13 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
-        Command::Serve { listen } => {
-            let listen = listen.unwrap_or_else(|| config.server.listen.clone());
-            serve(&config, &listen, args.config).await
+        Command::Serve {
+            listen,
+            admin_listen,
+        } => {
+            config.server.listen = listen.unwrap_or(config.server.listen);
+            config.server.admin_listen = admin_listen.unwrap_or(config.server.admin_listen);
+            serve::serve(&config, args.config).await
         }
         Command::BankSim(options) => bank_sim::bank_sim(&config, &options).await,
         Command::Demo(options) => demo::demo(&config, args.db.is_some(), &options).await,
@@ -365,44 +368,6 @@ async fn run_check(config: &Config, json: bool) -> anyhow::Result<u8> {
     }
     db.close().await;
     Ok(u8::from(!broken.is_empty()))
-}
-
-/// Serves pages and pushes, and works at feeds, deliveries and runs, until it is told to stop.
-async fn serve(config: &Config, listen: &str, file: Option<PathBuf>) -> anyhow::Result<u8> {
-    let db = app::open(config).await?;
-    let _alone = db.lock_server()?;
-    let listener = tokio::net::TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
-    let sources = Arc::new(Surroundings::of_service(*db.clock()));
-    let service =
-        Service::new(db.clone(), config, sources, &holder()).map_err(anyhow::Error::msg)?;
-    let state = app::web_state(db.clone(), config, false).map_err(anyhow::Error::msg)?;
-    let (stopper, stopped) = tokio::sync::watch::channel(false);
-    let stop = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
-        let _ = stopped.wait_for(|s| *s).await;
-    };
-    if let Some(inbox) = &state.inbox {
-        reload::on_hangup(file, Arc::clone(inbox))?;
-    }
-    writeln!(io::stderr(), "serving http://{address}/")?;
-    let mut pages = tokio::spawn(web::serve(listener, state, stop(stopped.clone())));
-    let mut work = tokio::spawn(async move { service.serve(stop(stopped)).await });
-    let early = tokio::select! {
-        () = stop_signal() => None,
-        ended = &mut pages => Some(ended.map_err(anyhow::Error::new).and_then(|e| Ok(e?))),
-        ended = &mut work => Some(ended.map_err(anyhow::Error::new).and_then(|e| Ok(e?))),
-    };
-    let _ = stopper.send(true);
-    if let Some(ended) = early {
-        // One of the two has failed, and with it the service.
-        ended?;
-        anyhow::bail!("the service ended without being told to");
-    }
-    work.await??;
-    // A reader who does not take the page is cut off by the server's own limit.
-    pages.await??;
-    db.close().await;
-    Ok(0)
 }
 
 /// Names this process in the rows it works at.

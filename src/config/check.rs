@@ -167,7 +167,18 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         let remedy = "write the city's name as pages are to print it";
         found.push(Problem::new("site.city", "is empty", remedy));
     }
-    found.extend(of_listen(&config.server.listen));
+    let pages = "there is no sign-in";
+    found.extend(of_listen("server.listen", &config.server.listen, pages));
+    let admin = &config.server.admin_listen;
+    if !admin.is_empty() {
+        let says = "it tells how the service and its feeds are";
+        found.extend(of_listen("server.admin_listen", admin, says));
+        if *admin == config.server.listen {
+            let problem = format!("{admin} is server.listen");
+            let remedy = "give the admin port a port of its own, or leave it empty";
+            found.push(Problem::new("server.admin_listen", problem, remedy));
+        }
+    }
     found.extend(of_database(config));
     let days = config.run.catch_up_days;
     if days == 0 || days > CATCH_UP_DAYS_MAX {
@@ -181,13 +192,12 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     found
 }
 
-fn of_listen(listen: &str) -> Option<Problem> {
-    let key = "server.listen";
+fn of_listen(key: &str, listen: &str, open: &str) -> Option<Problem> {
     if let Ok(address) = listen.parse::<SocketAddr>() {
         return (!address.ip().is_loopback()).then(|| {
             Problem::warning(
                 key,
-                format!("{address} is reached from other machines, and there is no sign-in"),
+                format!("{address} is reached from other machines, and {open}"),
                 "listen on 127.0.0.1, or let nobody but a gateway that authenticates reach it",
             )
         });

@@ -59,6 +59,8 @@ pub struct Database {
 pub struct Server {
     /// The address pages are served on.
     pub listen: String,
+    /// The address liveness, readiness and metrics are served on; empty for none.
+    pub admin_listen: String,
 }
 
 /// When days are reconciled by themselves.
@@ -109,6 +111,7 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             listen: "127.0.0.1:8080".to_owned(),
+            admin_listen: "127.0.0.1:9464".to_owned(),
         }
     }
 }
@@ -150,7 +153,7 @@ impl Config {
         let origin = layers.origin.clone();
         let examined = Examined::new(layers, None);
         // A flag may still go over an address; the database's own is judged when it is opened.
-        let of_flags = ["server.listen", "database.url"];
+        let of_flags = ["server.listen", "server.admin_listen", "database.url"];
         let mut found = examined.unreadable.iter().chain(&examined.problems);
         let found = found.find(|p| p.fatal && !of_flags.contains(&p.key.as_str()));
         match found {

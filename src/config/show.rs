@@ -98,7 +98,7 @@ fn masked(key: &str, value: toml::Value, redact: bool, inside: bool) -> toml::Va
         toml::Value::String(text) => toml::Value::String(match (key, redact) {
             ("url", false) => masked_url(&text),
             ("url", true) => redacted_url(&text),
-            ("listen", true) => {
+            ("listen" | "admin_listen", true) if !text.is_empty() => {
                 let port = text.rsplit_once(':').map_or("", |(_, port)| port);
                 format!("{MASK}:{port}")
             }

@@ -75,7 +75,27 @@ pub struct DayFiles {
     pub day: Day,
     pub bundle: PathBuf,
     /// Statement files, by name.
-    pub statements: Vec<PathBuf>,
+    pub statements: Vec<BankFile>,
+}
+
+impl DayFiles {
+    /// The bundle and the statement files, as one import takes them.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let statements = self.statements.iter().map(|f| f.path.clone());
+        std::iter::once(self.bundle.clone())
+            .chain(statements)
+            .collect()
+    }
+}
+
+/// A statement file of a bank.
+#[derive(Clone, Debug)]
+pub struct BankFile {
+    /// The bank's code.
+    pub bank: &'static str,
+    /// The business day it states, which may lie before the one it comes on.
+    pub day: Day,
+    pub path: PathBuf,
 }
 
 /// One finding that a correct reconciliation under the default policy makes.

@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::banks::{camt, export, swift};
 use super::books::{Bank, Statement};
 use super::rows::{EntryRow, Reported, StatementRow};
-use super::{DayFiles, World, registry};
+use super::{BankFile, DayFiles, World, registry};
+use crate::base::Day;
 
 /// A truncated file keeps so many thousandths of its bytes.
 const TRUNCATED_KEEPS_PERMILLE: usize = 620;
@@ -52,12 +53,16 @@ pub(super) fn day(world: &World, i: usize, out: &Path) -> io::Result<DayFiles> {
     reported(&bundle, &world.days[i])?;
     canonical(world, i, &bundle)?;
     let mut files = Vec::new();
-    for (name, bytes) in statement_files(world, i) {
-        let path = statements.join(name);
-        fs::write(&path, bytes).map_err(|e| at(&path, e))?;
-        files.push(path);
+    for file in statement_files(world, i) {
+        let path = statements.join(file.name);
+        fs::write(&path, file.bytes).map_err(|e| at(&path, e))?;
+        files.push(BankFile {
+            bank: file.bank.code(),
+            day: file.day,
+            path,
+        });
     }
-    files.sort();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(DayFiles {
         day,
         bundle,
@@ -124,9 +129,26 @@ fn entry_rows(statement: Statement<'_>) -> impl Iterator<Item = EntryRow<'_>> {
     })
 }
 
-/// Every bank file delivered on day `i`: name and bytes.
-fn statement_files(world: &World, i: usize) -> Vec<(String, Vec<u8>)> {
+/// A bank file to be written.
+struct Drafted {
+    bank: Bank,
+    /// The business day it states.
+    day: Day,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// Every bank file delivered on day `i`.
+fn statement_files(world: &World, i: usize) -> Vec<Drafted> {
     let mut files = Vec::new();
+    let mut add = |bank, d, name, bytes| {
+        files.push(Drafted {
+            bank,
+            day: world.calendar.day(d),
+            name,
+            bytes,
+        });
+    };
     for bank in [Bank::CamtEight, Bank::CamtTwo, Bank::Swift] {
         let mut whole = bank_file(world, bank, i);
         if bank == Bank::CamtTwo
@@ -135,34 +157,32 @@ fn statement_files(world: &World, i: usize) -> Vec<(String, Vec<u8>)> {
         {
             bytes.truncate(bytes.len() * TRUNCATED_KEEPS_PERMILLE / 1000);
         }
-        files.extend(whole);
+        if let Some((name, bytes)) = whole {
+            add(bank, i, name, bytes);
+        }
         let again = bank == Bank::CamtTwo && i > 0 && world.delivery.truncated == Some(i - 1);
         if again && let Some((name, bytes)) = bank_file(world, bank, i - 1) {
-            files.push((format!("resent-{name}"), bytes));
+            add(bank, i - 1, format!("resent-{name}"), bytes);
         }
     }
     for (book, s) in of_bank(world, Bank::Export, i) {
         let spoilt = world.delivery.spoilt == Some((book, i));
-        files.push((export_name(&s), export::file(&s, spoilt)));
+        add(Bank::Export, i, export_name(&s), export::file(&s, spoilt));
     }
     if let Some((book, d)) = world.delivery.spoilt
         && d + 1 == i
     {
         let s = statement(world, book, d);
-        files.push((
-            format!("corrected-{}", export_name(&s)),
-            export::file(&s, false),
-        ));
+        let name = format!("corrected-{}", export_name(&s));
+        add(Bank::Export, d, name, export::file(&s, false));
     }
     for (book, d) in world.delivery.late_on(i) {
         let s = statement(world, book, d);
         let bank = s.book.bank;
         if let Some((extension, bytes)) = render(bank, &[s]) {
             let (stem, account) = (bank.stem(), &s.book.account_id);
-            files.push((
-                format!("late-{stem}-{}-{account}.{extension}", s.day),
-                bytes,
-            ));
+            let name = format!("late-{stem}-{}-{account}.{extension}", s.day);
+            add(bank, d, name, bytes);
         }
     }
     files

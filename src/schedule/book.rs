@@ -215,6 +215,7 @@ impl Service {
                     run.accounts_unproven = summary.accounts_unproven,
                     "a day is reconciled"
                 );
+                self.pulse.ran(true);
                 booked.runs.push(summary);
                 return Ok(true);
             }
@@ -229,6 +230,7 @@ impl Service {
                 panic
             }
         };
+        self.pulse.ran(false);
         let again = self.now() + jobs::pause(claim.attempt, &self.holder);
         let mut tx = self.db.begin_write().await?;
         match rows::retry(&mut tx, claim, again, &failure).await {

@@ -122,11 +122,13 @@ impl Service {
             let Some(claim) = self.claim(&key(feed, day)).await? else {
                 break;
             };
+            self.pulse.asked(&feed.settings.name);
             let (outcome, go_on) = match &opened {
                 Ok(Some(source)) => self.ask(feed, day, source.as_ref(), &claim).await?,
                 Ok(None) => break,
                 Err(e) => self.failed(feed, day, &claim, e).await?,
             };
+            self.pulse.came_to(&feed.settings.name, &outcome);
             fetched.push(Fetched {
                 feed: feed.settings.name.clone(),
                 day,
@@ -278,6 +280,8 @@ impl Service {
             reason,
             after: None,
         };
+        let files = [keeper.new, keeper.known, keeper.refused].map(|n| n as u64);
+        self.pulse.brought(name, (files[0], files[1], files[2]));
         let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => Err(broken(panic)),

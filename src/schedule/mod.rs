@@ -17,8 +17,10 @@
 
 mod book;
 mod fetch;
+mod pulse;
 mod store;
 pub mod times;
+pub mod watch;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,10 +31,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch as signal};
 use tokio::task::JoinSet;
 
-use crate::base::{Day, Instant};
+use crate::base::{Clock, Day, Instant};
 use crate::config::{self, Config};
 use crate::feed::deliveries::ATTEMPTS_MAX;
 use crate::feed::jobs::{BEAT, Claim, store as jobs};
@@ -43,6 +45,8 @@ use crate::store::{Db, DbError, Engine};
 
 pub use book::Booked;
 pub use fetch::{AskError, Fetched, Outcome};
+use pulse::Worker;
+pub use pulse::{Fetches, Pulse};
 use times::{Firings, start_of};
 
 /// Feeds that are asked at the same time.
@@ -97,6 +101,7 @@ pub struct Service {
     reading: book::Current,
     fetches: Arc<Semaphore>,
     arrived: Arc<Notify>,
+    pulse: Arc<Pulse>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -146,9 +151,13 @@ impl Service {
                 })
             })
             .collect();
+        let feeds = feeds?;
+        let asked = feeds.iter().map(|f| &f.settings);
+        let asked = asked.filter(|f| !f.source.is_pushed());
+        let pulse = Arc::new(Pulse::of(asked.map(|f| f.name.as_str())));
         Ok(Service {
             db,
-            feeds: feeds?.into(),
+            feeds: feeds.into(),
             run: config.run.clone(),
             zone,
             sources,
@@ -160,14 +169,29 @@ impl Service {
             reading: book::Current::default(),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             arrived: Arc::new(Notify::new()),
+            pulse,
             stopping: Arc::new(AtomicBool::new(false)),
         })
+    }
+
+    /// The same service by another clock.
+    #[must_use]
+    pub fn by_clock(&self, clock: Clock) -> Service {
+        Service {
+            db: self.db.with_clock(clock),
+            ..self.clone()
+        }
     }
 
     /// Has every import watched.
     #[must_use]
     pub fn watched(self, watchers: Watchers) -> Service {
         Service { watchers, ..self }
+    }
+
+    /// What it does, for whoever watches it.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// Gives a feed less time for a day.
@@ -243,7 +267,7 @@ impl Service {
                 "ending a killed server's claims"
             );
         }
-        let (stopper, stopped) = watch::channel(false);
+        let (stopper, stopped) = signal::channel(false);
         let mut loops = JoinSet::new();
         for at in 0..self.feeds.len() {
             if !self.feeds[at].settings.source.is_pushed() {
@@ -298,8 +322,11 @@ impl Service {
         tx.commit().await
     }
 
-    async fn keep_fetching(&self, feed: &Feed, mut stopped: watch::Receiver<bool>) {
+    async fn keep_fetching(&self, feed: &Feed, mut stopped: signal::Receiver<bool>) {
+        let worker = Worker::Feed(feed.settings.name.clone());
+        let looping = self.pulse.begin(worker);
         loop {
+            looping.works();
             let wake = tokio::select! {
                 fetched = self.fetch(feed) => match fetched {
                     Ok((_, wake)) => wake,
@@ -310,6 +337,7 @@ impl Service {
                 },
                 _ = stopped.wait_for(|s| *s) => return,
             };
+            looping.rests();
             tokio::select! {
                 () = tokio::time::sleep(self.until(wake)) => {}
                 _ = stopped.wait_for(|s| *s) => return,
@@ -317,8 +345,10 @@ impl Service {
         }
     }
 
-    async fn keep_booking(&self, mut stopped: watch::Receiver<bool>) {
+    async fn keep_booking(&self, mut stopped: signal::Receiver<bool>) {
+        let looping = self.pulse.begin(Worker::Books);
         loop {
+            looping.works();
             let wake = match self.book().await {
                 Ok(booked) => booked.wake,
                 Err(e) => {
@@ -326,6 +356,7 @@ impl Service {
                     None
                 }
             };
+            looping.rests();
             // Files that come at once are taken in at once.
             let next = async {
                 tokio::time::sleep(REST).await;

@@ -36,6 +36,18 @@ impl Bank {
         self.owing(day).saturating_sub(delivered).max(0)
     }
 
+    /// How many accounts have delivered a day's statement.
+    pub(super) fn delivered(&self, day: Day) -> i64 {
+        let delivered = self.delivered.get(&days::number(day)).copied();
+        delivered.unwrap_or(0)
+    }
+
+    /// How many accounts owe none for a day, for a stated reason.
+    pub(super) fn exempt(&self, day: Day) -> i64 {
+        let exempt = self.exempt.get(&days::number(day)).map_or(0, BTreeSet::len);
+        i64::try_from(exempt).unwrap_or(i64::MAX)
+    }
+
     fn owing(&self, day: i64) -> i64 {
         let owes = |(first, last): &&(Option<i64>, Option<i64>)| {
             let begun = match self.since {

@@ -15,6 +15,7 @@ pub mod changes;
 pub mod days;
 pub mod dialect;
 pub mod lock;
+mod health;
 mod migrate;
 mod rehearsal;
 mod safety;
@@ -28,6 +29,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+pub use health::PoolUse;
 pub use migrate::APPEND_ONLY_TABLES;
 pub use rehearsal::{Lent, Rehearsal};
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use crate::bank_sim::{Sim, WireTrouble};
-use crate::base::{Clock, Day};
+use crate::base::Day;
 
 /// Seconds to stay away after 429.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -27,9 +27,11 @@ struct SimState {
     sim: Arc<Sim>,
     /// Requests so far, by bank.
     requests: Arc<BTreeMap<&'static str, AtomicUsize>>,
-    clock: Clock,
-    today: Option<Day>,
+    today: Today,
 }
+
+/// Says which day it is at the banks.
+pub type Today = Arc<dyn Fn() -> Day + Send + Sync>;
 
 #[derive(Deserialize)]
 struct Asked {
@@ -38,22 +40,20 @@ struct Asked {
     cursor: Option<usize>,
 }
 
-/// Serves simulated banks until `stop` completes. `today` stands in for the clock's day.
+/// Serves simulated banks until `stop` completes.
 ///
 /// # Errors
 /// A listener that fails.
 pub async fn serve(
     listener: TcpListener,
     sim: Sim,
-    clock: Clock,
-    today: Option<Day>,
+    today: Today,
     stop: impl Future<Output = ()> + Send,
 ) -> std::io::Result<()> {
     let counters = sim.banks.iter().map(|b| (b.name, AtomicUsize::new(0)));
     let state = SimState {
         requests: Arc::new(counters.collect()),
         sim: Arc::new(sim),
-        clock,
         today,
     };
     let router = Router::new()
@@ -86,9 +86,7 @@ async fn answer(
         // Whoever asked gives up in the end, which ends this too.
         Some(WireTrouble::BlackHole) => std::future::pending().await,
     }
-    let clock = &state.clock;
-    let today = state.today.unwrap_or_else(|| clock.day_of(clock.now()));
-    let shown = bank.visible(asked.from, asked.to, today);
+    let shown = bank.visible(asked.from, asked.to, (state.today)());
     let at = asked.cursor.unwrap_or(0);
     let Some(file) = shown.get(at) else {
         let none = if at == 0 {

@@ -10,6 +10,7 @@
 //! Absent on purpose: JavaScript, inline style, and anything fetched from another host. Each page
 //! is whole in a hardened browser on a closed network.
 
+pub mod admin;
 mod assets;
 pub mod bank_sim;
 mod chart;
@@ -50,7 +51,7 @@ use crate::report::{DistrictPage, Overview};
 
 use format::Unit;
 use message::Problem;
-pub use server::{Limits, serve, serve_within};
+pub use server::{Limits, Route, Traffic, serve, serve_within};
 pub use site::{Site, Thresholds, Tier};
 
 /// A future that a port hands out.
@@ -100,6 +101,8 @@ pub struct WebState {
     pub inbox: Option<Arc<push::Inbox>>,
     /// Says what an import of uploaded files would do.
     pub previews: Arc<preview::Previews>,
+    /// Counts what is asked and answered.
+    pub traffic: Arc<Traffic>,
 }
 
 /// All routes, with the security headers around them.

@@ -502,5 +502,6 @@ pub(super) fn state(source: SampleSource) -> WebState {
         site: Arc::new(site()),
         inbox: None,
         previews: Arc::new(Previews::new(Arc::new(SamplePreview))),
+        traffic: Arc::default(),
     }
 }

@@ -239,10 +239,16 @@ fn the_image_knows_whether_it_lives() {
     assert!(check.contains("/livez"));
     let dir = Dir::new();
     let db = format!("sqlite:{}", dir.path().join("books.db").display());
-    let mut service = command(&["serve", "--listen", "127.0.0.1:0", "--db", &db])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "",
+        "--db",
+        &db,
+    ];
+    let mut service = command(&serve).stderr(Stdio::piped()).spawn().unwrap();
     let log = std::io::BufReader::new(service.stderr.take().unwrap());
     let mut lines = std::io::BufRead::lines(log);
     let serving = lines.find(|l| l.as_ref().unwrap().contains("serving http://"));

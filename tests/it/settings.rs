@@ -24,6 +24,45 @@ fn path(file: &Path) -> &str {
     file.to_str().unwrap()
 }
 
+#[test]
+fn a_door_of_the_demo_is_refused_by_the_service() {
+    let dir = Dir::new();
+    for (source, key) in [
+        (
+            "{ kind = \"https\", url = \"http://127.0.0.1:8099/\", allow_loopback_http = true }",
+            "allow_loopback_http",
+        ),
+        (
+            "{ kind = \"https\", url = \"https://bank.example/\", allow_loopback_http = true }",
+            "allow_loopback_http",
+        ),
+        (
+            "{ kind = \"sftp\", host = \"bank.example\", user = \"u\", host_key = \"k\", folder = \"/\", \
+             allow_loopback = true }",
+            "allow_loopback",
+        ),
+    ] {
+        let text = format!(
+            "[database]\nurl = \"sqlite:{}/books.db\"\n[server]\nlisten = \"127.0.0.1:0\"\n\
+             admin_listen = \"\"\n[[feed]]\nname = \"sim\"\nbank = \"SIM\"\nsource = {source}\n",
+            dir.path().display()
+        );
+        let file = dir.write("jintuo.toml", text);
+        let key = format!("feed[sim].source.{key}");
+        let (code, object) = check(&file);
+        assert_eq!(code, 1, "{object}");
+        assert!(keys_of(&object).contains(&key.as_str()), "{object}");
+        let refused = jintuo(&["serve", "--config", path(&file)]).ended(1);
+        let said = "is honoured by the demo and by tests only";
+        assert!(
+            refused.stderr.contains(&key) && refused.stderr.contains(said),
+            "{}",
+            refused.stderr
+        );
+        assert!(!dir.path().join("books.db").exists(), "nothing was opened");
+    }
+}
+
 /// A file that only its owner may read.
 pub(crate) fn secret(dir: &Dir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     let file = dir.write(name, bytes);
@@ -57,6 +96,7 @@ zone = "Mars/Base"
 url = "sqlite:{dir}/nowhere/books.db"
 [server]
 listen = "everywhere"
+admin_listen = "here"
 [run]
 policy = "none"
 catch_up_days = 0
@@ -124,6 +164,7 @@ source = {{ kind = "push", keys = [] }}
         "site.zone",
         "database.url",
         "server.listen",
+        "server.admin_listen",
         "run.policy",
         "run.catch_up_days",
         "sever",
@@ -345,7 +386,8 @@ fn keys_of_pushes_are_taken_anew_by_a_hang_up() {
     };
     let old = secret(&dir, "old.key", OLD);
     let file = dir.write("jintuo.toml", settings(&[("k1", &old)]));
-    let mut service = command(&["serve", "--listen", "127.0.0.1:0", "--config", path(&file)])
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", ""];
+    let mut service = command(&[&["serve", "--config", path(&file)], &ports[..]].concat())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

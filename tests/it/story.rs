@@ -102,9 +102,7 @@ async fn what_was_planted_is_found_and_nothing_else() {
     .expect("the step works");
     let mut wrong = Vec::new();
     for day in &city.days {
-        let mut inputs = vec![day.bundle.clone()];
-        inputs.extend(day.statements.iter().cloned());
-        intake::import(&db, &inputs, &options, quiet)
+        intake::import(&db, &day.inputs(), &options, quiet)
             .await
             .expect("the step works");
         let options = run::Options {

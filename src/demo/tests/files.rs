@@ -189,7 +189,7 @@ fn every_file_says_what_the_books_say_and_every_account_day_comes_once() {
     }
     let (mut cut, mut untied) = (0, 0);
     for (i, day) in city.days.iter().enumerate() {
-        for path in &day.statements {
+        for path in day.statements.iter().map(|f| &f.path) {
             let name = path.file_name().unwrap().to_str().unwrap();
             let past = ["late-", "resent-", "corrected-"]
                 .iter()

@@ -20,11 +20,25 @@ const PEM_REMEDY: &str = "put the PEM file there that the bank has given you";
 const ADDRESS_REMEDY: &str = "write the bank's public https address, its host as a name; open a private \
                               network with allow_private";
 
+/// A door that only the demo and tests may open: a service never starts with it.
+pub fn only_for_trials(feed: &Feed) -> Option<Problem> {
+    let key = match &feed.source {
+        Source::Https(https) if https.allow_loopback_http => "allow_loopback_http",
+        Source::Sftp(sftp) if sftp.allow_loopback => "allow_loopback",
+        _ => return None,
+    };
+    Some(Problem::new(
+        format!("feed[{}].source.{key}", feed.name),
+        "is honoured by the demo and by tests only: nothing on this machine is a bank",
+        "remove the key; reach the bank over the network, or have a gateway drop files into a folder",
+    ))
+}
+
 /// All that is wrong with a feed's source.
 pub fn check(feed: &Feed) -> Vec<Problem> {
     let mut found = Found {
         prefix: format!("feed[{}].source", feed.name),
-        problems: Vec::new(),
+        problems: only_for_trials(feed).into_iter().collect(),
     };
     match &feed.source {
         Source::Folder { path, taken, .. } => {

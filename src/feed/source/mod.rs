@@ -18,7 +18,7 @@ pub mod resolver;
 mod sftp;
 pub mod signature;
 
-pub use check::check;
+pub use check::{check, only_for_trials};
 
 use std::pin::Pin;
 use std::time::Duration;

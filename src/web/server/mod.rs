@@ -20,6 +20,7 @@
 mod pace;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -46,6 +47,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{WebState, plain, router, secure};
 use pace::{Pace, PacedBody, PacedWrites};
+pub use traffic::{Route, Traffic};
 
 /// The most a request's head may hold.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -121,9 +123,22 @@ pub async fn serve_within(
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    let traffic = Arc::clone(&state.traffic);
+    serve_router(listener, router(state), traffic, limits, stop).await
+}
+
+/// Serves any router.
+pub(super) async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    traffic: Arc<Traffic>,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     let shared = Arc::new(Shared {
-        router: router(state),
+        router,
         requests: Semaphore::new(limits.requests_max),
+        traffic,
         limits,
     });
     let places = Arc::new(Places::default());
@@ -147,6 +162,7 @@ pub async fn serve_within(
                     });
                 }
                 None => {
+                    shared.traffic.turned_away();
                     away.note(peer.ip());
                     turn_away(stream);
                 }
@@ -173,6 +189,7 @@ pub async fn serve_within(
 struct Shared {
     router: Router,
     requests: Semaphore,
+    traffic: Arc<Traffic>,
     limits: Limits,
 }
 
@@ -207,10 +224,23 @@ async fn hold(stream: TcpStream, shared: &Arc<Shared>, mut stopped: watch::Recei
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let under_way = shared.traffic.begin(Route::of(request.uri().path()));
+    let answer = answer_within(&shared, request).await;
+    if let Ok(response) = &answer {
+        under_way.answered(response.status());
+    }
+    answer
+}
+
+async fn answer_within(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     let limits = &shared.limits;
     let place = shared.requests.try_acquire();
     // Whoever asks whether we live would restart us for being busy.
     if place.is_err() && request.uri().path() != "/livez" {
+        shared.traffic.shed();
         return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy\n").await);
     }
     if request.body().size_hint().lower() > limits.body_bytes_max {

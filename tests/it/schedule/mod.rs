@@ -7,6 +7,7 @@ mod quarter;
 mod replicas;
 mod served;
 mod simulated;
+mod watched;
 mod world;
 
 use std::sync::Arc;

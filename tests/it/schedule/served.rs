@@ -11,6 +11,8 @@ use jintuo::policy::CHINA;
 
 use super::world::{Reply, World, at, prompt, working_days};
 use crate::bundle::Bundle;
+use crate::demo::get;
+use crate::exposition::Exposition;
 use crate::harness::{Dir, Store, command, jintuo, on_sqlite};
 
 /// Ends the service with its holder.
@@ -21,6 +23,25 @@ impl Drop for Serving {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What the composition's health check says of an admin port.
+fn is_healthy(address: &str) -> bool {
+    let text = include_str!("../../../deploy/compose.yaml");
+    let check = text
+        .lines()
+        .find(|l| l.contains("/readyz"))
+        .expect("a health check");
+    let words = check.split_once("test: ").expect("its words").1;
+    let words: Vec<String> = serde_json::from_str(words).expect("a list");
+    let port = address.rsplit(':').next().expect("a port");
+    // The composition doubles what is not its own.
+    let script = words[3].replace("$$", "$").replace("9464", port);
+    let ran = Command::new(&words[1])
+        .args([&words[2], &script])
+        .stderr(Stdio::null())
+        .status();
+    ran.expect("a shell").success()
 }
 
 #[test]
@@ -51,7 +72,7 @@ fn a_file_in_a_folder_becomes_a_reconciled_day() {
     let config = dir.write(
         "jintuo.toml",
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
              [run]\ndeadline = \"00:00\"\n\
              [[feed]]\nname = \"abc\"\nbank = \"ABC\"\nschedule = \"0 0 0 * * *\"\n\
              first_day = \"{on}\"\n\
@@ -92,6 +113,18 @@ fn a_file_in_a_folder_becomes_a_reconciled_day() {
     let said = said.join("\n");
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("\"run.accounts_unproven\":0"), "{said}");
+    let admin = said
+        .lines()
+        .find_map(|l| l.strip_prefix("admin port http://"));
+    let admin = admin
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default();
+    assert_eq!(get(admin, "/readyz"), (200, "ready\n".to_owned()));
+    let figures = Exposition::parse(&get(admin, "/metrics").1);
+    assert_eq!(figures.get("jintuo_runs_completed_total", &[]), Some(1));
+    let proven = [("bank", "ABC"), ("state", "proven")];
+    assert_eq!(figures.get("jintuo_account_days", &proven), Some(2));
+    assert!(is_healthy(admin));
     // One server per embedded database.
     let second = jintuo(&serve).ended(75);
     assert!(
@@ -105,6 +138,7 @@ fn a_file_in_a_folder_becomes_a_reconciled_day() {
     // The log ends when the process does.
     let rest: Vec<String> = lines.collect();
     let ended = serving.0.wait().expect("it ends");
+    assert!(!is_healthy(admin));
     assert_eq!(ended.code(), Some(0), "{rest:?}");
 }
 

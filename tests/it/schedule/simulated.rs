@@ -70,8 +70,8 @@ impl Feeds {
             at(&today.to_string(), to, 0),
         );
         let never = std::future::pending();
-        let clock = Clock::fixed(now, zone);
-        let served = jintuo::web::bank_sim::serve(listener, sim.clone(), clock, Some(today), never);
+        let today = Arc::new(move || today);
+        let served = jintuo::web::bank_sim::serve(listener, sim.clone(), today, never);
         let server = tokio::spawn(served);
         let mut ticks = Vec::new();
         while now < end {

@@ -189,6 +189,11 @@ impl World {
             .with_fetch_time(Duration::from_secs(3))
     }
 
+    /// The database, its clock at an instant.
+    pub(super) fn service_db(&self, now: Instant) -> Db {
+        self.db.with_clock(Clock::fixed(now, ZONE))
+    }
+
     pub(super) async fn tick(&self, now: Instant) -> Done {
         self.service(now).tick().await.expect("the database works")
     }

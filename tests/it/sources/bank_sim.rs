@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 
 use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, WireTrouble, drop_files};
-use jintuo::base::{Clock, Day};
+use jintuo::base::Day;
 use jintuo::wire;
 
 use super::{Basket, june, open};
-use crate::harness::{Dir, command, day, jintuo, minute};
+use crate::harness::{Dir, command, day, jintuo};
 
 fn plan(seed: u64) -> Plan {
     Plan {
@@ -132,14 +133,12 @@ async fn a_pull_that_goes_on_at_its_mark_gets_everything_through_trouble() {
         .await
         .unwrap();
     let address = listener.local_addr().unwrap();
-    let clock = Clock::fixed(minute(0), chrono_tz::Asia::Shanghai);
-    let today = Some(day("2026-06-30"));
+    let today = day("2026-06-30");
     let never = std::future::pending();
     let server = tokio::spawn(jintuo::web::bank_sim::serve(
         listener,
         sim.clone(),
-        clock,
-        today,
+        Arc::new(move || today),
         never,
     ));
     let source = format!(
