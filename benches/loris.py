@@ -97,14 +97,15 @@ def memory_mib(pid, field):
         return int(re.search(rf"{field}:\s+(\d+) kB", f.read()).group(1)) / 1024
 
 
-def push_head(length, key_id="k1"):
+def push_head(length, key_id="k1", feed="icbc", body=b"", key=KEY):
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     nonce = os.urandom(16).hex()
-    text = f"jintuo-v1\nPOST\n{PATH}\nicbc\n{key_id}\n{now}\n{nonce}\n{hashlib.sha256().hexdigest()}\n"
-    sign = hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest()
-    return (f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{length}\r\ncontent-type: text/plain\r\n"
+    path, digest = PATH.replace("icbc", feed), hashlib.sha256(body).hexdigest()
+    text = f"jintuo-v1\nPOST\n{path}\n{feed}\n{key_id}\n{now}\n{nonce}\n{digest}\n"
+    sign = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return (f"POST {path} HTTP/1.1\r\nhost: x\r\n{length}\r\ncontent-type: text/plain\r\n"
             f"jintuo-key: {key_id}\r\njintuo-timestamp: {now}\r\njintuo-nonce: {nonce}\r\n"
-            f"jintuo-signature: {sign}\r\n\r\n").encode()
+            f"jintuo-digest: {digest}\r\njintuo-signature: {sign}\r\n\r\n").encode()
 
 
 def giant(port, head, part):

@@ -222,9 +222,10 @@ fn compare(
         }
         let newest = stored.claim(&heard.key, &claimant);
         if becomes == Becomes::Disputed {
-            differs = true;
             let claim = heard.claim(&here.lines, newest, 0);
+            // A claim that is repeated is no other version of its statement.
             if !newest.is_some_and(|d| says_the_same(d, &claim)) {
+                differs = true;
                 changes.disputes.push(claim);
             }
             let named = changes.contradicted.entry(stated.account_id.clone());
