@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real server, killed again and again in the middle of its work, ends in the books of one that was not.
 
-    benches/killed.py --db sqlite|postgres://USER@HOST:PORT/DATABASE [--binary BIN] [--kills N] [--seed S]
+    benches/killed.py --db sqlite|postgres|postgres://USER@HOST:PORT/DATABASE [--binary BIN] [--kills N] [--seed S]
                       [--banks N] [--accounts N] [--days N] [--lines N] [--interval MS] [--address IP]
 
 Banks answer over HTTPS with a certificate of an authority made here: simulated ones, with trouble in their files, and one
@@ -10,12 +10,12 @@ at seeded moments and at aimed ones: while a bank has sent a part of a body, rig
 read, while the long statement is read, while a day is reconciled. When all is booked, the books (lines, statement days,
 disputes, balances, quarantine, deliveries, and the reports of each day, everything but times and numbering) are compared
 with those of a server that was left alone, and `jintuo check` has to be silent. On PostgreSQL a claim outlives its holder
-by ten minutes; here they pass at once.
+by ten minutes; here they pass at once. `postgres` alone starts a cluster of its own and takes it away again.
 
 BIN is a build for development (target/debug/jintuo): no other reaches loopback. With --address, an address of this machine
 in a private network, any build will do. Ends its own processes only. Exit 0: the same books; 1: others; 2: no trial made.
 """
-import argparse, datetime, http.client, http.server, json, os, random, re, shutil, signal, sqlite3, ssl, subprocess, sys, tempfile, threading, time
+import argparse, datetime, glob, http.client, http.server, json, os, random, shutil, signal, socket, sqlite3, ssl, subprocess, sys, tempfile, threading, time
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -148,6 +148,35 @@ class Banks:
             self.aim = None
 
 
+class Cluster:
+    """A PostgreSQL of this trial alone, on a free port of loopback."""
+
+    def __init__(self):
+        found = glob.glob("/usr/lib/postgresql/*/bin/initdb")
+        self.bin = os.path.dirname(max(found, key=lambda p: float(p.split("/")[-3]))) if found else os.path.dirname(shutil.which("initdb") or "")
+        if not self.bin:
+            print("PostgreSQL is not there", file=sys.stderr)
+            sys.exit(2)
+        # The server refuses to run as root.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        self.folder = tempfile.mkdtemp(prefix="jintuo-pg.")
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        self.url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+        self.run("initdb", "--data-checksums", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+        self.run("pg_ctl", "-w", "-t", "60", "-l", os.path.join(self.folder, "log"), "-o", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", "start")
+
+    def run(self, program, *args):
+        subprocess.run([os.path.join(self.bin, program), "-D", os.path.join(self.folder, "data"), *args], check=True, stdout=subprocess.DEVNULL, user=self.user, cwd="/")
+
+    def stop(self):
+        self.run("pg_ctl", "-m", "fast", "-w", "stop")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 def authority(folder, address):
     """An authority of this trial alone and its certificate for the banks' address."""
     def openssl(*args):
@@ -273,7 +302,7 @@ def killed(trial, banks, a, chance, days):
             time.sleep(chance.uniform(0.05, 2.5))
             met = True
         else:
-            met = until(trial, 10, lambda: trial.books.number(waiting[aim]) > 0)
+            met = until(trial, 3, lambda: trial.books.number(waiting[aim]) > 0)
             time.sleep(chance.uniform(0, 1.0 if aim == "long" else 0.05))
         trial.alive()
         until(trial, 120, lambda: trial.books.number(blamed) == 0)
@@ -296,7 +325,7 @@ def main():
     ap.add_argument("--days", type=int, default=12)
     ap.add_argument("--lines", type=int, default=20_000, help="of the long statement")
     ap.add_argument("--trouble", type=int, default=150, help="account-days with trouble in their files, of a thousand")
-    ap.add_argument("--interval", type=int, default=60, help="milliseconds between two requests to a bank")
+    ap.add_argument("--interval", type=int, default=200, help="milliseconds between two requests to a bank")
     ap.add_argument("--address", default="127.0.0.1")
     ap.add_argument("--keep", help="keep the folder of the trial here")
     a = ap.parse_args()
@@ -305,18 +334,22 @@ def main():
         sys.exit(2)
     folder = tempfile.mkdtemp(prefix="jintuo-killed-")
     processes, databases = [], []
+    cluster = Cluster() if a.db == "postgres" else None
     try:
+        a.db = cluster.url if cluster else a.db
         sys.exit(trial(a, folder, processes, databases))
     finally:
         for process in processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        for name in databases:
+        for name in [] if cluster else databases:
             Books(a.db).rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         if a.keep:
             shutil.copytree(folder, a.keep, dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+        if cluster:
+            cluster.stop()
 
 
 def trial(a, folder, processes, databases):

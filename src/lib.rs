@@ -41,7 +41,7 @@
 //! | keep the bytes by digest; taken before? then stop, quietly | [`feed::store::keep_raw`] | 3 |
 //! | tell the format, read, join pages | [`wire::sniff()`], [`wire::parse`], [`wire::join_pages`] | pure |
 //! | prove: opening + booked = closing; days; ids of entries | [`wire::verify()`], [`wire::daily_balances`], [`wire::entry_identity`] | pure |
-//! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines | [`feed::store::append_statement_days`], [`ledger::post()`] | 4 |
+//! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines; the file is taken | [`feed::store::append_statement_days`], [`ledger::post()`] | 4 |
 //! | write counts, make the import visible | [`feed::store::complete`] | 5 |
 //!
 //! A file that fails a step is quarantined whole with its reason; its bytes stay. Transaction 3 comes before

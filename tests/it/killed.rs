@@ -171,7 +171,10 @@ impl Site {
         );
         let registry = Bundle::of(&[
             ("districts", "district_id,name\nD1,示例区\n"),
-            ("institutions", "institution_id,district_id,name\nI1,D1,示例机构\n"),
+            (
+                "institutions",
+                "institution_id,district_id,name\nI1,D1,示例机构\n",
+            ),
             ("accounts", &accounts),
         ])
         .write(&store.dir, "registry");
@@ -336,7 +339,10 @@ async fn a_server_may_be_killed_while_it_posts(store: Store) {
     assert_eq!(site.finish().await, expected);
     assert_eq!(site.store.rows("posting").await, postings);
     let states = site.deliveries().await;
-    assert!(states.iter().all(|(state, _)| state == "taken"), "{states:?}");
+    assert!(
+        states.iter().all(|(state, _)| state == "taken"),
+        "{states:?}"
+    );
     site.remove().await;
 }
 
@@ -348,7 +354,8 @@ async fn killed_waiting_for_postings(site: &Site) {
     let locked = sqlx::raw_sql(lock).execute(&mut holding).await;
     locked.expect("nobody writes postings");
     let serving = site.serve();
-    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'posting'::regclass";
+    let waiting =
+        "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'posting'::regclass";
     let mut waits = 0_i64;
     while waits == 0 {
         let found = sqlx::query_scalar(waiting).fetch_one(&mut holding).await;

@@ -133,14 +133,22 @@ pub async fn close_file(tx: &mut Tx, source_no: i64, result: &FileResult) -> Res
     .map_err(DbError::sql("recording what became of a file"))
 }
 
-/// True where a file of these bytes has been taken in.
-pub async fn is_known(tx: &mut Tx, digest: &[u8]) -> Result<bool> {
-    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(
-            "SELECT source_no FROM source_file WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') \
-             LIMIT 1")
+/// A file as it was taken in first.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct TakenFile {
+    pub source_no: i64,
+    pub import_no: i64,
+    pub outcome: String,
+}
+
+/// Looks for a file of these bytes that has been taken in.
+pub async fn taken_file(tx: &mut Tx, digest: &[u8]) -> Result<Option<TakenFile>> {
+    on!(tx, c => sqlx::query_as(
+            "SELECT source_no, import_no, outcome FROM source_file \
+             WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') \
+             ORDER BY source_no LIMIT 1")
             .bind(digest).fetch_optional(c).await)
-    .map_err(DbError::sql("looking for a file"))?;
-    Ok(row.is_some())
+    .map_err(DbError::sql("looking for a file"))
 }
 
 /// True where a file of a kind has been taken in.

@@ -103,10 +103,11 @@ pub(super) async fn post(
         &mut posted,
     )
     .await?;
+    tell(session, &changes, &plan, posted, (source_no, name));
+    session.close_file(&mut tx, source_no).await?;
     tx.commit().await?;
     session.days_stored_to = Some(i64::MAX);
     session.has_statements = true;
-    tell(session, &changes, &plan, posted, (source_no, name));
     Ok(())
 }
 

@@ -111,8 +111,8 @@ impl Place<'_> {
         let mut taken = self.places.taken();
         let Taken { all, feeds, .. } = &mut *taken;
         let own = feeds.entry(self.feed.clone()).or_default();
-        let fits = all.bytes + bytes <= limits.bytes_max
-            && own.bytes + bytes <= limits.bytes_of_feed_max;
+        let fits =
+            all.bytes + bytes <= limits.bytes_max && own.bytes + bytes <= limits.bytes_of_feed_max;
         if fits {
             all.bytes += bytes;
             own.bytes += bytes;
@@ -154,10 +154,7 @@ mod tests {
         let same = places.take("icbc", "k1", "n1").err();
         assert_eq!(same, Some(NoPlace::HeadTaken));
         let mut two = places.take("icbc", "k2", "n1").ok().expect("a place");
-        assert_eq!(
-            places.take("icbc", "k1", "n2").err(),
-            Some(NoPlace::Full)
-        );
+        assert_eq!(places.take("icbc", "k1", "n2").err(), Some(NoPlace::Full));
         let mut other = places.take("abc", "k3", "n1").ok().expect("a place");
         assert_eq!(places.take("ccb", "k4", "n1").err(), Some(NoPlace::Full));
         assert!(one.grow(30) && two.grow(30) && !two.grow(1));

@@ -312,7 +312,12 @@ async fn who_cannot_sign_takes_no_place() {
     let body = [b'x'; 600];
     let mut strangers = Vec::new();
     for n in 0..40 {
-        let head = signed_head("icbc", &format!("nonce-nonce-{n:04}"), b"", "content-length: 67108864");
+        let head = signed_head(
+            "icbc",
+            &format!("nonce-nonce-{n:04}"),
+            b"",
+            "content-length: 67108864",
+        );
         let forged = head.replace("jintuo-signature: ", "jintuo-signature: 00");
         let mut stream = served.connect().await;
         stream.write_all(forged.as_bytes()).await.unwrap();
