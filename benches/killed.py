@@ -265,8 +265,8 @@ class Trial:
         return found
 
     def check(self):
-        done = subprocess.run(self.base + ["check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return done.stdout.strip() if done.returncode or done.stdout.strip() else ""
+        done = subprocess.run(self.base + ["check"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return done.stdout + done.stderr if done.returncode or done.stdout else ""
 
 
 def until(trial, seconds, met):

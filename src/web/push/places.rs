@@ -150,19 +150,19 @@ mod tests {
             bytes_max: 100,
             bytes_of_feed_max: 60,
         });
-        let mut one = places.take("icbc", "k1", "n1").ok().expect("a place");
+        let mut one = places.take("icbc", "k1", "n1").expect("a place");
         let same = places.take("icbc", "k1", "n1").err();
         assert_eq!(same, Some(NoPlace::HeadTaken));
-        let mut two = places.take("icbc", "k2", "n1").ok().expect("a place");
+        let mut two = places.take("icbc", "k2", "n1").expect("a place");
         assert_eq!(places.take("icbc", "k1", "n2").err(), Some(NoPlace::Full));
-        let mut other = places.take("abc", "k3", "n1").ok().expect("a place");
+        let mut other = places.take("abc", "k3", "n1").expect("a place");
         assert_eq!(places.take("ccb", "k4", "n1").err(), Some(NoPlace::Full));
         assert!(one.grow(30) && two.grow(30) && !two.grow(1));
         assert!(other.grow(40) && !other.grow(1));
         // What one leaves, another takes, its head too.
         drop(one);
         assert!(other.grow(20));
-        let again = places.take("icbc", "k1", "n1").ok().expect("a place");
+        let again = places.take("icbc", "k1", "n1").expect("a place");
         drop((two, other, again));
         let taken = places.taken();
         assert_eq!((taken.all.bodies, taken.all.bytes), (0, 0));

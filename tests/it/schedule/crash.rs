@@ -75,7 +75,10 @@ async fn delivered(store: Store) -> World {
 fn wrong(bytes: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(bytes).expect("text");
     let other = text
-        .replace("<Ntry><Amt Ccy=\"CNY\">10.00", "<Ntry><Amt Ccy=\"CNY\">20.00")
+        .replace(
+            "<Ntry><Amt Ccy=\"CNY\">10.00",
+            "<Ntry><Amt Ccy=\"CNY\">20.00",
+        )
         .replace(">30.00", ">40.00");
     assert_ne!(text, other);
     other.into_bytes()
