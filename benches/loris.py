@@ -5,7 +5,8 @@
 
 Slow heads: 1,000 sockets that send a byte of a request's head each second, from one address and from eight.
 Others' GET /livez is timed before and meanwhile, from an address of its own. Giants: 2 GiB of zeros pushed
-with and without a length that says so, with headers that look right and with headers that do not.
+with and without a length that says so, with headers that look right and with headers that do not. Slow pushes: bodies
+that drip, of who knows a feed and its key's id but not the key, and of a bank that has it, while another bank pushes.
 Linux only: every address of 127.0.0.0/8 is this machine, and memory is read from /proc.
 """
 
@@ -26,6 +27,9 @@ PATH = "/v1/feeds/icbc/statements"
 SOCKETS = 1000
 ASKED = 1500
 GIANT = 2 << 30
+SLOW_PUSHES = 200
+HONEST = 50
+SECONDS_HELD = 15
 CHUNK = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
 
 
@@ -97,14 +101,15 @@ def memory_mib(pid, field):
         return int(re.search(rf"{field}:\s+(\d+) kB", f.read()).group(1)) / 1024
 
 
-def push_head(length, key_id="k1"):
+def push_head(length, key_id="k1", feed="icbc", body=b"", key=KEY):
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     nonce = os.urandom(16).hex()
-    text = f"jintuo-v1\nPOST\n{PATH}\nicbc\n{key_id}\n{now}\n{nonce}\n{hashlib.sha256().hexdigest()}\n"
-    sign = hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest()
-    return (f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{length}\r\ncontent-type: text/plain\r\n"
+    path, digest = PATH.replace("icbc", feed), hashlib.sha256(body).hexdigest()
+    text = f"jintuo-v1\nPOST\n{path}\n{feed}\n{key_id}\n{now}\n{nonce}\n{digest}\n"
+    sign = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return (f"POST {path} HTTP/1.1\r\nhost: x\r\n{length}\r\ncontent-type: text/plain\r\n"
             f"jintuo-key: {key_id}\r\njintuo-timestamp: {now}\r\njintuo-nonce: {nonce}\r\n"
-            f"jintuo-signature: {sign}\r\n\r\n").encode()
+            f"jintuo-digest: {digest}\r\njintuo-signature: {sign}\r\n\r\n").encode()
 
 
 def giant(port, head, part):
@@ -128,6 +133,75 @@ def giant(port, head, part):
     return status, sent / (1 << 20)
 
 
+def honest_push(port):
+    """A bank's statement; its status and how long it took."""
+    body = os.urandom(100_000)
+    began = time.perf_counter()
+    s = connect(port, "127.0.0.7")
+    s.sendall(push_head(f"content-length: {len(body)}\r\nconnection: close", "k2", "abc", body) + body)
+    answer = s.recv(4096)
+    s.close()
+    return answer[9:12].decode(), (time.perf_counter() - began) * 1000
+
+
+def slow_pushes(port, key, ended, told):
+    """Opens as many slow bodies as there is place for and keeps those that are not refused dripping."""
+    held = []
+    for n in range(SLOW_PUSHES):
+        s = connect(port, f"127.0.3.{n % 100 + 1}")
+        s.sendall(push_head("content-length: 60000000", body=str(n).encode(), key=key) + bytes(16 << 10))
+        held.append(s)
+    while not ended.is_set():
+        alive = []
+        for s in held:
+            s.setblocking(False)
+            try:
+                answer = s.recv(4096)
+                status = answer[9:12].decode() or "closed"
+                told[status] = told.get(status, 0) + 1
+                s.close()
+                continue
+            except BlockingIOError:
+                pass
+            except OSError:
+                told["closed"] = told.get("closed", 0) + 1
+                s.close()
+                continue
+            try:
+                s.send(bytes(2 << 10))
+            except OSError:
+                pass
+            alive.append(s)
+        held = alive
+        told["held"] = len(held)
+        ended.wait(1)
+    for s in held:
+        s.close()
+
+
+def pushes_while_slow(port, pid):
+    """Whether a bank's pushes are kept whatever others hold."""
+    good = True
+    for what, key in [("without the key", b"another key of thirty-two bytes."), ("with the key of one feed", KEY)]:
+        ended, told = threading.Event(), {}
+        slow = threading.Thread(target=slow_pushes, args=(port, key, ended, told))
+        slow.start()
+        time.sleep(3)
+        answers = []
+        for _ in range(HONEST):
+            answers.append(honest_push(port))
+            time.sleep((SECONDS_HELD - 3) / HONEST)
+        ended.set()
+        slow.join()
+        kept = sum(status == "202" for status, _ in answers)
+        times = sorted(ms for _, ms in answers)
+        good &= kept == HONEST
+        print(f"{SLOW_PUSHES} slow pushes {what}: {dict(sorted(told.items()))}; another bank's: {kept} of {HONEST} kept, "
+              f"p50 {times[HONEST // 2]:.1f} ms, slowest {times[-1]:.1f} ms, {memory_mib(pid, 'VmRSS'):.0f} MiB")
+        time.sleep(1)
+    return good
+
+
 def main():
     binary = sys.argv[1] if len(sys.argv) > 1 else "target/release/jintuo"
     folder = tempfile.mkdtemp(prefix="jintuo-loris-")
@@ -137,7 +211,9 @@ def main():
     with open(f"{folder}/jintuo.toml", "w") as f:
         f.write(f'[database]\nurl = "sqlite:{folder}/books.db"\n[[feed]]\nname = "icbc"\nbank = "ICBC"\n'
                 f'[feed.source]\nkind = "push"\nkeys = [{{ id = "k1", algorithm = "hmac-sha256", '
-                f'key = {{ file = "{folder}/key" }} }}]\n')
+                f'key = {{ file = "{folder}/key" }} }}]\n'
+                f'[[feed]]\nname = "abc"\nbank = "ABC"\n[feed.source]\nkind = "push"\n'
+                f'keys = [{{ id = "k2", algorithm = "hmac-sha256", key = {{ file = "{folder}/key" }} }}]\n')
     service = subprocess.Popen(
         [binary, "serve", "--config", f"{folder}/jintuo.toml", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log", "info"],
         stderr=subprocess.PIPE, text=True)
@@ -148,6 +224,8 @@ def main():
     threading.Thread(target=lambda: [None for _ in service.stderr], daemon=True).start()
     try:
         pid = service.pid
+        if not pushes_while_slow(port, pid):
+            sys.exit("a bank's pushes were kept out")
         quiet = p99_ms(port)
         print(f"quiet: p50 {quiet[0]:.2f} ms, p99 {quiet[1]:.2f} ms, {quiet[2]} failed, "
               f"{memory_mib(pid, 'VmRSS'):.0f} MiB")

@@ -42,7 +42,7 @@
 //! | number the file, keep the bytes by digest; taken before? then stop, quietly | [`feed::store::open_file`], [`feed::store::keep_raw`] | 2 |
 //! | tell the format, read, join pages | [`wire::sniff()`], [`wire::parse`], [`wire::join_pages`] | pure |
 //! | prove: opening + booked = closing; days; ids of entries | [`wire::verify()`], [`wire::daily_balances`], [`wire::entry_identity`] | pure |
-//! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines | [`feed::store::append_statement_days`], [`ledger::post()`] | 3 |
+//! | judge each stored day: the same, grown, revised, disputed; append days, post and reverse lines; the file is taken | [`feed::store::append_statement_days`], [`ledger::post()`] | 3 |
 //! | write counts, make the import visible | [`feed::store::complete`] | 4 |
 //!
 //! What a file leaves open, its account or the unit of its amounts, settings may fill ([`wire::Assumptions`]);

@@ -27,6 +27,7 @@ install_missing() {
   local missing=()
   [ -n "$(postgres_bin)" ] || [ -n "${TEST_PG_URL:-}" ] || missing+=(postgresql)
   command -v python3 >/dev/null || missing+=(python3)
+  command -v openssl >/dev/null || missing+=(openssl)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   [ ${#missing[@]} = 0 ] && return
   say "installing ${missing[*]}"

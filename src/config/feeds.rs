@@ -105,7 +105,7 @@ pub struct Https {
     /// Addresses inside private networks that this feed may reach, as CIDR blocks.
     #[serde(default)]
     pub allow_private: Vec<String>,
-    /// Plain HTTP to loopback; honoured by the demo and by tests only.
+    /// Loopback, also over plain HTTP; honoured by builds for development and by tests only.
     #[serde(default)]
     pub allow_loopback_http: bool,
 }
@@ -151,7 +151,7 @@ pub struct Sftp {
     pub timeout_seconds: u64,
     #[serde(default)]
     pub allow_private: Vec<String>,
-    /// SFTP to loopback; honoured by tests only.
+    /// SFTP to loopback; honoured by builds for development and by tests only.
     #[serde(default)]
     pub allow_loopback: bool,
 }

@@ -10,7 +10,7 @@ use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
 use crate::base::{Defect, DefectCode, InstId};
 use crate::feed::deliveries;
-use crate::feed::store::{self, FileResult, Opened, Quarantined, StatementDay};
+use crate::feed::store::{self, FileResult, Opened, Quarantined, StatementDay, TakenFile};
 use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
 use crate::store::lock::JobLock;
@@ -29,6 +29,16 @@ pub(super) struct Counts {
     pub(super) revised: i64,
     pub(super) waiting: i64,
     pub(super) quarantined: i64,
+}
+
+impl Counts {
+    fn tell(self, result: &mut FileResult) {
+        result.new = self.new;
+        result.same = self.same;
+        result.revised = self.revised;
+        result.waiting = self.waiting;
+        result.quarantined = self.quarantined;
+    }
 }
 
 struct OpenFile {
@@ -167,19 +177,19 @@ impl<'a> Session<'a> {
         Ok(source_no)
     }
 
-    /// Numbers a statement file and keeps its bytes, before anybody reads them. Says with what help they were
-    /// taken in before; nothing where they were not, or are to be taken anew.
+    /// Numbers a statement file and keeps its bytes, before anybody reads them. Says as what they were taken
+    /// in before; nothing where they were not, or are to be taken anew.
     pub(super) async fn keep_file(
         &mut self,
         name: &str,
         (digest, bytes): (&[u8], &[u8]),
-    ) -> Result<(i64, Vec<Assumptions>), ImportError> {
+    ) -> Result<(i64, Vec<TakenFile>), ImportError> {
         let mut tx = self.begin_write().await?;
         let source_no = store::open_file(&mut tx, self.import_no, name, "statement").await?;
         let taken = if self.options.supersede {
             Vec::new()
         } else {
-            store::taken_with(&mut tx, digest).await?
+            store::taken_files(&mut tx, digest).await?
         };
         store::keep_raw(&mut tx, digest, bytes).await?;
         tx.commit().await?;
@@ -216,6 +226,32 @@ impl<'a> Session<'a> {
         if let Some(file) = self.files.iter_mut().find(|f| f.source_no == source_no) {
             file.assumed = assumed;
         }
+    }
+
+    /// What becomes of a file that was taken in before: it is known, unless it was this import that took it
+    /// and was interrupted after it. What it did then stands, and is not done again: files that came
+    /// after it may have changed it.
+    pub(super) fn outcome_again(&self, first: &TakenFile) -> &'static str {
+        let earlier = (self.files.first()).is_some_and(|f| first.source_no < f.source_no);
+        match first.outcome.as_str() {
+            _ if !earlier || first.import_no != self.import_no => "known",
+            "disputed" => "disputed",
+            "waiting" => "waiting",
+            _ => "used",
+        }
+    }
+
+    /// Says in the transaction that posts a file what became of it, so that a file is taken in once however
+    /// often its import is interrupted.
+    pub(super) async fn close_file(&mut self, tx: &mut Tx, source_no: i64) -> Result<(), DbError> {
+        store::quarantine(tx, &self.quarantined).await?;
+        self.quarantined.clear();
+        let counts = self.counts.get(&source_no).copied().unwrap_or_default();
+        if let Some(result) = self.file_result(source_no) {
+            counts.tell(result);
+            store::close_file(tx, source_no, result).await?;
+        }
+        Ok(())
     }
 
     /// What people call a file of this import.
@@ -401,11 +437,7 @@ impl<'a> Session<'a> {
                 .copied()
                 .unwrap_or_default();
             let result = &mut file.result;
-            result.new = counts.new;
-            result.same = counts.same;
-            result.revised = counts.revised;
-            result.waiting = counts.waiting;
-            result.quarantined = counts.quarantined;
+            counts.tell(result);
             store::close_file(&mut tx, file.source_no, result).await?;
             if let Some(delivery_no) = file.delivery_no {
                 let state = match result.outcome {

@@ -23,9 +23,12 @@ pub(super) struct Draft {
     pub(super) reversal: bool,
     pub(super) entry_ref: Option<String>,
     pub(super) servicer_ref: Option<String>,
-    pub(super) codes: Vec<String>,
+    /// Codes from the widest to the narrowest, joined by `/`.
+    pub(super) code: String,
     pub(super) detail: Detail,
     detail_negative: Option<bool>,
+    /// The payment closed last and whether it was a debit: of an entry of one payment nothing is kept of it.
+    closed: Option<(Detail, bool)>,
     pub(super) details: Vec<Detail>,
     pub(super) batch: Batch,
     returned: bool,
@@ -49,6 +52,7 @@ pub(super) struct Batch {
 
 impl Draft {
     pub(super) fn start_detail(&mut self) {
+        self.keep_closed();
         self.detail = Detail::default();
         self.detail_negative = None;
         (self.debtor, self.creditor) = (None, None);
@@ -97,13 +101,33 @@ impl Draft {
             .zip(counted)
             .and_then(|(sum, more)| sum.checked_add(more));
         detail.amount = (detail.amount).map(|amount| if negative { -amount } else { amount });
-        detail.counterparty = match negative {
-            true => self.creditor.clone(),
-            false => self.debtor.clone(),
+        self.closed = Some((detail, negative));
+    }
+
+    /// Keeps the payment closed last beside those before it, while its parties are known.
+    pub(super) fn keep_closed(&mut self) {
+        let Some((mut detail, negative)) = self.closed.take() else {
+            return;
         };
         if self.details.len() < DETAILS_MAX {
+            let party = if negative {
+                &self.creditor
+            } else {
+                &self.debtor
+            };
+            detail.counterparty.clone_from(party);
             self.details.push(detail);
         }
+    }
+
+    pub(super) fn add_code(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if !self.code.is_empty() {
+            self.code.push('/');
+        }
+        self.code.push_str(text);
     }
 }
 

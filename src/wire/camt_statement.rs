@@ -136,7 +136,7 @@ impl Open {
             [ValDt, Dt | DtTm] => draft.value_on = Some(day(text, "Ntry/ValDt", xml)?),
             [AcctSvcrRef] => draft.servicer_ref = some_text(text),
             [BkTxCd, Domn, Cd] | [BkTxCd, Domn, Fmly, Cd | SubFmlyCd] | [BkTxCd, Prtry, Cd] => {
-                draft.codes.extend(some_text(text))
+                draft.add_code(text);
             }
             [AddtlNtryInf] => append(&mut draft.information, text),
             [NtryDtls, Btch, NbOfTxs] => add(&mut draft.batch.said_details, plain(text)),
@@ -170,7 +170,7 @@ impl Open {
         xml: &XmlReader<impl BufRead>,
         ordinal: u64,
     ) -> Result<Entry, Defect> {
-        let draft = std::mem::take(&mut self.draft);
+        let mut draft = std::mem::take(&mut self.draft);
         let amount = signed(&draft, "Ntry", xml)?;
         self.batch_remark = draft.batch.check(amount.abs()).map(|found| {
             Defect::new(DefectCode::DeclaredTotals, found)
@@ -188,6 +188,9 @@ impl Open {
             .ok_or_else(|| xml.defect(DefectCode::BadAmount, "the sum of the entries overflows"))?;
         // A batch has no reference and no counterparty of its own.
         let single = draft.batch.details <= 1;
+        if !single {
+            draft.keep_closed();
+        }
         let reversal = reversal(&draft, single);
         let counterparty = if draft.direction == Some(true) {
             draft.debtor
@@ -205,10 +208,10 @@ impl Open {
             reversal,
             customer_ref: draft.customer_ref.filter(|_| single),
             bank_ref: draft.servicer_ref.or(draft.entry_ref),
-            code: (!draft.codes.is_empty()).then(|| draft.codes.join("/")),
+            code: some(draft.code),
             counterparty: counterparty.filter(|_| single),
             memo,
-            details: if single { Vec::new() } else { draft.details },
+            details: draft.details,
             line: ordinal,
         })
     }
@@ -297,6 +300,10 @@ fn choose(balances: &[Balance]) -> (Option<usize>, Option<usize>) {
         .or(find("CLAV"))
         .or(last("ITAV"));
     (opening, closing)
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn signed(draft: &Draft, element: &str, xml: &XmlReader<impl BufRead>) -> Result<Decimal, Defect> {

@@ -14,6 +14,7 @@ mod guards;
 mod harness;
 mod interrupted;
 mod jobs;
+mod killed;
 mod outputs;
 mod positions;
 mod preview;

@@ -140,7 +140,9 @@ impl Push<'_> {
             feed,
         };
         let time = timestamp(minute(0) + chrono::Duration::seconds(self.at));
-        let signed = sign(&key, request, &time, self.nonce, &body_digest(self.body));
+        let digest = body_digest(self.body);
+        let signed = sign(&key, request, &time, self.nonce, &digest);
+        let digest = jintuo::base::entropy::hex(&digest);
         let (target, body) = (
             self.sent_target.unwrap_or(self.target),
             self.sent_body.unwrap_or(self.body),
@@ -148,7 +150,7 @@ impl Push<'_> {
         let head = format!(
             "{} {target} HTTP/1.1\r\nhost: jintuo\r\nconnection: close\r\ncontent-type: {}\r\n\
              content-length: {}\r\njintuo-key: {}\r\njintuo-timestamp: {time}\r\n\
-             jintuo-nonce: {}\r\njintuo-signature: {}\r\n\r\n",
+             jintuo-nonce: {}\r\njintuo-digest: {digest}\r\njintuo-signature: {}\r\n\r\n",
             self.method,
             self.kind,
             body.len(),
@@ -239,8 +241,6 @@ async fn what_is_not_signed_right_is_not_accepted(store: Store) {
         with(&|p| p.at = 301),
         with(&|p| p.at = -301),
         with(&|p| p.nonce = "short"),
-        with(&|p| p.sent_body = Some(b"<document/>")),
-        with(&|p| p.sent_body = Some(b"")),
         with(&|p| p.sent_target = Some("/v1/feeds/icbc/statements?name=b.xml")),
         with(&|p| p.sent_target = Some("/v1/feeds/abc/statements")),
         with(&|p| p.target = "/v1/feeds/abc/statements"),
@@ -257,6 +257,7 @@ async fn what_is_not_signed_right_is_not_accepted(store: Store) {
         "jintuo-key",
         "jintuo-timestamp",
         "jintuo-nonce",
+        "jintuo-digest",
         "jintuo-signature",
     ] {
         let line = text.lines().find(|l| l.starts_with(header)).unwrap();
@@ -296,6 +297,11 @@ async fn what_cannot_be_a_statement_is_refused(store: Store) {
         415
     );
     assert_eq!(ask(Push { body: b"", ..GOOD }).await, 422);
+    // The head is signed right, the body is another, or none.
+    for sent in [&b"<document/>"[..], b""] {
+        let sent_body = Some(sent);
+        assert_eq!(ask(Push { sent_body, ..GOOD }).await, 422);
+    }
     for target in [
         "/v1/feeds/icbc/statements?name=",
         "/v1/feeds/icbc/statements?name=..%2Fa.xml",

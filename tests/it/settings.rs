@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use jintuo::base::Clock;
+use jintuo::base::entropy::hex;
 use jintuo::config::{Algorithm, SecretBytes};
 use jintuo::feed::source::signature::{Key, Request, body_digest, sign, timestamp};
 use serde_json::Value;
@@ -355,13 +356,16 @@ fn push(address: &str, id: &str, key: &str, nonce: &str) -> u16 {
     let time = timestamp(Clock::system(chrono_tz::Asia::Shanghai).now());
     let secret = SecretBytes::new(key);
     let key = Key::new(id, Algorithm::HmacSha256, secret).unwrap();
-    let signature = sign(&key, request, &time, nonce, &body_digest(b"statement"));
+    let digest = body_digest(b"statement");
+    let signature = sign(&key, request, &time, nonce, &digest);
+    let digest = hex(&digest);
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(
         stream,
         "POST {target} HTTP/1.1\r\nhost: jintuo\r\nconnection: close\r\ncontent-length: 9\r\n\
          content-type: text/plain\r\njintuo-key: {id}\r\njintuo-timestamp: {time}\r\n\
-         jintuo-nonce: {nonce}\r\njintuo-signature: {signature}\r\n\r\nstatement"
+         jintuo-nonce: {nonce}\r\njintuo-digest: {digest}\r\n\
+         jintuo-signature: {signature}\r\n\r\nstatement"
     )
     .unwrap();
     let mut answer = String::new();

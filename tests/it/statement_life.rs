@@ -297,6 +297,12 @@ async fn a_contradiction_is_a_dispute_until_it_is_settled(store: Store) {
     let again = store.import(5, &[&again]).await;
     assert_eq!(again.files[0].outcome, "known");
     assert_eq!(store.rows("statement_dispute").await, 1);
+    // In other bytes it is the same claim, and no other version of its statement.
+    let versions = store.rows("statement").await;
+    let summary = take(&store, 6, &format!("{other}\r\n")).await;
+    assert_eq!(summary.files[0].outcome, "disputed");
+    assert_eq!(store.rows("statement_dispute").await, 1);
+    assert_eq!(store.rows("statement").await, versions);
     // Somebody has asked the bank: the second one holds.
     let path = store.dir.write("file-3.sta", &other);
     let path = path.to_string_lossy();

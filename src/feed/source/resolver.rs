@@ -19,7 +19,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::BoxFuture;
 
-/// Who asks: only the demo and tests may reach loopback, and only where the feed's setting says so too.
+/// Who asks: only tests and builds for development may reach loopback, and only where the feed's setting
+/// says so too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
     #[default]

@@ -12,15 +12,16 @@
 //! icbc-2026                                the key's id: header Jintuo-Key
 //! 2026-06-30T10:30:00Z                     UTC, whole seconds: header Jintuo-Timestamp
 //! 6f1c0a…                                  header Jintuo-Nonce: 16 to 64 letters, digits, '-', '_'
-//! e3b0c442…                                SHA-256 of the body, 64 lower-case hexadecimal digits
+//! e3b0c442…                                SHA-256 of the body, 64 lower-case hexadecimal digits:
+//!                                          header Jintuo-Digest of a push
 //! ```
 //!
 //! `Jintuo-Signature` is the lower-case hexadecimal HMAC of this text under the key, with SHA-256 or SM3 as
 //! the key says. No field may hold a control character, so no two requests have the same text.
 //!
 //! Invariants: the algorithm belongs to the key, never to the request; the comparison takes the same time
-//! whatever differs; a request that is not within [`WINDOW_SECONDS`] of our clock is refused before its
-//! body is read. A nonce is remembered by the database ([`Claim::expires`]), not here.
+//! whatever differs; a request that is not within [`WINDOW_SECONDS`] of our clock, or not signed right, is
+//! refused before its body is read. A nonce is remembered by the database ([`Claim::expires`]), not here.
 //! Absent on purpose: reasons in the answer. [`Refused`] is for our log.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,6 +39,8 @@ const VERSION: &str = "jintuo-v1";
 pub const WINDOW_SECONDS: i64 = 300;
 /// The fewest and the most characters of a nonce.
 const NONCE_CHARS: std::ops::RangeInclusive<usize> = 16..=64;
+/// A SHA-256.
+const DIGEST_BYTES: usize = 32;
 /// The shortest key that is accepted, in bytes.
 pub const KEY_BYTES_MIN: usize = 16;
 
@@ -45,6 +48,7 @@ pub const KEY_BYTES_MIN: usize = 16;
 pub const KEY_HEADER: &str = "jintuo-key";
 pub const TIMESTAMP_HEADER: &str = "jintuo-timestamp";
 pub const NONCE_HEADER: &str = "jintuo-nonce";
+pub const DIGEST_HEADER: &str = "jintuo-digest";
 pub const SIGNATURE_HEADER: &str = "jintuo-signature";
 
 /// A key with its bytes in memory.
@@ -108,6 +112,7 @@ pub struct Headers<'a> {
     pub key_id: &'a str,
     pub timestamp: &'a str,
     pub nonce: &'a str,
+    pub digest: &'a str,
     pub signature: &'a str,
 }
 
@@ -120,24 +125,27 @@ pub enum Refused {
     Timestamp,
     #[error("the nonce is not 16 to 64 letters, digits, '-' or '_'")]
     Nonce,
+    #[error("the digest is not 64 lower-case hexadecimal digits")]
+    Digest,
     #[error("a signed field holds a control character")]
     Field,
     #[error("the signature is wrong")]
     Signature,
 }
 
-/// A request whose headers may be right; its signature is proved once the body is known.
+/// A request whose headers may be right. Whether its body is the one that was signed is the reader's to see.
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
     key: &'a Key,
     request: Request<'a>,
     headers: Headers<'a>,
+    digest: Vec<u8>,
     signature: Vec<u8>,
     at: Instant,
 }
 
 impl<'a> Claim<'a> {
-    /// Looks at everything but the signature itself, before the body is read.
+    /// Looks at everything but the signature itself.
     ///
     /// # Errors
     /// An unknown key, a time outside the window, or fields of a wrong form.
@@ -165,31 +173,31 @@ impl<'a> Claim<'a> {
         {
             return Err(Refused::Field);
         }
-        // Digits of one case only: a signature has one text.
-        let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let signature = unhex(headers.signature)
-            .filter(|_| headers.signature.bytes().all(digits))
-            .ok_or(Refused::Signature)?;
+        let digest = one_text(headers.digest)
+            .filter(|digest| digest.len() == DIGEST_BYTES)
+            .ok_or(Refused::Digest)?;
+        let signature = one_text(headers.signature).ok_or(Refused::Signature)?;
         Ok(Claim {
             key,
             request,
             headers,
+            digest,
             signature,
             at,
         })
     }
 
-    /// Proves the signature over the body's SHA-256.
+    /// Proves the signature over the head, in which the body's digest stands.
     ///
     /// # Errors
     /// [`Refused::Signature`].
-    pub fn prove(&self, body_digest: &[u8]) -> Result<(), Refused> {
+    pub fn prove(&self) -> Result<(), Refused> {
         let text = canonical(
             self.request,
             &self.key.id,
             self.headers.timestamp,
             self.headers.nonce,
-            body_digest,
+            &self.digest,
         );
         let (key, text) = (self.key.bytes.expose(), text.as_bytes());
         // `verify_slice` compares in constant time.
@@ -203,6 +211,11 @@ impl<'a> Claim<'a> {
             Ok(Ok(())) => Ok(()),
             _ => Err(Refused::Signature),
         }
+    }
+
+    /// The SHA-256 the body must have.
+    pub fn digest(&self) -> &[u8] {
+        &self.digest
     }
 
     /// Until when the nonce must be remembered: twice the window after the request's own time, so that
@@ -266,6 +279,12 @@ fn parse_timestamp(text: &str) -> Option<Instant> {
     (timestamp(at) == text).then_some(at)
 }
 
+/// Bytes as hexadecimal digits of one case: they have one text.
+fn one_text(digits: &str) -> Option<Vec<u8>> {
+    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    unhex(digits).filter(|_| digits.bytes().all(lower))
+}
+
 fn is_plain(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
@@ -283,6 +302,7 @@ mod tests {
         feed: "icbc",
     };
     const BODY: &[u8] = b"<Document/>";
+    const DIGEST: &str = "aef08da16b2f66638a4c39560733b0def8b2db4955c64f8e567f8b6a7bca6685";
     /// Made with another implementation over the text of the module's documentation.
     const SHA256_ANSWER: &str = "ffaa91fda76657a487f72e7c0092ec406e0098abc6e2e7632894bce7b22ac4a4";
     const SM3_ANSWER: &str = "9b6aa5cdbc0353739d63638c25edf584a4a5710fe3f22e1e413097d8643259e7";
@@ -302,7 +322,12 @@ mod tests {
         body: &[u8],
         now: Instant,
     ) -> Result<(), Refused> {
-        Claim::new(keys, request, headers, now)?.prove(&body_digest(body))
+        let digest = hex(&body_digest(body));
+        let headers = Headers {
+            digest: &digest,
+            ..headers
+        };
+        Claim::new(keys, request, headers, now)?.prove()
     }
 
     fn headers<'a>(signature: &'a str) -> Headers<'a> {
@@ -310,6 +335,7 @@ mod tests {
             key_id: "icbc-2026",
             timestamp: AT,
             nonce: NONCE,
+            digest: DIGEST,
             signature,
         }
     }
@@ -435,6 +461,7 @@ mod tests {
                         key_id: texts[0],
                         timestamp: texts[1],
                         nonce: texts[2],
+                        digest: DIGEST,
                         signature: texts[3],
                     };
                     let keys = std::slice::from_ref(key);
@@ -481,6 +508,10 @@ mod tests {
         ] {
             let claim = Claim::new(&keys, REQUEST, Headers { nonce, ..good }, now());
             assert_eq!(claim.unwrap_err(), Refused::Nonce, "{nonce}");
+        }
+        for digest in ["", "00", &DIGEST.to_uppercase(), &format!("{DIGEST}00")] {
+            let claim = Claim::new(&keys, REQUEST, Headers { digest, ..good }, now());
+            assert_eq!(claim.unwrap_err(), Refused::Digest, "{digest}");
         }
         let upper = SHA256_ANSWER.to_uppercase();
         for signature in ["", "zz", "abc", &SHA256_ANSWER[..62], &upper] {

@@ -134,15 +134,34 @@ pub async fn close_file(tx: &mut Tx, source_no: i64, result: &FileResult) -> Res
     .map_err(DbError::sql("recording what became of a file"))
 }
 
-/// With what help a file of these bytes has been taken in; nothing where it has not been.
-pub async fn taken_with(tx: &mut Tx, digest: &[u8]) -> Result<Vec<Assumptions>> {
-    let rows: Vec<(Option<String>, Option<String>)> = on!(tx, c => sqlx::query_as(
-            "SELECT DISTINCT assumed_account, assumed_unit FROM source_file \
-             WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting')")
+/// A file as it was taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenFile {
+    pub source_no: i64,
+    pub import_no: i64,
+    pub outcome: String,
+    /// With what help it was read.
+    pub assumed: Assumptions,
+}
+
+/// Files of these bytes that have been taken in, the first one first.
+pub async fn taken_files(tx: &mut Tx, digest: &[u8]) -> Result<Vec<TakenFile>> {
+    type Row = (i64, i64, String, Option<String>, Option<String>);
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(
+            "SELECT source_no, import_no, outcome, assumed_account, assumed_unit FROM source_file \
+             WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') \
+             ORDER BY source_no")
             .bind(digest).fetch_all(c).await)
     .map_err(DbError::sql("looking for a file"))?;
     (rows.into_iter())
-        .map(|(account, unit)| assumptions(account, unit.as_deref()))
+        .map(|(source_no, import_no, outcome, account, unit)| {
+            Ok(TakenFile {
+                source_no,
+                import_no,
+                outcome,
+                assumed: assumptions(account, unit.as_deref())?,
+            })
+        })
         .collect()
 }
 

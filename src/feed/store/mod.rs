@@ -10,8 +10,8 @@ pub use bank_facts::{
     append_statement_days, freezes, has_no_statement_days, settlements, statement_days,
 };
 pub use imports::{
-    FileResult, Opened, close_file, complete, cut, has_file_of, latest_visible, note_assumed, open,
-    open_file, taken_with,
+    FileResult, Opened, TakenFile, close_file, complete, cut, has_file_of, latest_visible,
+    note_assumed, open, open_file, taken_files,
 };
 pub use kept::{
     Kept, Quarantined, Waiting, WaitingKey, keep_raw, quarantine, raw, stop_waiting, wait, waiting,

@@ -43,19 +43,19 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
     session.step_progress(bytes.len() as u64);
     session.note_statements(source_no, &file.name, &bytes);
     let assumed = session.options.assumed.clone();
-    let known = taken.iter().any(|with| with.hold_under(&assumed));
+    let known = taken.iter().find(|t| t.assumed.hold_under(&assumed));
+    let again = known.map(|first| session.outcome_again(first));
     if let Some(result) = session.file_result(source_no) {
         result.digest.clone_from(&digest);
         result.bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        if known {
-            result.outcome = "known";
-        }
+        result.outcome = again.unwrap_or(result.outcome);
     }
-    if known {
+    if known.is_some() {
         session.count(source_no).same += 1;
         return Ok(());
     }
-    if let Some(with) = taken.iter().find(|with| with.contradict(&assumed)) {
+    let contradicts = |with: &&Assumptions| with.contradict(&assumed);
+    if let Some(with) = taken.iter().map(|t| &t.assumed).find(contradicts) {
         let found = format!(
             "the same bytes were taken in as {with} by settings, which now say {assumed}; \
              if these are right, import the file with --supersede"
@@ -145,15 +145,22 @@ fn located(mut why: Vec<Defect>, remarks: Vec<Defect>) -> Vec<Defect> {
 
 fn read(file: &Input) -> Result<Vec<u8>, Defect> {
     let unreadable = |e: std::io::Error| Defect::new(DefectCode::Unreadable, e.to_string());
-    let mut bytes = Vec::new();
+    let too_large = || {
+        let found = format!("the file has more than {STATEMENT_BYTES_MAX} bytes");
+        Defect::new(DefectCode::TooLarge, found)
+    };
+    if file.size() > STATEMENT_BYTES_MAX {
+        return Err(too_large());
+    }
+    // What a size says is not believed, only made room for at once.
+    let mut bytes = Vec::with_capacity(usize::try_from(file.size()).unwrap_or(0));
     file.open(STATEMENT_BYTES_MAX)
         .map_err(unreadable)?
         .take(STATEMENT_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > STATEMENT_BYTES_MAX {
-        let found = format!("the file has more than {STATEMENT_BYTES_MAX} bytes");
-        return Err(Defect::new(DefectCode::TooLarge, found));
+        return Err(too_large());
     }
     Ok(bytes)
 }

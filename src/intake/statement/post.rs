@@ -109,10 +109,11 @@ pub(super) async fn post(
         &mut posted,
     )
     .await?;
+    tell(session, &changes, &plan, posted, (source_no, name));
+    session.close_file(&mut tx, source_no).await?;
     tx.commit().await?;
     session.days_stored_to = Some(i64::MAX);
     session.has_statements = true;
-    tell(session, &changes, &plan, posted, (source_no, name));
     Ok(())
 }
 
@@ -228,9 +229,10 @@ fn compare(
         }
         let newest = stored.claim(&heard.key, &claimant);
         if becomes == Becomes::Disputed {
-            differs = true;
             let claim = heard.claim(&here.lines, newest, 0);
+            // A claim that is repeated is no other version of its statement.
             if !newest.is_some_and(|d| says_the_same(d, &claim)) {
+                differs = true;
                 changes.disputes.push(claim);
             }
             let named = changes.contradicted.entry(stated.account_id.clone());

@@ -10,11 +10,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{Limits, Places, one_sender, serve_within};
+use crate::base::entropy::hex;
 use crate::base::{Day, Instant};
 use crate::config::{Algorithm, Config, SecretBytes};
 use crate::feed::source::signature::{Key, Request, body_digest, sign};
 use crate::report::{DistrictPage, Overview};
-use crate::web::push::{Delivered, FeedInbox, Inbox, Pushed, Receipt};
+use crate::web::push::{self, Delivered, FeedInbox, Inbox, Pushed, Receipt};
 use crate::web::sample::{self, SampleSource};
 use crate::web::{BoxFuture, PageError, PageSource, WebState};
 
@@ -157,28 +158,35 @@ impl FeedInbox for Counter {
     }
 }
 
-fn pushed(all_bodies_bytes_max: usize) -> (Arc<Counter>, WebState) {
+fn pushed(limits: push::Limits) -> (Arc<Counter>, WebState) {
     let counter = Arc::new(Counter {
         kept: Semaphore::new(0),
     });
-    let inbox = Inbox::within(counter.clone(), all_bodies_bytes_max);
+    let inbox = Inbox::within(counter.clone(), limits);
     let inbox = Some(Arc::new(inbox));
     (counter, WebState { inbox, ..city() })
 }
 
 /// The head of a push of a body, announced by `length`.
 fn push_head(body: &[u8], length: &str) -> String {
+    signed_head("icbc", "nonce-nonce-0001", body, length)
+}
+
+fn signed_head(feed: &str, nonce: &str, body: &[u8], length: &str) -> String {
+    let target = &format!("/v1/feeds/{feed}/statements");
     let request = Request {
         method: "POST",
-        target: PATH,
-        feed: "icbc",
+        target,
+        feed,
     };
-    let nonce = "nonce-nonce-0001";
-    let signature = sign(&key(), request, AT, nonce, &body_digest(body));
+    let digest = body_digest(body);
+    let signature = sign(&key(), request, AT, nonce, &digest);
+    let digest = hex(&digest);
     format!(
-        "POST {PATH} HTTP/1.1\r\nhost: jintuo\r\nconnection: close\r\n{length}\r\n\
+        "POST {target} HTTP/1.1\r\nhost: jintuo\r\nconnection: close\r\n{length}\r\n\
          content-type: application/octet-stream\r\njintuo-key: k1\r\njintuo-timestamp: {AT}\r\n\
-         jintuo-nonce: {nonce}\r\njintuo-signature: {signature}\r\n\r\n"
+         jintuo-nonce: {nonce}\r\njintuo-digest: {digest}\r\n\
+         jintuo-signature: {signature}\r\n\r\n"
     )
 }
 
@@ -233,7 +241,7 @@ async fn a_head_that_is_too_long_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_stops_coming_is_given_up() {
-    let (counter, state) = pushed(1 << 20);
+    let (counter, state) = pushed(push::Limits::default());
     let served = Served::start(state, Limits::default()).await;
     let body = [b'x'; 1_000];
     let half = [announced(&body).as_bytes(), &body[..500]].concat();
@@ -248,7 +256,7 @@ async fn a_body_is_given_up_in_the_end_whatever_its_pace() {
         body_window_bytes_min: 1,
         ..Limits::default()
     };
-    let (_, state) = pushed(1 << 20);
+    let (_, state) = pushed(push::Limits::default());
     let served = Served::start(state, limits).await;
     let (mut from_server, mut to_server) = served.connect().await.into_split();
     let began = tokio::time::Instant::now();
@@ -272,7 +280,7 @@ async fn a_body_is_given_up_in_the_end_whatever_its_pace() {
 /// No byte of these bodies is sent: an answer means that none was waited for.
 #[tokio::test]
 async fn an_announced_length_beyond_the_limit_is_refused_unread() {
-    let (_, state) = pushed(1 << 20);
+    let (_, state) = pushed(push::Limits::default());
     let served = Served::start(state, Limits::default()).await;
     let giant = "content-length: 2147483648";
     for request in [
@@ -292,9 +300,88 @@ async fn an_announced_length_beyond_the_limit_is_refused_unread() {
     assert_eq!(status(&answer), "401", "{answer}");
 }
 
+/// Heads with a key's id that everybody may know and without the key, each with an allowed length of which
+/// no byte comes: none takes a place, so the only one there is is the bank's.
+#[tokio::test]
+async fn who_cannot_sign_takes_no_place() {
+    let (counter, state) = pushed(push::Limits {
+        bodies_max: 1,
+        ..push::Limits::default()
+    });
+    let served = Served::start(state, Limits::default()).await;
+    let body = [b'x'; 600];
+    let mut strangers = Vec::new();
+    for n in 0..40 {
+        let head = signed_head(
+            "icbc",
+            &format!("nonce-nonce-{n:04}"),
+            b"",
+            "content-length: 67108864",
+        );
+        let forged = head.replace("jintuo-signature: ", "jintuo-signature: 00");
+        let mut stream = served.connect().await;
+        stream.write_all(forged.as_bytes()).await.unwrap();
+        strangers.push(stream);
+    }
+    let whole = [announced(&body).as_bytes(), &body].concat();
+    assert_eq!(status(&served.exchange(&whole).await), "202");
+    for stream in strangers {
+        assert_eq!(status(&rest(stream).await), "401");
+    }
+    assert_eq!(counter.kept.available_permits(), 1);
+}
+
+/// A bank that sends slowly, or a head that was overheard: other banks have their places all the same.
+#[tokio::test]
+async fn slow_bodies_of_one_feed_leave_the_others_theirs() {
+    let (counter, state) = pushed(push::Limits {
+        bodies_max: 4,
+        bodies_of_feed_max: 2,
+        bytes_max: 2_000,
+        bytes_of_feed_max: 1_000,
+    });
+    let served = Served::start(state, Limits::default()).await;
+    let body = [b'x'; 1_000];
+    let length = "content-length: 1000";
+    let head = |feed: &str, nonce: &str| signed_head(feed, nonce, &body, length);
+    let mut slow = Vec::new();
+    for nonce in ["nonce-nonce-slow1", "nonce-nonce-slow2"] {
+        let asking = head("icbc", nonce).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
+        let mut stream = served.connect().await;
+        stream.write_all(asking.as_bytes()).await.unwrap();
+        // The body is asked for: its place is taken.
+        let mut told = [0; 25];
+        stream.read_exact(&mut told).await.unwrap();
+        assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"x").await.unwrap();
+        // The same head again takes none.
+        let again = served.exchange(head("icbc", nonce).as_bytes()).await;
+        assert_eq!(status(&again), "409", "{again}");
+        slow.push(stream);
+    }
+    let third = served
+        .exchange(head("icbc", "nonce-nonce-third").as_bytes())
+        .await;
+    assert_eq!(status(&third), "503", "{third}");
+    for n in 0..3 {
+        let nonce = format!("nonce-nonce-good{n}");
+        let whole = [head("abc", &nonce).as_bytes(), &body].concat();
+        assert_eq!(status(&served.exchange(&whole).await), "202");
+    }
+    // A slow sender who does send is kept too.
+    let mut last = slow.pop().unwrap();
+    drop(slow);
+    last.write_all(&body[1..]).await.unwrap();
+    assert_eq!(status(&rest(last).await), "202");
+    assert_eq!(counter.kept.available_permits(), 4);
+}
+
 #[tokio::test]
 async fn bodies_together_stay_within_their_limit() {
-    let (counter, state) = pushed(1_000);
+    let (counter, state) = pushed(push::Limits {
+        bytes_max: 1_000,
+        ..push::Limits::default()
+    });
     let served = Served::start(state, Limits::default()).await;
     let body = [b'x'; 600];
     let whole = [announced(&body).as_bytes(), &body].concat();

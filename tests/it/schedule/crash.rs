@@ -1,5 +1,6 @@
 //! Services that end half-way: the next one goes on, and the books are the same.
 
+use jintuo::feed::deliveries::keep_delivery;
 use jintuo::feed::jobs::CLAIM;
 use jintuo::report::Wanted;
 use jintuo::schedule::Outcome;
@@ -71,20 +72,48 @@ async fn claims_that_are_prolonged_all_the_time_change_nothing(store: Store) {
     world.db.close().await;
 }
 
-/// Three days delivered and not yet read.
+/// Three days delivered and not yet read; one bank corrects itself on the last.
 async fn delivered(store: Store) -> World {
     let world = World::new(store, prompt).await;
     let mut tx = world.db.begin_write().await.expect("a transaction");
     for on in working_days(3) {
         for bank in super::BANKS {
             let file = statement(bank, on);
-            jintuo::feed::deliveries::keep_delivery(&mut tx, bank, &file.name, &file.bytes)
+            if (bank, on) == (super::BANKS[0], working_days(3)[2]) {
+                let wrong = wrong(&file.bytes);
+                keep_delivery(&mut tx, bank, &file.name, &wrong)
+                    .await
+                    .expect("kept");
+            }
+            keep_delivery(&mut tx, bank, &file.name, &file.bytes)
                 .await
                 .expect("kept");
         }
     }
     tx.commit().await.expect("a commit");
     world
+}
+
+/// The third day's statements with another amount.
+fn wrong(bytes: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(bytes).expect("text");
+    let other = text
+        .replace(
+            "<Ntry><Amt Ccy=\"CNY\">10.00",
+            "<Ntry><Amt Ccy=\"CNY\">20.00",
+        )
+        .replace(">30.00", ">40.00");
+    assert_ne!(text, other);
+    other.into_bytes()
+}
+
+/// How much history there is: a file that is read twice must not add to it.
+async fn history(world: &World) -> Vec<i64> {
+    let mut rows = Vec::new();
+    for table in ["posting", "statement", "statement_day", "statement_dispute"] {
+        rows.push(world.store.rows(table).await);
+    }
+    rows
 }
 
 async fn books(world: &World) -> Books {
@@ -100,7 +129,9 @@ async fn taking_in_and_reconciling_may_be_cut_anywhere(store: Store) {
     let undisturbed = delivered(store.another().await).await;
     let booked = undisturbed.tick(at(&last, 12, 0)).await.booked;
     assert_eq!((booked.imports.len(), booked.runs.len()), (1, 3));
-    let expected = books(&undisturbed).await;
+    let (expected, history_expected) = (books(&undisturbed).await, history(&undisturbed).await);
+    // Eighteen lines; two of them were other ones first, and were taken back.
+    assert_eq!(history_expected, [22, 20, 20, 0]);
     undisturbed.db.close().await;
     undisturbed.store.remove().await;
     let step = if store.is_postgres() { 41 } else { 11 };
@@ -124,8 +155,8 @@ async fn taking_in_and_reconciling_may_be_cut_anywhere(store: Store) {
             "cut after {polls} polls: {states:?}"
         );
         assert_eq!(
-            world.store.rows("posting").await,
-            18,
+            history(&world).await,
+            history_expected,
             "cut after {polls} polls"
         );
         assert_eq!(books(&world).await, expected, "cut after {polls} polls");

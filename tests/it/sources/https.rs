@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jintuo::base::entropy::hex;
 use jintuo::config::{Algorithm, SecretBytes};
 use jintuo::feed::source::signature::{Claim, Headers, Key, Request, body_digest};
 
@@ -278,14 +279,16 @@ async fn a_signed_pull_is_proved_by_the_bank() {
             target: &asked.target,
             feed: "icbc",
         };
+        let digest = hex(&body_digest(b""));
         let headers = Headers {
             key_id: asked.header("jintuo-key"),
             timestamp: asked.header("jintuo-timestamp"),
             nonce: asked.header("jintuo-nonce"),
+            digest: &digest,
             signature: asked.header("jintuo-signature"),
         };
         let claim = Claim::new(&keys, request, headers, minute(0)).unwrap();
-        assert_eq!(claim.prove(&body_digest(b"")), Ok(()));
+        assert_eq!(claim.prove(), Ok(()));
     }
 }
 

@@ -7,19 +7,21 @@
 //! | 200, the same | the feed has brought this file before |
 //! | 401 | no such feed or key, a clock too far off, a wrong signature: always the same words |
 //! | 408 | the body did not come in time |
-//! | 409 | the nonce has been used: sign again with a new one |
-//! | 413, 415, 422 | too large; no type a statement has; no body, or a name that is none |
+//! | 409 | the nonce has been used, or is being used: sign again with a new one |
+//! | 413, 415, 422 | too large; no type a statement has; no body, another than was signed, or a name that is none |
 //! | 429, 503 | too many; come back after `Retry-After` |
 //!
-//! Invariants: nothing is read of a body before key, time and nonce look right, never more than
-//! [`BODY_BYTES_MAX`], and of all bodies that are not kept yet never more than [`ALL_BODIES_BYTES_MAX`],
-//! counted as they come, so that a length that is only announced takes no place; nothing is kept before the signature over the whole body is proved; the file and the
-//! nonce are kept in one transaction, so that of two equal requests at once exactly one is accepted; 202 is
-//! said after the commit. Errors are `application/problem+json`.
+//! Invariants: nothing is read of a body before the signature over the head is proved, in which the digest of
+//! the body stands, so that who has no key takes no place; never more is read than [`BODY_BYTES_MAX`] and than
+//! there are places for ([`Limits`]), of which a feed has its share; nothing is kept of which the digest is
+//! another; the file and the nonce are kept in one transaction, so that of two equal requests at once exactly
+//! one is accepted; 202 is said after the commit. Errors are `application/problem+json`.
 //! Keys are read again when the service is told to ([`Inbox::reload`]): all of them, or none where one cannot
 //! be used.
 //! Absent on purpose: a detail in 401; a body's time and pace, which are the server's; reading the file,
 //! which is intake's.
+
+mod places;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -34,7 +36,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{BoxFuture, PageError, WebState};
 use crate::base::Instant;
@@ -42,13 +43,11 @@ use crate::base::entropy::hex;
 use crate::config::Config;
 use crate::feed::source::signature::{self, Claim, Headers, Key};
 
+pub use places::Limits;
+use places::{NoPlace, Place, Places};
+
 /// The most one push may hold.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
-/// Bodies being read at once; a further one is told to come back. Fewer than the server's requests, so that
-/// pages are answered whatever is pushed.
-const BODIES_MAX: usize = 32;
-/// The most all bodies together may hold until they are kept.
-pub const ALL_BODIES_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Pushes of one key within a minute.
 const PUSHES_PER_MINUTE_MAX: u32 = 600;
 /// Seconds to stay away after 429 and 503.
@@ -115,23 +114,21 @@ pub trait FeedInbox: Send + Sync {
 /// An inbox with what keeps it from being flooded.
 pub struct Inbox {
     port: Arc<dyn FeedInbox>,
-    bodies: Semaphore,
-    bodies_bytes: Semaphore,
+    places: Places,
     /// Pushes by key in the minute that is named.
     pushes: Mutex<(i64, HashMap<String, u32>)>,
 }
 
 impl Inbox {
     pub fn new(port: Arc<dyn FeedInbox>) -> Inbox {
-        Inbox::within(port, ALL_BODIES_BYTES_MAX)
+        Inbox::within(port, Limits::default())
     }
 
-    /// An inbox whose bodies together hold no more than so many bytes.
-    pub fn within(port: Arc<dyn FeedInbox>, all_bodies_bytes_max: usize) -> Inbox {
+    /// An inbox with other limits than the usual ones.
+    pub fn within(port: Arc<dyn FeedInbox>, limits: Limits) -> Inbox {
         Inbox {
             port,
-            bodies: Semaphore::new(BODIES_MAX),
-            bodies_bytes: Semaphore::new(all_bodies_bytes_max),
+            places: Places::new(limits),
             pushes: Mutex::new((0, HashMap::new())),
         }
     }
@@ -204,7 +201,7 @@ pub(super) async fn receive(
     answer(status, "application/json", &body)
 }
 
-/// Looks, reads, proves, keeps, in this order. `name` is `None` where the query cannot be read.
+/// Proves, reads, keeps, in this order. `name` is `None` where the query cannot be read.
 async fn take(
     inbox: &Inbox,
     feed: &str,
@@ -221,21 +218,27 @@ async fn take(
     };
     let headers = signed_headers(&parts.headers)?;
     let claim = Claim::new(&keys, request, headers, inbox.port.now()).map_err(unauthorized)?;
+    claim.prove().map_err(unauthorized)?;
     check_type(&parts.headers)?;
-    let _slot = inbox.bodies.try_acquire().map_err(|_| Refusal::Busy)?;
-    let (bytes, _bytes_slot) = read(body, &inbox.bodies_bytes).await?;
-    let digest = Sha256::digest(&bytes);
-    claim.prove(&digest).map_err(unauthorized)?;
-    if bytes.is_empty() {
-        return Err(Refusal::Unusable("there is no body"));
-    }
     let name = match name {
-        Some(None) => format!("push-{}", hex(&digest[..8])),
+        Some(None) => format!("push-{}", hex(&claim.digest()[..8])),
         Some(Some(name)) if is_file_name(&name) => name,
         _ => return Err(Refusal::Unusable("the name is no file's name")),
     };
     if !inbox.count(feed, headers.key_id) {
         return Err(Refusal::TooMany);
+    }
+    let place = inbox.places.take(feed, headers.key_id, headers.nonce);
+    let mut place = place.map_err(|none| match none {
+        NoPlace::Full => Refusal::Busy,
+        NoPlace::HeadTaken => Refusal::NonceUsed,
+    })?;
+    let bytes = read(body, &mut place).await?;
+    if bytes.is_empty() {
+        return Err(Refusal::Unusable("there is no body"));
+    }
+    if Sha256::digest(&bytes)[..] != *claim.digest() {
+        return Err(Refusal::Unusable("the body is not the one that was signed"));
     }
     let push = Pushed {
         feed: feed.to_owned(),
@@ -260,12 +263,13 @@ fn unauthorized(refused: signature::Refused) -> Refusal {
         Refused::UnknownKey => "no key of this id",
         Refused::Timestamp => "the timestamp is none, or too far from our clock",
         Refused::Nonce => "the nonce is of a wrong form",
+        Refused::Digest => "the digest is of a wrong form",
         Refused::Field => "a signed field holds a control character",
         Refused::Signature => "the signature is wrong",
     })
 }
 
-/// The four headers, each exactly once.
+/// The five headers, each exactly once.
 fn signed_headers(headers: &HeaderMap) -> Result<Headers<'_>, Refusal> {
     let one = |name: &'static str| {
         let mut values = headers.get_all(name).iter();
@@ -279,6 +283,7 @@ fn signed_headers(headers: &HeaderMap) -> Result<Headers<'_>, Refusal> {
         key_id: one(signature::KEY_HEADER)?,
         timestamp: one(signature::TIMESTAMP_HEADER)?,
         nonce: one(signature::NONCE_HEADER)?,
+        digest: one(signature::DIGEST_HEADER)?,
         signature: one(signature::SIGNATURE_HEADER)?,
     })
 }
@@ -298,16 +303,12 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The body, counted while it is read, and its share of what all bodies may hold.
-async fn read(
-    mut body: Body,
-    all_bytes: &Semaphore,
-) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
+/// The body, counted while it is read.
+async fn read(mut body: Body, place: &mut Place<'_>) -> Result<Vec<u8>, Refusal> {
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(Refusal::TooLarge);
     }
     let mut bytes = Vec::new();
-    let mut share: Option<SemaphorePermit<'_>> = None;
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(broken_off)?.into_data() else {
             continue;
@@ -315,17 +316,12 @@ async fn read(
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
-        let more = u32::try_from(data.len()).map_err(|_| Refusal::TooLarge)?;
-        let more = all_bytes
-            .try_acquire_many(more)
-            .map_err(|_| Refusal::Busy)?;
-        match &mut share {
-            Some(share) => share.merge(more),
-            None => share = Some(more),
+        if !place.grow(data.len()) {
+            return Err(Refusal::Busy);
         }
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes, share))
+    Ok(bytes)
 }
 
 fn broken_off(error: axum::Error) -> Refusal {
