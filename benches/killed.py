@@ -215,7 +215,7 @@ class Trial:
         subprocess.run(self.base + ["import", os.path.join(folder, "registry")], check=True, stderr=subprocess.DEVNULL)
 
     def start(self):
-        self.server = subprocess.Popen(self.base + ["serve", "--listen", "127.0.0.1:0", "--log", "info"], stdout=self.log, stderr=self.log)
+        self.server = subprocess.Popen(self.base + ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--log", "info"], stdout=self.log, stderr=self.log)
 
     def alive(self):
         if self.server.poll() is not None:

@@ -252,7 +252,12 @@ impl Store {
             Some(_) => {
                 let server = self.server().to_owned();
                 let schema = format!("it_{}_{number}", std::process::id());
-                execute(&server, &format!("CREATE SCHEMA {schema}")).await;
+                // One may be left of a process that was killed and had this number.
+                execute(
+                    &server,
+                    &format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}"),
+                )
+                .await;
                 Store {
                     url: with_schema(&server, &schema),
                     schema: Some(schema),

@@ -182,6 +182,7 @@ impl Site {
             "jintuo.toml",
             format!(
                 "[database]\nunsafe_dev = true\n[server]\nlisten = \"127.0.0.1:0\"\n\
+                 admin_listen = \"\"\n\
                  [[feed]]\nname = \"abc\"\nbank = \"ABC\"\nschedule = \"* * * * * *\"\n\
                  first_day = \"{on}\"\n[feed.source]\nkind = \"https\"\n\
                  url = \"http://{bank}/statements\"\nallow_loopback_http = true\n\

@@ -157,8 +157,9 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// The service's: the machine's own clock, randomness and resolver, and no trust. A build for
-    /// development, and no other, reaches loopback for a feed whose setting says so: this is how tests
-    /// have the whole service ask a bank of their own.
+    /// development, and no other, reaches loopback for a feed whose setting says so, and `serve` starts with
+    /// such a feed only under `database.unsafe_dev`: this is how tests have the whole service ask a bank of
+    /// their own.
     pub fn of_service(clock: Clock) -> Surroundings {
         Surroundings {
             clock,
