@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -72,6 +73,9 @@ pub(super) enum Command {
         /// Only this district.
         #[arg(long, value_name = "ID")]
         district: Option<String>,
+        /// Portions of institutions prepared at a time; as many as there are processors if absent.
+        #[arg(long, value_name = "N")]
+        threads: Option<NonZeroUsize>,
     },
     /// Print a report of a completed run.
     Report {

@@ -143,9 +143,10 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             known_at,
             policy,
             district,
+            threads,
         } => {
             let options = run::Options {
-                threads: None,
+                threads: threads.map(usize::from),
                 as_of,
                 known_at,
                 policy,

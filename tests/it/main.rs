@@ -16,6 +16,7 @@ mod interrupted;
 mod jobs;
 mod killed;
 mod outputs;
+mod portions;
 mod positions;
 mod preview;
 mod properties;
