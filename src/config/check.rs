@@ -255,6 +255,17 @@ fn of_feed(config: &Config, at: usize, feed: &Feed) -> Vec<Problem> {
         found.push(Problem::new(key("name"), problem, "give each its own name"));
     }
     let bank = feed.bank.trim();
+    let owes_by = |f: &Feed| (f.expected_by, f.grace_minutes, f.first_day);
+    if let Some(other) =
+        (before.iter()).find(|f| f.bank.trim() == bank && owes_by(f) != owes_by(feed))
+    {
+        let problem = format!(
+            "feeds {:?} and {:?} bring statements of one bank and say otherwise when they are due",
+            other.name, feed.name
+        );
+        let remedy = "give both the same expected_by, grace_minutes and first_day";
+        found.push(Problem::new(key("bank"), problem, remedy));
+    }
     if bank.is_empty() || !is_printed(bank) {
         found.push(Problem::new(
             key("bank"),

@@ -19,8 +19,17 @@ use crate::wire::Assumptions;
 /// What the books call an import of deliveries.
 const SOURCE: &str = "deliveries";
 
-/// What the files of each feed may leave open, by the feed's name.
-pub type AssumedOfFeeds = HashMap<String, Assumptions>;
+/// What holds of a feed's files.
+#[derive(Clone, Debug, Default)]
+pub struct FeedTerms {
+    /// Its bank: no other bank's accounts are its to state.
+    pub bank: String,
+    /// What the files may leave open.
+    pub assumed: Assumptions,
+}
+
+/// The terms of each feed, by its name.
+pub type TermsOfFeeds = HashMap<String, FeedTerms>;
 
 /// Takes the oldest deliveries nobody has read; `None` where there are none.
 ///
@@ -29,7 +38,7 @@ pub type AssumedOfFeeds = HashMap<String, Assumptions>;
 /// [`ImportError::HalfTaken`] while a bundle is half in the books.
 pub async fn take_deliveries(
     db: &Db,
-    assumed: &AssumedOfFeeds,
+    terms: &TermsOfFeeds,
     progress: &mut dyn Progress,
 ) -> Result<Option<Summary>, ImportError> {
     let mut tx = db.begin_read().await?;
@@ -41,7 +50,7 @@ pub async fn take_deliveries(
     let lock = db.lock(Job::Import).await?;
     let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
     let batch = begin(db, &lock).await?;
-    let taken = take(db, session, &batch, assumed).await;
+    let taken = take(db, session, &batch, terms).await;
     if taken.is_err()
         && let Err(e) = take_back(db, &lock, &batch).await
     {
@@ -126,7 +135,7 @@ async fn take(
     db: &Db,
     mut session: Session<'_>,
     batch: &[Unread],
-    assumed: &AssumedOfFeeds,
+    terms: &TermsOfFeeds,
 ) -> Result<Summary, ImportError> {
     session.start(
         batch
@@ -139,7 +148,9 @@ async fn take(
         let bytes = store::raw(&mut tx, &delivery.digest).await?;
         tx.rollback().await?;
         session.reading = Some(delivery.delivery_no);
-        session.options.assumed = assumed.get(&delivery.feed).cloned().unwrap_or_default();
+        let of_feed = terms.get(&delivery.feed).cloned();
+        session.options.bank = of_feed.as_ref().map(|terms| terms.bank.clone());
+        session.options.assumed = of_feed.unwrap_or_default().assumed;
         let name = format!("{}/{}", delivery.feed, delivery.name);
         statement::take_in(&mut session, &Input::at_hand(name, bytes)).await?;
     }

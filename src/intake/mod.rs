@@ -34,7 +34,7 @@ pub use exempt::{Exempt, exempt};
 use session::Session;
 pub use stated::{Becomes, Stated};
 
-pub use deliveries::{AssumedOfFeeds, decide, take_deliveries};
+pub use deliveries::{FeedTerms, TermsOfFeeds, decide, take_deliveries};
 
 /// The largest statement file taken in one piece.
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;
@@ -58,6 +58,8 @@ pub struct Options {
     pub zip_entry_bytes_max: u64,
     /// What statement files may leave open.
     pub assumed: Assumptions,
+    /// The bank whose accounts, and no others, statement files may state; any bank's where absent.
+    pub bank: Option<String>,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             supersede: false,
             zip_entry_bytes_max: ZIP_ENTRY_BYTES_MAX,
             assumed: Assumptions::default(),
+            bank: None,
         }
     }
 }

@@ -178,7 +178,6 @@ pub fn prove(
             }),
         }
     }
-    result.latest = result.closings.last().copied();
     let first = stated.first_owed.or(days.first().map(|d| d.day));
     let mut owed = expected_days(policy, range, first, day);
     if stated.closed
@@ -193,6 +192,10 @@ pub fn prove(
     (result.exempt, result.expected) = owed.into_iter().partition(exempt);
     result.missing = missing(&result.expected, days);
     opening_breaks(days, &mut result);
+    // A day that begins with money the day before did not have proves nothing either.
+    let broken: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
+    result.closings.retain(|(day, _)| !broken.contains(day));
+    result.latest = result.closings.last().copied();
     result.last_expected = result.expected.last().copied();
     result.unproven = result
         .last_expected
@@ -456,6 +459,7 @@ mod tests {
                 against: Against::DayBefore
             }]
         );
-        assert_eq!(days.latest, Some((day("2026-06-08"), 6)));
+        assert_eq!(days.latest, Some((day("2026-06-05"), 5)));
+        assert!(days.unproven, "what nobody brought covers nothing");
     }
 }

@@ -18,7 +18,7 @@ use crate::base::{Day, Instant};
 use crate::config;
 use crate::feed::deliveries;
 use crate::feed::jobs::{self, Claim, Key, Kind, store as rows};
-use crate::intake::{self, AssumedOfFeeds, ImportError};
+use crate::intake::{self, FeedTerms, ImportError, TermsOfFeeds};
 use crate::run::{self, RunError};
 use crate::store::{DbError, days};
 use crate::wire::Assumptions;
@@ -55,15 +55,15 @@ impl Service {
 
     async fn take_in(&self, booked: &mut Booked) {
         let mut panics = 0;
-        let assumed: AssumedOfFeeds = (self.feeds.iter())
-            .map(|feed| (feed.settings.name.clone(), assumed_of(&feed.settings)))
+        let terms: TermsOfFeeds = (self.feeds.iter())
+            .map(|feed| (feed.settings.name.clone(), terms_of(&feed.settings)))
             .collect();
         while !self.is_stopping() && panics < PANICS_MAX {
             let mut reading = Reading {
                 watcher: (self.watchers)(),
                 file: Arc::clone(&self.reading),
             };
-            let taken = catching(intake::take_deliveries(&self.db, &assumed, &mut reading)).await;
+            let taken = catching(intake::take_deliveries(&self.db, &terms, &mut reading)).await;
             drop(reading);
             match taken {
                 Ok(Ok(None)) => return,
@@ -289,11 +289,13 @@ fn is_ready(feeds: &[Planned], day: Day) -> bool {
     feeds.iter().any(|f| f.bank.owes(day)) && feeds.iter().all(|f| f.bank.lacking(day) == 0)
 }
 
-/// What a feed's files may leave open.
-fn assumed_of(feed: &config::Feed) -> Assumptions {
-    Assumptions {
-        account: feed.account.clone(),
-        amount_unit: feed.amount_unit,
+fn terms_of(feed: &config::Feed) -> FeedTerms {
+    FeedTerms {
+        bank: feed.bank.trim().to_owned(),
+        assumed: Assumptions {
+            account: feed.account.clone(),
+            amount_unit: feed.amount_unit,
+        },
     }
 }
 

@@ -12,9 +12,9 @@ use crate::store::{DbError, Result, Tx, days};
 /// What the accounts of one bank owe and have delivered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bank {
-    /// The first known day of each account that owes statements, and, of a closed one that its newest
-    /// statement proves empty, the last.
-    firsts: Vec<(Option<i64>, Option<i64>)>,
+    /// Accounts that owe statements: institution, number, the first known day, and, of a closed one that its
+    /// newest statement proves empty, the last.
+    accounts: Vec<(i64, i64, Option<i64>, Option<i64>)>,
     /// How many of them have a statement, by day.
     delivered: BTreeMap<i64, i64>,
     /// Accounts that owe none, by day.
@@ -49,23 +49,25 @@ impl Bank {
     }
 
     fn owing(&self, day: i64) -> i64 {
-        let owes = |(first, last): &&(Option<i64>, Option<i64>)| {
-            let begun = match self.since {
-                Some(since) => since <= day,
-                None => first.is_none_or(|first| first <= day),
-            };
-            begun && last.is_none_or(|last| day <= last)
-        };
-        let exempt = self.exempt.get(&day).map_or(0, BTreeSet::len);
-        let owing = self.firsts.iter().filter(owes).count();
-        i64::try_from(owing.saturating_sub(exempt)).unwrap_or(i64::MAX)
+        let exempt = self.exempt.get(&day);
+        let owing = (self.accounts.iter())
+            .filter(|(inst_id, account_no, first, last)| {
+                let begun = match self.since {
+                    Some(since) => since <= day,
+                    None => first.is_none_or(|first| first <= day),
+                };
+                let exempt = exempt.is_some_and(|e| e.contains(&(*inst_id, *account_no)));
+                begun && last.is_none_or(|last| day <= last) && !exempt
+            })
+            .count();
+        i64::try_from(owing).unwrap_or(i64::MAX)
     }
 
     /// The first day its accounts owe a statement for; `None` where nothing says.
     pub(super) fn first_day(&self) -> Result<Option<Day>> {
         let first = self
             .since
-            .or(self.firsts.iter().filter_map(|(first, _)| *first).min());
+            .or(self.accounts.iter().filter_map(|a| a.2).min());
         days::opt_day(first, "statement_day")
     }
 }
@@ -88,8 +90,8 @@ pub(super) async fn bank(
     cut: i64,
 ) -> Result<Bank> {
     let [custody, deposit] = [AccountKind::Custody, AccountKind::Deposit].map(AccountKind::as_str);
-    let firsts: Vec<(Option<i64>, Option<i64>)> = on!(tx, c => sqlx::query_as(
-            "SELECT (SELECT MIN(s.day) FROM statement_day s WHERE s.inst_id = a.inst_id \
+    let accounts: Vec<(i64, i64, Option<i64>, Option<i64>)> = on!(tx, c => sqlx::query_as(
+            "SELECT a.inst_id, a.account_no, (SELECT MIN(s.day) FROM statement_day s WHERE s.inst_id = a.inst_id \
                        AND s.account_no = a.account_no AND s.source_no <= $2), \
                     (SELECT s.day FROM statement_day s WHERE a.status = 'closed' \
                        AND s.inst_id = a.inst_id AND s.account_no = a.account_no \
@@ -141,7 +143,7 @@ pub(super) async fn bank(
     }
     Ok(Bank {
         exempt,
-        firsts,
+        accounts,
         delivered: delivered.into_iter().collect(),
         since: since.map(days::number),
     })

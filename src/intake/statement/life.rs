@@ -75,6 +75,13 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
         };
     };
     let same_balances = Some(stored_balances) == said.balances;
+    let same_opening = said.balances.map(|b| b.0) == Some(stored_balances.0);
+    // Exports of one unfinished day are one statement by name; the one with fewer lines is the earlier one,
+    // whichever came first.
+    let earlier = same_opening && relation.said_open && contains(&stored.lines, &said.lines);
+    if relation.same_statement && relation.stored_open && earlier {
+        return Becomes::Same;
+    }
     if relation.same_statement {
         let change = change(&stored.lines, &said.lines);
         return if same_balances && change == Change::default() {
@@ -86,11 +93,10 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
     if same_balances && amounts(&stored.lines) == amounts(&said.lines) {
         return Becomes::Same;
     }
-    let same_opening = said.balances.map(|b| b.0) == Some(stored_balances.0);
     if same_opening && relation.stored_open && contains(&said.lines, &stored.lines) {
         return Becomes::Revised(change(&stored.lines, &said.lines));
     }
-    if same_opening && relation.said_open && contains(&stored.lines, &said.lines) {
+    if earlier {
         return Becomes::Same;
     }
     Becomes::Disputed
@@ -236,6 +242,13 @@ mod tests {
         };
         assert_eq!(judge(&noon, &night, stored_open), Becomes::Revised(grown));
         assert_eq!(judge(&night, &noon, said_open), Becomes::Same);
+        let one_period = Relation {
+            same_statement: true,
+            stored_open: true,
+            said_open: true,
+        };
+        assert_eq!(judge(&noon, &night, one_period), Becomes::Revised(grown));
+        assert_eq!(judge(&night, &noon, one_period), Becomes::Same);
         // A day that was over cannot grow, and a day that shrinks is no window of it.
         assert_eq!(judge(&noon, &night, Relation::default()), Becomes::Disputed);
         let lost = said((0, 2), &[("fee-1", 2)]);

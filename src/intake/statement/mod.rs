@@ -118,7 +118,11 @@ async fn with_waiting_pages(
     }
     let joined = wire::join_pages(wire::pages_in_order(statements));
     Ok(
-        match plan::plan(&session.registry, &joined, (source_no, assumed)) {
+        match plan::plan(
+            &session.registry,
+            &joined,
+            (source_no, assumed, session.options.bank.as_deref()),
+        ) {
             Ok(plan) => {
                 let pages = post::Pages {
                     digest: &[],

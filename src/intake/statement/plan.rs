@@ -80,12 +80,12 @@ pub(super) fn statements(
 pub(super) fn plan(
     registry: &Registry,
     statements: &[Statement],
-    (source_no, assumed): (i64, &Assumptions),
+    (source_no, assumed, bank): (i64, &Assumptions, Option<&str>),
 ) -> Result<Plan, Vec<Defect>> {
     let mut plan = Plan::default();
     let mut refused = Vec::new();
     for statement in statements {
-        if let Err(defect) = add(&mut plan, registry, statement, (source_no, assumed)) {
+        if let Err(defect) = add(&mut plan, registry, statement, (source_no, assumed, bank)) {
             refused.push(defect);
         }
     }
@@ -108,7 +108,7 @@ fn add(
     plan: &mut Plan,
     registry: &Registry,
     statement: &Statement,
-    (source_no, assumed): (i64, &Assumptions),
+    (source_no, assumed, bank): (i64, &Assumptions, Option<&str>),
 ) -> Result<(), Defect> {
     // Only end-of-day statements prove a day; intraday reports and advices are for looking at.
     let intraday = ["camt.052", "camt.054", "mt942"];
@@ -117,6 +117,15 @@ fn add(
         return Err(Defect::new(DefectCode::NoBalances, found));
     }
     let account = account_of(registry, statement, assumed)?;
+    if let (Some(bank), Some(own)) = (bank, account.bank_code.as_deref())
+        && bank != own
+    {
+        let found = format!(
+            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts",
+            account.account_id
+        );
+        return Err(Defect::new(DefectCode::Conflict, found).column("account"));
+    }
     if statement.unordered {
         let found = format!(
             "account {}: the running balances do not lead from opening to closing",

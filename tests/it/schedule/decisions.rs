@@ -17,6 +17,7 @@ on_both!(
     a_discarded_delivery_is_never_tried_again,
     a_refused_delivery_is_read_again_under_new_settings,
     a_day_is_asked_for_again_by_hand,
+    no_bank_states_the_accounts_of_another,
 );
 
 async fn listed(world: &World, all: bool) -> Vec<Listed> {
@@ -236,5 +237,23 @@ async fn a_day_is_asked_for_again_by_hand(store: Store) {
         assert!(matches!(not, Err(AskError::NotOwed { .. })), "{not:?}");
     }
     assert_eq!(world.runs().await.len(), 1);
+    world.db.close().await;
+}
+
+async fn no_bank_states_the_accounts_of_another(store: Store) {
+    let world = World::new(store, prompt).await;
+    let file = statement("ccb", day(FIRST));
+    let mut tx = world.db.begin_write().await.expect("a transaction");
+    (deliveries::keep_delivery(&mut tx, "abc", &file.name, &file.bytes).await).expect("kept");
+    tx.commit().await.expect("a commit");
+    // Before any bank is asked.
+    world.tick(at(FIRST, 5, 0)).await;
+    let left = listed(&world, false).await;
+    assert!(
+        left[0].note.contains("no bank states another's accounts"),
+        "{left:?}"
+    );
+    assert_eq!(world.store.rows("statement_day").await, 0);
+    assert_eq!(world.store.rows("posting").await, 0);
     world.db.close().await;
 }
