@@ -194,3 +194,23 @@ pub(super) async fn latest_sources(
     }
     Ok(latest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exempt_account_that_owes_nothing_hides_no_other() {
+        let bank = Bank {
+            accounts: vec![(1, 1, Some(10), None), (2, 1, Some(20), None)],
+            exempt: BTreeMap::from([(15, BTreeSet::from([(2, 1)]))]),
+            ..Bank::default()
+        };
+        assert_eq!((bank.owing(15), bank.owing(20)), (1, 2));
+        let both = Bank {
+            exempt: BTreeMap::from([(20, BTreeSet::from([(2, 1)]))]),
+            ..bank
+        };
+        assert_eq!(both.owing(20), 1);
+    }
+}

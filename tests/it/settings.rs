@@ -449,3 +449,22 @@ fn keys_of_pushes_are_taken_anew_by_a_hang_up() {
     );
     assert!(service.wait().unwrap().success());
 }
+
+#[test]
+fn feeds_of_one_bank_agree_when_its_statements_are_due() {
+    let dir = Dir::new();
+    for (second, refused) in [("08:30", false), ("23:00", true)] {
+        let mut text = "[server]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+        for (name, expected) in [("b", "08:30"), ("b2", second)] {
+            let folder = dir.path().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            text += &format!(
+                "[[feed]]\nname = \"{name}\"\nbank = \"BANKB\"\nexpected_by = \"{expected}\"\n\
+                 source = {{ kind = \"folder\", path = {folder:?} }}\n"
+            );
+        }
+        let (_, object) = check(&dir.write("jintuo.toml", text));
+        let named = keys_of(&object).contains(&"feed[b2].bank");
+        assert_eq!(named, refused, "{object}");
+    }
+}
