@@ -47,9 +47,8 @@
 //!
 //! What a file leaves open, its account or the unit of its amounts, settings may fill ([`wire::Assumptions`]);
 //! what was filled is noted in transaction 3. A file that fails a step is quarantined whole with its reason;
-//! its bytes stay. Transaction 2 comes before
-//! parsing, so that what a bank sent is safe whatever the parser does to it. A day that contradicts a stored
-//! one becomes a claim beside it, never an edit: whether the two still differ is derived when a day is
+//! its bytes stay. Transaction 2 comes before parsing, so that what a bank sent is safe whatever the parser
+//! does to it. A day that contradicts a stored one becomes a claim beside it, never an edit: whether the two still differ is derived when a day is
 //! proved ([`reconcile::prove`]), as is the state of every account-day ([`reconcile::days`]).
 //!
 //! # The story of a bundle

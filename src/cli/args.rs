@@ -73,7 +73,8 @@ pub(super) enum Command {
         /// Only this district.
         #[arg(long, value_name = "ID")]
         district: Option<String>,
-        /// Portions of institutions prepared at a time; as many as there are processors if absent.
+        /// Portions of institutions prepared at a time; as many as there are processors if absent;
+        /// no more than half the connections to the database.
         #[arg(long, value_name = "N")]
         threads: Option<NonZeroUsize>,
     },

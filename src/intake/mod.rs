@@ -6,8 +6,8 @@
 //! [`take_deliveries`] takes what feeds brought.
 //!
 //! Invariants: a row that cannot be used changes nothing stored; a statement file that cannot be used is
-//! quarantined whole, and one that can is taken in one transaction; the order of rows in a file does not change the books. [`rehearse`] runs the same code and takes
-//! everything back: what it says is what an import would have said at that moment.
+//! quarantined whole, and one that can is taken in one transaction; the order of rows in a file does not
+//! change the books. [`rehearse`] runs the same code and takes everything back: what it says is what an import would have said at that moment.
 
 mod bundle;
 mod deliveries;

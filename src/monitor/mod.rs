@@ -199,26 +199,20 @@ impl Monitor {
             "What asking a feed for a day came to.",
         );
         for (feed, fetch) in &fetches {
-            for (outcome, n) in [
-                ("answered", fetch.answered),
-                ("failed", fetch.failed),
-                ("lost", fetch.lost),
-            ] {
-                outcomes.sample(&[("feed", feed), ("outcome", outcome)], n);
-            }
+            let mut came_to = |what, n| outcomes.sample(&[("feed", feed), ("outcome", what)], n);
+            came_to("answered", fetch.answered);
+            came_to("failed", fetch.failed);
+            came_to("lost", fetch.lost);
         }
         let mut files = text.counter(
             "jintuo_fetched_files_total",
             "Files that a feed brought: new, known by name and bytes, or not taken.",
         );
         for (feed, fetch) in &fetches {
-            for (sort, n) in [
-                ("new", fetch.files_new),
-                ("known", fetch.files_known),
-                ("refused", fetch.files_refused),
-            ] {
-                files.sample(&[("feed", feed), ("sort", sort)], n);
-            }
+            let mut brought = |sort, n| files.sample(&[("feed", feed), ("sort", sort)], n);
+            brought("new", fetch.files_new);
+            brought("known", fetch.files_known);
+            brought("refused", fetch.files_refused);
         }
     }
 

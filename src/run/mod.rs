@@ -39,7 +39,8 @@ pub struct Options {
     pub policy: String,
     /// `None` = all districts.
     pub district: Option<String>,
-    /// Portions prepared at a time; `None` = as many as there are processors.
+    /// Portions prepared at a time, if the database has connections for so many; `None` = as many as there
+    /// are processors.
     pub threads: Option<usize>,
 }
 

@@ -1,13 +1,15 @@
 //! One portion of institutions, from the facts to what is to be written; several portions at a time.
 //!
 //! Invariants: a portion reads in one transaction and judges each institution by itself; portions come out in
-//! the order they went in, however many are prepared at a time; no more than that many are in memory.
+//! the order they went in, however many are prepared at a time; no more than that many are in memory. What is
+//! computed leaves the runtime's threads to the pages that a service answers meanwhile.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread;
 
-use tokio::task::JoinHandle;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{JoinHandle, block_in_place};
 
 use crate::base::InstId;
 use crate::flag::{self, Finding};
@@ -87,10 +89,11 @@ impl Ahead {
         portions: Vec<(InstId, InstId)>,
     ) -> Ahead {
         let processors = || thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.unwrap_or_else(processors);
         Ahead {
             db: db.clone(),
             context,
-            threads: threads.unwrap_or_else(processors).max(1),
+            threads: threads.clamp(1, db.readers_of_a_job()),
             rest: portions.into_iter(),
             under_way: VecDeque::new(),
         }
@@ -170,14 +173,16 @@ async fn find(
             facts.entry(inst_id).or_default().lesson_days = days;
         }
     }
-    let worked: Vec<Worked<'_>> = (first.0..=last.0)
-        .map(InstId)
-        .filter_map(|id| {
-            let (institution, accounts) = context.institutions.get(&id)?;
-            let facts = facts.remove(&id.0).unwrap_or_default();
-            Some(work(&context, id, (institution, accounts), facts))
-        })
-        .collect();
+    let worked: Vec<Worked<'_>> = compute(|| {
+        (first.0..=last.0)
+            .map(InstId)
+            .filter_map(|id| {
+                let (institution, accounts) = context.institutions.get(&id)?;
+                let facts = facts.remove(&id.0).unwrap_or_default();
+                Some(work(&context, id, (institution, accounts), facts))
+            })
+            .collect()
+    });
     // Order ids of the contracts that have a finding.
     let contracts: Vec<(i64, i64)> = (worked.iter())
         .flat_map(|w| (w.measured.contracts.iter()).map(|c| (w.inst_id.0, c.contract_no)))
@@ -203,11 +208,21 @@ async fn find(
         findings: Vec::new(),
         matched: 0,
     };
-    for w in &worked {
-        let lessons = lessons.get(&w.inst_id.0).map(Vec::as_slice);
-        found.add(&context, w, lessons, &order_ids);
-    }
+    compute(|| {
+        for w in &worked {
+            let lessons = lessons.get(&w.inst_id.0).map(Vec::as_slice);
+            found.add(&context, w, lessons, &order_ids);
+        }
+    });
     Ok(found)
+}
+
+/// Computes where others need not wait for it; a runtime of one thread has no such place.
+fn compute<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
+    }
 }
 
 impl Found {

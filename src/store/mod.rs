@@ -206,6 +206,16 @@ impl Db {
         }
     }
 
+    /// Reading transactions that one job may hold at a time, so that pages need not wait for it.
+    pub fn readers_of_a_job(&self) -> usize {
+        let readers = match &self.pools {
+            Pools::Sqlite { readers, .. } => readers.options().get_max_connections() / 2,
+            Pools::Postgres { pool } => pool.options().get_max_connections() / 2,
+            Pools::Rehearsal(_) => 1,
+        };
+        usize::try_from(readers).unwrap_or(1).max(1)
+    }
+
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
