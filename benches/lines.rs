@@ -54,8 +54,12 @@ fn prove(bytes: &[u8]) -> io::Result<Proved> {
     let joined = wire::join_pages(wire::pages_in_order(statements));
     let mut proved = Vec::with_capacity(joined.len());
     for statement in joined {
-        wire::daily_balances(&statement).map_err(|d| io::Error::other(d.to_string()))?;
-        let ids = wire::entry_identity(&statement, &statement.entries);
+        let days = wire::daily_balances(&statement).map_err(|d| io::Error::other(d.to_string()))?;
+        let (Some((first, ..)), Some((last, ..))) = (days.first(), days.last()) else {
+            return Err(io::Error::other("a statement of no day"));
+        };
+        let day = |e| (e, wire::posting_day(e, (*first, *last)));
+        let ids = wire::entry_identity(&statement, statement.entries.iter().map(day));
         proved.push((statement, ids));
     }
     Ok(proved)

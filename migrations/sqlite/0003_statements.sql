@@ -2,7 +2,8 @@
 
 -- A statement as a bank names it (account, format family, its number, the days it covers), a row per
 -- version: the same statement sent with other content is a revision. `source_no` also leads from a
--- statement day to the statement that states it.
+-- statement day to the statement that states it. `made_ms` is when the bank made it, in milliseconds since
+-- 1970; NULL where its format does not say.
 CREATE TABLE statement (
   inst_id INTEGER NOT NULL,
   account_no INTEGER NOT NULL,
@@ -12,6 +13,7 @@ CREATE TABLE statement (
   last_day INTEGER NOT NULL,
   version INTEGER NOT NULL,
   source_no INTEGER NOT NULL,
+  made_ms INTEGER,
   lines INTEGER NOT NULL,
   lines_added INTEGER NOT NULL,
   lines_removed INTEGER NOT NULL,

@@ -1,9 +1,12 @@
 //! Amounts, days and small texts as the statement formats write them. Exact or refused.
 
-use chrono::Datelike;
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime};
 use rust_decimal::Decimal;
 
-use crate::base::Day;
+use crate::base::{Day, Instant};
+
+/// China Standard Time, east of Greenwich.
+const CHINA_HOURS: i32 = 8;
 
 /// The most digits before the point: SWIFT allows 15 in all, ISO 20022 13 beside 5 decimals. With
 /// both limits the sum of `ENTRIES_MAX` amounts still fits a `Decimal` exactly.
@@ -75,6 +78,22 @@ pub(crate) fn iso_day(text: &str) -> Option<Day> {
     let (day, rest) = text.trim().split_at_checked(10)?;
     let ends = rest.is_empty() || rest.starts_with(['T', 'Z', '+', '-', ' ']);
     ends.then(|| Day::parse_iso(day.as_bytes())).flatten()
+}
+
+/// `2026-01-02T18:30:00+08:00`, `…Z`, `….123`; without an offset it is China Standard Time.
+pub(crate) fn iso_instant(text: &str) -> Option<Instant> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(at.to_utc());
+    }
+    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
+    local_instant(local, CHINA_HOURS)
+}
+
+/// An instant that a clock `hours` east of Greenwich shows.
+pub(crate) fn local_instant(local: NaiveDateTime, hours: i32) -> Option<Instant> {
+    let zone = FixedOffset::east_opt(hours.checked_mul(3_600)?)?;
+    Some(local.and_local_timezone(zone).single()?.to_utc())
 }
 
 /// `20250101`, `2025-1-2`, `2025/12/03  14:06:51`, `2025年1月2日`: the day of a cell.
@@ -192,6 +211,23 @@ mod tests {
             ],
             [None; 4]
         );
+    }
+
+    #[test]
+    fn instants_with_and_without_an_offset() {
+        let at = |text: &str| iso_instant(text).map(|i| i.timestamp_millis() - 1_767_349_800_000);
+        for text in [
+            "2026-01-02T18:30:00+08:00",
+            "2026-01-02T10:30:00Z",
+            "2026-01-02T18:30:00",
+            " 2026-01-02T18:30:00.000 ",
+        ] {
+            assert_eq!(at(text), Some(0), "{text}");
+        }
+        assert_eq!(at("2026-01-02T18:30:00.250"), Some(250));
+        for text in ["2026-01-02", "2026-13-02T18:30:00", "", "T"] {
+            assert_eq!(at(text), None, "{text}");
+        }
     }
 
     #[test]

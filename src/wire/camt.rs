@@ -13,11 +13,12 @@
 use std::io::BufRead;
 use std::sync::LazyLock;
 
+use super::amount::iso_instant;
 use super::camt_entry::Draft;
 use super::camt_statement::Open;
 use super::xml::{Node, XmlReader};
 use super::{Item, Sink, Statement};
-use crate::base::{Defect, DefectCode};
+use crate::base::{Defect, DefectCode, Instant};
 
 macro_rules! tags {
     ($($tag:ident),* $(,)?) => {
@@ -40,7 +41,7 @@ macro_rules! tags {
 
 tags! {
     Acct, AcctSvcrRef, AddtlNtryInf, Amt, AmtDtls, Bal, BkTxCd, BookgDt, Btch, Ccy, Cd, CdOrPrtry,
-    Cdtr, CdtDbtInd, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, Id,
+    Cdtr, CdtDbtInd, CreDtTm, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, GrpHdr, Id,
     InstrId, NbOfNtries, NbOfTxs, Nm, Ntry, NtryDtls, NtryRef, Othr, Prtry, PrtryAcct, Pty, Refs,
     RltdPties, RmtInf, RtrInf, RvslInd, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlAmt, TtlCdtNtries,
     TtlDbtNtries, TtlNtries, TxAmt, TxDtls, TxId, TxsSummry, Ustrd, ValDt,
@@ -123,6 +124,7 @@ pub(crate) fn read(source: impl BufRead, sink: &mut Sink<'_>) -> Result<(), Defe
         path: Vec::new(),
         base: 0,
         format: None,
+        made_at: None,
         open: None,
         statements: 0,
         entries: 0,
@@ -148,6 +150,8 @@ struct Fold<'f, 's> {
     /// How many elements stand around the inside of the open statement.
     base: usize,
     format: Option<String>,
+    /// When the message was made; a statement may say it of itself.
+    made_at: Option<Instant>,
     open: Option<Open>,
     statements: usize,
     entries: u64,
@@ -171,6 +175,7 @@ impl Fold<'_, '_> {
                 let format = self.format.clone().unwrap_or_default();
                 let head = Statement {
                     format,
+                    made_at: self.made_at,
                     ..Statement::default()
                 };
                 self.open = Some(Open::new(head));
@@ -223,6 +228,10 @@ impl Fold<'_, '_> {
 
     fn end(&mut self, xml: &mut XmlReader<impl BufRead>) -> Result<(), Defect> {
         let text = std::mem::take(&mut xml.text);
+        let made = [Tag::Message, Tag::GrpHdr, Tag::CreDtTm];
+        if self.open.is_none() && self.path.ends_with(&made) {
+            self.made_at = iso_instant(text.trim());
+        }
         if self.open.is_some() {
             let path = self.path.get(self.base..).unwrap_or_default();
             if let Some(open) = &mut self.open {

@@ -8,7 +8,7 @@ use std::io::BufRead;
 
 use rust_decimal::Decimal;
 
-use super::amount::{iso_day, plain, some_text};
+use super::amount::{iso_day, iso_instant, plain, some_text};
 use super::camt::Tag;
 use super::camt_entry::{Draft, add, append, direction_of, reversal};
 use super::xml::{XmlReader, clip};
@@ -71,6 +71,7 @@ impl Open {
                 self.head.currency = some_text(text);
                 self.account_currency = true;
             }
+            [CreDtTm] => self.head.made_at = iso_instant(text).or(self.head.made_at),
             [FrToDt, FrDtTm] => self.from = first_day(text).or(self.from),
             [FrToDt, ToDtTm] => self.to = iso_day(text).or(self.to),
             [TxsSummry, TtlNtries, NbOfNtries] => self.declared.entries = plain(text),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::pages::is_interim;
 use super::verify::is_booked;
-use super::{Statement, Verdict, verify};
+use super::{Entry, Statement, Verdict, verify};
 use crate::base::{Day, Defect, DefectCode, Money};
 
 /// How many days one statement may cover.
@@ -60,7 +60,7 @@ pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>,
     let (first, last) = days(statement)?;
     let mut moved: BTreeMap<Day, Money> = BTreeMap::new();
     for entry in statement.entries.iter().filter(|entry| is_booked(entry)) {
-        let day = entry.booked_on.unwrap_or(last).clamp(first, last);
+        let day = posting_day(entry, (first, last));
         let amount = fen(entry.amount).map_err(|defect| defect.line(entry.line))?;
         let sum = moved.entry(day).or_insert(Money::ZERO);
         *sum = sum.checked_add(amount).ok_or_else(overflow)?;
@@ -77,6 +77,12 @@ pub fn daily_balances(statement: &Statement) -> Result<Vec<(Day, Money, Money)>,
         balance = closing;
     }
     Ok(rows)
+}
+
+/// The day of a statement from `first` to `last` that an entry counts on: one booked late belongs to the
+/// statement that brings it.
+pub fn posting_day(entry: &Entry, (first, last): (Day, Day)) -> Day {
+    entry.booked_on.unwrap_or(last).clamp(first, last)
 }
 
 /// The first and last day covered.

@@ -1,11 +1,12 @@
-//! The identity of an entry, rule 1 (`feeds.md` §4.2).
+//! The identity of an entry, rule 2 (`feeds.md` §4.2).
 //!
 //! No bank's reference is unique: references repeat within a statement, over days, and in batches.
 //! The identity is therefore a digest of all that tells an entry apart, with a running number among
 //! equals, so that two genuine equal fees of one day both survive and a file read twice adds
-//! nothing.
+//! nothing. The day it is posted to is part of it: two statements that bring equal entries without
+//! references, both booked late for one earlier day, bring two.
 //!
-//! Invariants: the rule has a name, `S1`, in every identity; a changed rule gets a new name, since
+//! Invariants: the rule has a name, `S2`, in every identity; a changed rule gets a new name, since
 //! with it every entry would look new. The order of entries matters only among equals.
 
 use std::collections::HashMap;
@@ -17,17 +18,20 @@ use super::{Entry, Statement};
 use crate::base::Day;
 
 /// The name of the rule at the head of every identity.
-const RULE: &str = "S1";
+const RULE: &str = "S2";
 /// How many bytes of the digest are kept.
 const DIGEST_BYTES: usize = 16;
 
-/// The identities of entries of a statement, in their order; each at most 64 characters.
-pub fn entry_identity(statement: &Statement, entries: &[Entry]) -> Vec<String> {
-    let mut seen: HashMap<[u8; DIGEST_BYTES], u64> = HashMap::with_capacity(entries.len());
-    entries
-        .iter()
-        .map(|entry| {
-            let digest = digest(statement, entry);
+/// The identities of entries of a statement, each with the day it is posted to, in their order; each at
+/// most 64 characters. Pending entries are to be left out: their number may change.
+pub fn entry_identity<'e>(
+    statement: &Statement,
+    entries: impl IntoIterator<Item = (&'e Entry, Day)>,
+) -> Vec<String> {
+    let mut seen: HashMap<[u8; DIGEST_BYTES], u64> = HashMap::new();
+    (entries.into_iter())
+        .map(|(entry, day)| {
+            let digest = digest(statement, entry, day);
             let occurrence = seen.entry(digest).or_insert(0);
             *occurrence += 1;
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -36,10 +40,11 @@ pub fn entry_identity(statement: &Statement, entries: &[Entry]) -> Vec<String> {
         .collect()
 }
 
-fn digest(statement: &Statement, entry: &Entry) -> [u8; DIGEST_BYTES] {
+fn digest(statement: &Statement, entry: &Entry, day: Day) -> [u8; DIGEST_BYTES] {
     let mut hash = Sha256::new();
     let currency = Some(entry.currency.as_str()).filter(|c| !c.is_empty());
     field(&mut hash, statement.account.as_deref());
+    field(&mut hash, Some(&text(day)));
     field(&mut hash, entry.booked_on.map(text).as_deref());
     field(&mut hash, entry.value_on.map(text).as_deref());
     field(&mut hash, Some(&amount(entry.amount)));
@@ -79,6 +84,11 @@ mod tests {
     use super::super::EntryStatus;
     use super::*;
 
+    fn ids(statement: &Statement, entries: &[Entry]) -> Vec<String> {
+        let on = "2026-01-02".parse().unwrap();
+        entry_identity(statement, entries.iter().map(|e| (e, on)))
+    }
+
     fn entry(amount: &str, bank_ref: Option<&str>) -> Entry {
         Entry {
             status: EntryStatus::Booked,
@@ -108,10 +118,10 @@ mod tests {
             entry("4.5", None),
             entry("4.50", Some("x")),
         ];
-        let ids = entry_identity(&statement, &entries);
+        let ids = ids(&statement, &entries);
         assert_eq!(ids[0].strip_suffix("-1"), ids[1].strip_suffix("-2"));
-        assert!(ids.iter().all(|id| id.len() <= 64 && id.starts_with("S1-")));
-        let mut turned = entry_identity(
+        assert!(ids.iter().all(|id| id.len() <= 64 && id.starts_with("S2-")));
+        let mut turned = super::tests::ids(
             &statement,
             &[entries[2].clone(), entries[1].clone(), entries[0].clone()],
         );
@@ -135,14 +145,22 @@ mod tests {
             account: Some("6217".into()),
             ..Statement::default()
         };
-        let ids = entry_identity(&statement, &[entry("-4.50", Some("x"))]);
-        assert_eq!(ids, ["S1-573c3305b8d024ea24ca61dee9fde378-1"]);
+        let ids = ids(&statement, &[entry("-4.50", Some("x"))]);
+        assert_eq!(ids, ["S2-53b06e663cd35c17ab0d8fd79bb69daf-1"]);
+    }
+
+    #[test]
+    fn an_entry_posted_to_another_day_is_another_one() {
+        let (statement, late) = (Statement::default(), entry("1", None));
+        let on = |day: &str| entry_identity(&statement, [(&late, day.parse().unwrap())]);
+        assert_ne!(on("2026-01-05"), on("2026-01-06"));
+        assert_eq!(on("2026-01-05"), on("2026-01-05"));
     }
 
     #[test]
     fn absent_differs_from_empty() {
         let statement = Statement::default();
-        let ids = entry_identity(&statement, &[entry("1", None), entry("1", Some(""))]);
+        let ids = ids(&statement, &[entry("1", None), entry("1", Some(""))]);
         assert_ne!(ids[0], ids[1]);
         assert!(ids[1].ends_with("-1"));
     }

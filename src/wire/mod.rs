@@ -39,12 +39,12 @@ pub mod interchange;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use crate::base::{Day, Defect, DefectCode};
+use crate::base::{Day, Defect, DefectCode, Instant};
 
 pub use archive::{ARCHIVE_MAX_BYTES, MEMBERS_MAX, RATIO_MAX, UNPACKED_MAX_BYTES};
 pub use assume::{Assumptions, account_spellings};
 pub use bank::SHEET_MAX_BYTES;
-pub use daily::{DAYS_MAX, daily_balances};
+pub use daily::{DAYS_MAX, daily_balances, posting_day};
 pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
 pub use inspect::{Booked, Inspection, inspect, inspect_reader, inspect_with};
@@ -232,6 +232,9 @@ pub struct Statement {
     pub currency: Option<String>,
     /// The bank's number or id of the statement.
     pub number: Option<String>,
+    /// When the bank made it (camt `CreDtTm`, OFX `DTSERVER`); of several pages, the latest. Of two
+    /// versions of one statement the one made later holds, whichever comes first.
+    pub made_at: Option<Instant>,
     /// First and last day the statement says it covers (camt `FrToDt`; the first and last row of a
     /// CSV export). `None` where only the balances carry days.
     pub period: Option<(Day, Day)>,

@@ -22,6 +22,7 @@ pub fn join_pages(statements: Vec<Statement>) -> Vec<Statement> {
                 first.entries.extend(statement.entries);
                 first.closing = statement.closing;
                 first.unordered |= statement.unordered;
+                first.made_at = first.made_at.max(statement.made_at);
                 first.period = first.period.zip(statement.period).map(|(a, b)| (a.0, b.1));
             }
             _ => {

@@ -366,8 +366,8 @@ async fn killed_waiting_for_postings(site: &Site) {
     holding.close().await.expect("the lock ends");
 }
 
-/// Killed inside the write transaction that follows the numbering of the first file: the long one, in which
-/// another writer has been turned away many times.
+/// Killed inside the write transaction that follows the numbering of the first file: the one that posts, which
+/// a trigger keeps from ending at its first posting.
 async fn killed_holding_the_writers_place(site: &Site) {
     const TURNED_AWAY: u32 = 500;
     let options: sqlx::sqlite::SqliteConnectOptions = site.store.url.parse().expect("an address");
@@ -375,6 +375,11 @@ async fn killed_holding_the_writers_place(site: &Site) {
     let mut other = sqlx::SqliteConnection::connect_with(&options)
         .await
         .expect("the file opens");
+    let endless = "CREATE TRIGGER endless AFTER INSERT ON posting BEGIN \
+                   SELECT (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) \
+                           SELECT COUNT(*) FROM n); END";
+    let made = sqlx::raw_sql(endless).execute(&mut other).await;
+    made.expect("nobody posts to the end");
     let serving = site.serve();
     let numbered = "SELECT COUNT(*) FROM delivery d WHERE d.state = 'received' AND d.attempts > 0 \
                     AND EXISTS (SELECT 1 FROM source_file f WHERE f.kind = 'statement' \
@@ -397,4 +402,10 @@ async fn killed_holding_the_writers_place(site: &Site) {
     // Before the kill: the last one to leave would tidy up after it.
     other.close().await.expect("the connection closes");
     site.kill(serving).await;
+    let mut other = sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("the file opens");
+    let dropped = sqlx::raw_sql("DROP TRIGGER endless").execute(&mut other);
+    dropped.await.expect("postings end again");
+    other.close().await.expect("the connection closes");
 }

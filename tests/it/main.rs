@@ -32,4 +32,5 @@ mod statement_life;
 mod statements;
 mod story;
 mod tidy;
+mod versions;
 mod wire;

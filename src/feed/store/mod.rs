@@ -18,7 +18,7 @@ pub use kept::{
     waiting_about, waits,
 };
 pub use statements::{
-    Dispute, Exemption, StatementKey, StatementVersion, append_disputes, append_exemption,
-    append_statements, disputes, exemption, has_statements, lines_digest, statement_versions,
-    statements_of_files, stop_waiting_for_pages, wait_for_pages, waiting_pages,
+    Dispute, Exemption, KnownVersion, StatementKey, StatementVersion, append_disputes,
+    append_exemption, append_statements, disputes, exemption, has_statements, lines_digest,
+    statement_versions, statements_of_files, stop_waiting_for_pages, wait_for_pages, waiting_pages,
 };

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::imports::assumptions;
 use crate::base::Day;
 use crate::on;
-use crate::store::bulk::{self, bytes, ints, texts};
+use crate::store::bulk::{self, bytes, ints, opt_ints, texts};
 use crate::store::{DbError, Result, Tx};
 use crate::wire::Assumptions;
 
@@ -46,6 +46,8 @@ pub struct StatementVersion {
     pub key: StatementKey,
     pub version: i64,
     pub source_no: i64,
+    /// When the bank made it, in milliseconds; `None` where its format does not say.
+    pub made_ms: Option<i64>,
     pub lines: i64,
     pub added: i64,
     pub removed: i64,
@@ -62,9 +64,19 @@ struct KeyRow {
     last_day: i64,
     source_no: i64,
     version: i64,
+    made_ms: Option<i64>,
 }
 
-impl From<KeyRow> for (StatementKey, i64, i64) {
+/// A version of a statement that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownVersion {
+    pub key: StatementKey,
+    pub source_no: i64,
+    pub version: i64,
+    pub made_ms: Option<i64>,
+}
+
+impl From<KeyRow> for KnownVersion {
     fn from(r: KeyRow) -> Self {
         let key = StatementKey {
             inst_id: r.inst_id,
@@ -74,7 +86,12 @@ impl From<KeyRow> for (StatementKey, i64, i64) {
             first_day: r.first_day,
             last_day: r.last_day,
         };
-        (key, r.source_no, r.version)
+        KnownVersion {
+            key,
+            source_no: r.source_no,
+            version: r.version,
+            made_ms: r.made_ms,
+        }
     }
 }
 
@@ -86,11 +103,11 @@ pub async fn has_statements(tx: &mut Tx) -> Result<bool> {
     Ok(row.is_some())
 }
 
-/// The statements that files brought, by (inst_id, account_no, source_no): key, file, version.
+/// The statements that files brought, by (inst_id, account_no, source_no).
 pub async fn statements_of_files(
     tx: &mut Tx,
     keys: &[(i64, i64, i64)],
-) -> Result<Vec<(StatementKey, i64, i64)>> {
+) -> Result<Vec<KnownVersion>> {
     let rows: Vec<KeyRow> = bulk::lookup(
         tx,
         vec![
@@ -99,7 +116,7 @@ pub async fn statements_of_files(
             ("source_no", ints(keys, |k| k.2)),
         ],
         "SELECT s.inst_id, s.account_no, s.family, s.number, s.first_day, s.last_day, s.source_no, \
-                s.version \
+                s.version, s.made_ms \
          FROM wanted w CROSS JOIN statement s \
          WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no AND s.source_no = w.source_no",
     )
@@ -107,11 +124,8 @@ pub async fn statements_of_files(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// Versions of statements by their keys: key, file, version.
-pub async fn statement_versions(
-    tx: &mut Tx,
-    keys: &[StatementKey],
-) -> Result<Vec<(StatementKey, i64, i64)>> {
+/// Versions of statements by their keys.
+pub async fn statement_versions(tx: &mut Tx, keys: &[StatementKey]) -> Result<Vec<KnownVersion>> {
     let rows: Vec<KeyRow> = bulk::lookup(
         tx,
         vec![
@@ -123,7 +137,7 @@ pub async fn statement_versions(
             ("last_day", ints(keys, |k| k.last_day)),
         ],
         "SELECT s.inst_id, s.account_no, s.family, s.number, s.first_day, s.last_day, s.source_no, \
-                s.version \
+                s.version, s.made_ms \
          FROM wanted w CROSS JOIN statement s \
          WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no AND s.family = w.family \
            AND s.number = w.number AND s.first_day = w.first_day AND s.last_day = w.last_day",
@@ -145,6 +159,7 @@ pub async fn append_statements(tx: &mut Tx, rows: &[StatementVersion]) -> Result
             ("last_day", ints(rows, |r| r.key.last_day)),
             ("version", ints(rows, |r| r.version)),
             ("source_no", ints(rows, |r| r.source_no)),
+            ("made_ms", opt_ints(rows, |r| r.made_ms)),
             ("lines", ints(rows, |r| r.lines)),
             ("lines_added", ints(rows, |r| r.added)),
             ("lines_removed", ints(rows, |r| r.removed)),

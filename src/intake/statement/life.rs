@@ -1,11 +1,14 @@
 //! What another statement of a stored day means: the same again, more of an unfinished day, a revision,
-//! or a contradiction. Pure.
+//! an outdated version, or a contradiction. Pure.
 //!
 //! Invariants: lines are compared as multisets, so two equal fees of a day stay two and an overlap adds
-//! nothing; which of two windows of an unfinished day came first makes no difference.
+//! nothing; which of two windows of an unfinished day came first makes no difference, and neither does it
+//! of two versions of a statement whose bank says when it made them. Where it does not (MT940, most
+//! exports) the version that comes later holds.
 //! Absent on purpose: choosing between two statements that contradict each other. The day is disputed
 //! until the bank, or a person with a reason, says which one holds.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 /// A line as it is compared.
@@ -30,6 +33,11 @@ pub(super) struct Said<'a> {
 pub(super) struct Relation {
     /// Both are one statement: account, format family, number and period are the same.
     pub(super) same_statement: bool,
+    /// Both are of one format family, so that they name one line alike.
+    pub(super) same_family: bool,
+    /// Whether the bank made the one that speaks after (`Greater`) or before (`Less`) the one that stands;
+    /// `Equal` where it does not say.
+    pub(super) made: Age,
     /// The stored statement is an export without number and this is its last day, which may not have been
     /// over.
     pub(super) stored_open: bool,
@@ -37,11 +45,26 @@ pub(super) struct Relation {
     pub(super) said_open: bool,
 }
 
+/// `Equal` by default: nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Age(pub(super) Ordering);
+
+impl Default for Age {
+    fn default() -> Self {
+        Age(Ordering::Equal)
+    }
+}
+
 /// What becomes of a stored day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Becomes {
     /// Nothing: it is stored already, whatever format or window brings it again.
     Same,
+    /// The same amounts with other references, by another statement of the same bank, which does not say
+    /// which of the two it made later: the first one stands.
+    Reworded,
+    /// The bank made it before the one that stands.
+    Outdated,
     /// The bank corrects its statement, or an unfinished day had more lines in the end.
     Revised(Change),
     /// Lines came before any statement and the statement proves them; those at `new` come to them.
@@ -82,15 +105,17 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
     if relation.same_statement && relation.stored_open && earlier {
         return Becomes::Same;
     }
-    if relation.same_statement {
+    let same_amounts = same_balances && amounts(&stored.lines) == amounts(&said.lines);
+    if relation.same_statement || (relation.same_family && same_amounts) {
         let change = change(&stored.lines, &said.lines);
-        return if same_balances && change == Change::default() {
-            Becomes::Same
-        } else {
-            Becomes::Revised(change)
+        return match relation.made.0 {
+            _ if same_balances && change == Change::default() => Becomes::Same,
+            Ordering::Less => Becomes::Outdated,
+            Ordering::Equal if !relation.same_statement => Becomes::Reworded,
+            _ => Becomes::Revised(change),
         };
     }
-    if same_balances && amounts(&stored.lines) == amounts(&said.lines) {
+    if same_amounts {
         return Becomes::Same;
     }
     if same_opening && relation.stored_open && contains(&said.lines, &stored.lines) {
@@ -225,6 +250,51 @@ mod tests {
     }
 
     #[test]
+    fn of_two_versions_the_one_made_later_holds_in_either_order() {
+        let original = said((0, 6), &[("a", 2), ("b", 4)]);
+        let corrected = said((0, 5), &[("a", 2), ("c", 3)]);
+        let of_one = |age| Relation {
+            same_statement: true,
+            same_family: true,
+            made: Age(age),
+            ..Relation::default()
+        };
+        let change = Change {
+            added: 1,
+            removed: 1,
+            changed: 0,
+        };
+        let later = of_one(Ordering::Greater);
+        let becomes = judge(&original, &corrected, later);
+        assert_eq!(becomes, Becomes::Revised(change));
+        let earlier = of_one(Ordering::Less);
+        assert_eq!(judge(&corrected, &original, earlier), Becomes::Outdated);
+        let again = judge(&corrected, &corrected.clone(), earlier);
+        assert_eq!(again, Becomes::Same);
+    }
+
+    #[test]
+    fn other_references_under_another_number_are_not_swallowed() {
+        let first = said((0, 5), &[("a", 2), ("b", 3)]);
+        let second = said((0, 5), &[("a", 2), ("c", 3)]);
+        let of = |age| Relation {
+            same_family: true,
+            made: Age(age),
+            ..Relation::default()
+        };
+        let becomes = |age| judge(&first, &second, of(age));
+        assert_eq!(becomes(Ordering::Equal), Becomes::Reworded);
+        assert_eq!(becomes(Ordering::Less), Becomes::Outdated);
+        assert!(matches!(becomes(Ordering::Greater), Becomes::Revised(_)));
+        let other_format = judge(&first, &second, Relation::default());
+        assert_eq!(
+            other_format,
+            Becomes::Same,
+            "formats name lines differently"
+        );
+    }
+
+    #[test]
     fn windows_of_an_unfinished_day_grow_and_never_double_in_either_order() {
         let noon = said((0, 4), &[("fee-1", 2), ("fee-2", 2)]);
         let night = said((0, 9), &[("fee-1", 2), ("fee-2", 2), ("c", 5)]);
@@ -246,6 +316,7 @@ mod tests {
             same_statement: true,
             stored_open: true,
             said_open: true,
+            ..Relation::default()
         };
         assert_eq!(judge(&noon, &night, one_period), Becomes::Revised(grown));
         assert_eq!(judge(&night, &noon, one_period), Becomes::Same);

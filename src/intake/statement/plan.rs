@@ -27,6 +27,8 @@ pub(super) struct Plan {
 pub(super) struct Stated {
     pub(super) key: StatementKey,
     pub(super) account_id: String,
+    /// When the bank made it, in milliseconds.
+    pub(super) made_ms: Option<i64>,
     /// In order of days.
     pub(super) days: Vec<SaidDay>,
 }
@@ -154,15 +156,13 @@ fn add(
             drafts: Vec::new(),
         })
         .collect();
-    let ids = wire::entry_identity(statement, &statement.entries);
+    let booked: Vec<(&Entry, Day)> = (statement.entries.iter())
+        .filter(|entry| entry.status == EntryStatus::Booked)
+        .map(|entry| (entry, wire::posting_day(entry, (first, last))))
+        .collect();
+    let ids = wire::entry_identity(statement, booked.iter().copied());
     let by_bank_ref = references(&statement.entries);
-    for (entry, id) in statement.entries.iter().zip(ids) {
-        if entry.status != EntryStatus::Booked {
-            continue;
-        }
-        // The same day as the statement's own balances count it on: an entry booked late belongs to the
-        // statement that brings it.
-        let day = entry.booked_on.unwrap_or(last).clamp(first, last);
+    for ((entry, day), id) in booked.into_iter().zip(ids) {
         let at = usize::try_from(days::number(day) - days::number(first)).unwrap_or(0);
         said[at].drafts.push(plan.batch.drafts.len());
         line(
@@ -183,6 +183,7 @@ fn add(
             last_day: days::number(last),
         },
         account_id: account.account_id.clone(),
+        made_ms: statement.made_at.map(|at| at.timestamp_millis()),
         days: said,
     });
     Ok(())

@@ -1,15 +1,16 @@
 //! A proved file against what is stored: days and lines appended, revised, disputed, in one transaction.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::ImportError;
 use super::super::session::Session;
-use super::life::{Becomes, Change, Line, Relation, Said, change, judge};
+use super::life::{Age, Becomes, Change, Line, Relation, Said, change, judge};
 use super::plan::{Plan, SaidDay, Stated};
 use super::stored::{AccountDay, BUNDLE, Stored};
 use crate::base::{Day, Defect, DefectCode, InstId, Money};
 use crate::feed::store::{
-    self, Dispute, StatementDay, StatementKey, StatementVersion, lines_digest,
+    self, Dispute, KnownVersion, StatementDay, StatementKey, StatementVersion, lines_digest,
 };
 use crate::ledger::{self, Draft, Kind, Posted};
 use crate::wire::Assumptions;
@@ -40,6 +41,9 @@ struct Changes {
     new_days: i64,
     /// Disputed days by the account they are of.
     contradicted: BTreeMap<String, Vec<Day>>,
+    /// Days that other words were said of, or earlier ones, which do not hold.
+    reworded: BTreeMap<String, Vec<Day>>,
+    outdated: BTreeMap<String, Vec<Day>>,
 }
 
 /// Posts a proved file in one transaction. A day that contradicts a stored one is kept as a dispute and
@@ -64,9 +68,9 @@ pub(super) async fn post(
     let names: Vec<StatementKey> = plan.statements.iter().map(|s| s.key.clone()).collect();
     let mut versions: HashMap<StatementKey, i64> = HashMap::new();
     if session.has_statements {
-        for (key, _, version) in store::statement_versions(&mut tx, &names).await? {
-            let newest = versions.entry(key).or_insert(version);
-            *newest = version.max(*newest);
+        for known in store::statement_versions(&mut tx, &names).await? {
+            let newest = versions.entry(known.key).or_insert(known.version);
+            *newest = known.version.max(*newest);
         }
     }
     let mut changes = Changes::default();
@@ -223,7 +227,8 @@ fn compare(
         let there = stored.said(&heard.key);
         let relation = relation(stated, day, stored);
         let mut becomes = judge(&there, &here, relation);
-        if supersede && becomes == Becomes::Disputed {
+        let stands = [Becomes::Disputed, Becomes::Reworded, Becomes::Outdated];
+        if supersede && stands.contains(&becomes) {
             becomes = Becomes::Revised(change(&there.lines, &here.lines));
             changes.disputes.extend(stored.superseded(&heard));
         }
@@ -239,6 +244,12 @@ fn compare(
             named.or_default().push(date(day.day));
             continue;
         }
+        if becomes == Becomes::Outdated {
+            changes.same_days += 1;
+            let named = changes.outdated.entry(stated.account_id.clone());
+            named.or_default().push(date(day.day));
+            continue;
+        }
         if newest.is_some_and(|d| d.settled == 0) {
             changes.disputes.push(heard.claim(&here.lines, newest, 1));
         }
@@ -249,7 +260,12 @@ fn compare(
                 changes.same_days += 1;
                 changes.kept.extend(day.drafts.iter().copied());
             }
-            Becomes::Same | Becomes::Disputed => changes.same_days += 1,
+            Becomes::Same | Becomes::Disputed | Becomes::Outdated => changes.same_days += 1,
+            Becomes::Reworded => {
+                changes.same_days += 1;
+                let named = changes.reworded.entry(stated.account_id.clone());
+                named.or_default().push(date(day.day));
+            }
             Becomes::Proves { new } => {
                 changes.new_days += 1;
                 changes.days.push(heard.row(next));
@@ -275,6 +291,7 @@ fn compare(
             key: stated.key.clone(),
             version: version.map_or(1, |v| v + 1),
             source_no,
+            made_ms: stated.made_ms,
             lines: count(lines),
             added: count(total.added),
             removed: count(total.removed),
@@ -301,9 +318,12 @@ fn says_the_same(newest: &Dispute, claim: &Dispute) -> bool {
 fn relation(stated: &Stated, day: &SaidDay, stored: &Stored) -> Relation {
     let open = |s: &StatementKey| s.number.is_empty() && s.last_day == day.day;
     let standing = stored.standing(&day_key(stated, day));
+    let made = |known: &KnownVersion| Some(stated.made_ms?.cmp(&known.made_ms?));
     Relation {
-        same_statement: standing == Some(&stated.key),
-        stored_open: standing.is_some_and(open),
+        same_statement: standing.is_some_and(|s| s.key == stated.key),
+        same_family: standing.is_some_and(|s| s.key.family == stated.key.family),
+        made: Age(standing.and_then(made).unwrap_or(Ordering::Equal)),
+        stored_open: standing.is_some_and(|s| open(&s.key)),
         said_open: open(&stated.key),
     }
 }
@@ -358,6 +378,25 @@ fn tell(
         );
         let defect = Defect::new(DefectCode::Conflict, found).file(name);
         session.quarantine(source_no, defect, format!("disputed days of {account_id}"));
+    }
+    for (days_of, what) in [
+        (
+            &changes.reworded,
+            "another statement gives the same amounts with other references",
+        ),
+        (
+            &changes.outdated,
+            "the bank made this statement before the one that stands",
+        ),
+    ] {
+        for (account_id, days) in days_of {
+            let found = format!(
+                "account {account_id}, {}: {what}; it changes nothing, unless the file is imported with \
+                 --supersede",
+                named_days(days)
+            );
+            session.note_defect(Defect::new(DefectCode::Conflict, found).file(name));
+        }
     }
     for account in &plan.incomplete {
         session.count(source_no).waiting += 1;

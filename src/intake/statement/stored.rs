@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::super::ImportError;
 use super::life::{Line, Said};
-use crate::feed::store::{self, Dispute, StatementKey, StoredDay};
+use crate::feed::store::{self, Dispute, KnownVersion, StoredDay};
 use crate::ledger;
 use crate::ledger::store::StandingLine;
 use crate::store::Tx;
@@ -21,7 +21,7 @@ pub(super) struct Stored {
     pub(super) days: HashMap<AccountDay, StoredDay>,
     pub(super) lines: HashMap<AccountDay, Vec<StandingLine>>,
     /// Statements by the account and the file that brought them.
-    statements: HashMap<AccountDay, Vec<StatementKey>>,
+    statements: HashMap<AccountDay, Vec<KnownVersion>>,
     disputes: HashMap<AccountDay, Vec<Dispute>>,
 }
 
@@ -45,9 +45,9 @@ impl Stored {
                 .collect();
             files.sort_unstable();
             files.dedup();
-            for (key, source_no, _) in store::statements_of_files(tx, &files).await? {
-                let file = (key.inst_id, key.account_no, source_no);
-                stored.statements.entry(file).or_default().push(key);
+            for known in store::statements_of_files(tx, &files).await? {
+                let file = (known.key.inst_id, known.key.account_no, known.source_no);
+                stored.statements.entry(file).or_default().push(known);
             }
             for dispute in store::disputes(tx, keys).await? {
                 let key = (dispute.inst_id, dispute.account_no, dispute.day);
@@ -72,10 +72,10 @@ impl Stored {
     }
 
     /// The statement whose word stands for a day; none where a bundle's row does.
-    pub(super) fn standing(&self, key: &AccountDay) -> Option<&StatementKey> {
+    pub(super) fn standing(&self, key: &AccountDay) -> Option<&KnownVersion> {
         let day = self.days.get(key)?;
         let brought = self.statements.get(&(key.0, key.1, day.source_no))?;
-        (brought.iter()).find(|s| (s.first_day..=s.last_day).contains(&key.2))
+        (brought.iter()).find(|s| (s.key.first_day..=s.key.last_day).contains(&key.2))
     }
 
     pub(super) fn said(&self, key: &AccountDay) -> Said<'_> {

@@ -17,12 +17,12 @@ use super::xml::{DEPTH_MAX, TOKEN_MAX_BYTES, clip};
 use super::{Entry, EntryStatus, Item, Reversal, ReversalKind, Sink, Statement};
 use tags::{Tags, Token};
 use text::Dialect;
-use values::{Draft, EntryDraft, amount, bad, currency, day};
+use values::{Draft, EntryDraft, amount, bad, currency, day, instant};
 
 pub(crate) use tags::resolve;
 pub(crate) use text::recognises;
 
-use crate::base::{Defect, DefectCode};
+use crate::base::{Defect, DefectCode, Instant};
 
 /// The innermost aggregate a leaf belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub(crate) fn read(bytes: Vec<u8>, sink: &mut Sink<'_>) -> Result<(), Defect> {
         statement: None,
         entry: None,
         status: Status::default(),
+        made_at: None,
         statements: 0,
         investment: false,
         closed: false,
@@ -125,6 +126,7 @@ struct Fold<'f, 's> {
     statement: Option<Draft>,
     entry: Option<EntryDraft>,
     status: Status,
+    made_at: Option<Instant>,
     statements: usize,
     investment: bool,
     closed: bool,
@@ -176,6 +178,7 @@ impl Fold<'_, '_> {
                 }
                 let mut draft = Draft::default();
                 draft.head.format = self.dialect.as_str().to_owned();
+                draft.head.made_at = self.made_at;
                 self.statement = Some(draft);
             }
             ("STMTTRN" | "STMTTRNP", _) => {
@@ -262,6 +265,7 @@ impl Fold<'_, '_> {
         };
         let name = level.name.as_str();
         match level.scope {
+            Scope::Other if name == "DTSERVER" => self.made_at = instant(&value),
             Scope::Other | Scope::Investment => {}
             Scope::Status => match name {
                 "CODE" => self.status.code = value,

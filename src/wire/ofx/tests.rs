@@ -159,3 +159,19 @@ fn pending_and_foreign_entries_say_so() {
     );
     assert_eq!(entries[1].counterparty.as_deref(), Some("n"));
 }
+
+#[test]
+fn a_statement_is_as_old_as_its_answer() {
+    let made = |stamp: &str| {
+        let signed =
+            format!("<OFX><SIGNONMSGSRSV1><SONRS><DTSERVER>{stamp}</SONRS></SIGNONMSGSRSV1>");
+        let text =
+            entry("<TRNTYPE>CREDIT<DTPOSTED>20260605<TRNAMT>9<FITID>1").replace("<OFX>", &signed);
+        let (statements, _) = parse(Format::Ofx, text.as_bytes());
+        statements[0].made_at.map(|at| at.to_rfc3339())
+    };
+    let utc = Some("2026-06-05T10:30:00+00:00".to_owned());
+    assert_eq!(made("20260605103000"), utc);
+    assert_eq!(made("20260605183000.000[+8:CST]"), utc);
+    assert_eq!(made("20260605"), None, "a day is no instant");
+}

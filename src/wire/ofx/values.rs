@@ -1,11 +1,12 @@
 //! Statements and entries of an OFX file while they are read, and the values of their leaves.
 
+use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 
 use super::Scope;
 use super::tags::Tags;
-use crate::base::{Day, Defect, DefectCode};
-use crate::wire::amount::{cell, iso_day, plain};
+use crate::base::{Day, Defect, DefectCode, Instant};
+use crate::wire::amount::{cell, iso_day, local_instant, plain};
 use crate::wire::xml::clip;
 use crate::wire::{Balance, Statement};
 
@@ -114,6 +115,23 @@ pub(super) fn day(text: &str) -> Option<Day> {
     let fits = tail.len() <= TAIL_MAX_BYTES && tail.chars().all(known);
     let iso = format!("{}-{}-{}", &head[..4], &head[4..6], &head[6..]);
     fits.then(|| iso_day(&iso)).flatten()
+}
+
+/// `YYYYMMDDHHMMSS[.XXX][[offset[:zone]]]`: Greenwich's where there is no offset (OFX 1.6, 3.2.8.2).
+pub(super) fn instant(text: &str) -> Option<Instant> {
+    let (stamp, zone) = text.split_once('[').unwrap_or((text, ""));
+    let local = NaiveDateTime::parse_from_str(stamp.get(..14)?, "%Y%m%d%H%M%S").ok()?;
+    let hours = zone
+        .trim_end_matches(']')
+        .split(':')
+        .next()
+        .unwrap_or_default();
+    let hours = if hours.is_empty() {
+        0
+    } else {
+        hours.parse().ok()?
+    };
+    local_instant(local, hours)
 }
 
 /// `-6.60`, `+00115.8331`, `.5`, `12,34`, `1.234,56`: signed, with a point or a comma. One comma

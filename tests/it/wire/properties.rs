@@ -104,7 +104,9 @@ fn check_written(statement: &Statement, amounts: &[i64]) -> Result<(), TestCaseE
     let said: Vec<Decimal> = amounts.iter().map(|a| Decimal::new(*a, 2)).collect();
     prop_assert_eq!(read, said);
     prop_assert_eq!(jintuo::wire::verify(statement).0, Verdict::Balanced);
-    let ids = jintuo::wire::entry_identity(statement, &statement.entries);
+    let day = "2026-01-02".parse().expect("a day");
+    let entries = statement.entries.iter().map(|entry| (entry, day));
+    let ids = jintuo::wire::entry_identity(statement, entries);
     let distinct: std::collections::HashSet<_> = ids.iter().collect();
     prop_assert_eq!(distinct.len(), amounts.len());
     Ok(())
