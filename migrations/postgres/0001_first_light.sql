@@ -367,7 +367,9 @@ CREATE TABLE finding (
 CREATE INDEX finding_run ON finding (policy_no, to_run);
 
 -- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
--- match and 0 for a batch, whose payments are in match_item.
+-- match and 0 for several payments, which are in match_item. `pack` and `rule` name the rule of the policy that
+-- matched it: the place of the pack among the district's, and the rule's in the pack from 1. `difference_fen`
+-- and `fee_fen` are its group's, on the group's first line.
 CREATE TABLE match_line (
   inst_id BIGINT NOT NULL,
   policy_no BIGINT NOT NULL,
@@ -378,6 +380,10 @@ CREATE TABLE match_line (
   payment_seq BIGINT NOT NULL,
   n BIGINT NOT NULL,
   amount_fen BIGINT NOT NULL,
+  pack BIGINT NOT NULL,
+  rule BIGINT NOT NULL,
+  difference_fen BIGINT NOT NULL,
+  fee_fen BIGINT NOT NULL,
   PRIMARY KEY (inst_id, policy_no, entry_seq, from_run)
 );
 
@@ -389,6 +395,22 @@ CREATE TABLE match_item (
   to_run BIGINT NOT NULL DEFAULT 9223372036854775807,
   entry_seq BIGINT NOT NULL,
   PRIMARY KEY (inst_id, policy_no, payment_seq, from_run)
+);
+
+-- A credit that the rules left to people, with a payment it may settle: one row a candidate. `doubt` is 1 where
+-- several choices add up, 2 where two credits want one payment, 3 where there are more candidates than a rule
+-- may try.
+CREATE TABLE match_review (
+  inst_id BIGINT NOT NULL,
+  policy_no BIGINT NOT NULL,
+  entry_seq BIGINT NOT NULL,
+  payment_seq BIGINT NOT NULL,
+  from_run BIGINT NOT NULL,
+  to_run BIGINT NOT NULL DEFAULT 9223372036854775807,
+  pack BIGINT NOT NULL,
+  rule BIGINT NOT NULL,
+  doubt BIGINT NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, entry_seq, payment_seq, from_run)
 );
 
 CREATE TABLE district_coverage (
@@ -441,7 +463,7 @@ BEGIN
       TO jintuo_runtime;
     -- Results and totals change, but only a row that waited is ever removed.
     GRANT SELECT, INSERT, UPDATE ON
-      import, source_file, quarantine, waiting_row, institution_head, contract_state, ledger_balance, run, position, finding, match_line, match_item, district_coverage
+      import, source_file, quarantine, waiting_row, institution_head, contract_state, ledger_balance, run, position, finding, match_line, match_item, match_review, district_coverage
       TO jintuo_runtime;
     GRANT DELETE ON waiting_row TO jintuo_runtime;
     GRANT SELECT, UPDATE ON job_lock TO jintuo_runtime;

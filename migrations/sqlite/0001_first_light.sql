@@ -362,7 +362,9 @@ CREATE TABLE finding (
 CREATE INDEX finding_run ON finding (policy_no, to_run);
 
 -- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
--- match and 0 for a batch, whose payments are in match_item.
+-- match and 0 for several payments, which are in match_item. `pack` and `rule` name the rule of the policy that
+-- matched it: the place of the pack among the district's, and the rule's in the pack from 1. `difference_fen`
+-- and `fee_fen` are its group's, on the group's first line.
 CREATE TABLE match_line (
   inst_id INTEGER NOT NULL,
   policy_no INTEGER NOT NULL,
@@ -373,6 +375,10 @@ CREATE TABLE match_line (
   payment_seq INTEGER NOT NULL,
   n INTEGER NOT NULL,
   amount_fen INTEGER NOT NULL,
+  pack INTEGER NOT NULL,
+  rule INTEGER NOT NULL,
+  difference_fen INTEGER NOT NULL,
+  fee_fen INTEGER NOT NULL,
   PRIMARY KEY (inst_id, policy_no, entry_seq, from_run)
 ) WITHOUT ROWID, STRICT;
 
@@ -384,6 +390,22 @@ CREATE TABLE match_item (
   to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
   entry_seq INTEGER NOT NULL,
   PRIMARY KEY (inst_id, policy_no, payment_seq, from_run)
+) WITHOUT ROWID, STRICT;
+
+-- A credit that the rules left to people, with a payment it may settle: one row a candidate. `doubt` is 1 where
+-- several choices add up, 2 where two credits want one payment, 3 where there are more candidates than a rule
+-- may try.
+CREATE TABLE match_review (
+  inst_id INTEGER NOT NULL,
+  policy_no INTEGER NOT NULL,
+  entry_seq INTEGER NOT NULL,
+  payment_seq INTEGER NOT NULL,
+  from_run INTEGER NOT NULL,
+  to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
+  pack INTEGER NOT NULL,
+  rule INTEGER NOT NULL,
+  doubt INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, entry_seq, payment_seq, from_run)
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE district_coverage (

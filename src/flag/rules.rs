@@ -113,15 +113,8 @@ impl Raiser<'_> {
 
     fn payments(&mut self, facts: &Facts, matching: &Matching) {
         for (p, outcome) in facts.payments.iter().zip(&matching.payments) {
-            let credit = |i: &usize| (facts.text(facts.credits[*i].id), facts.credits[*i]);
             let (code, amount, n, first_day, evidence) = match outcome {
-                PaymentOutcome::Matched {
-                    difference: 0,
-                    late_days: 0,
-                    ..
-                }
-                | PaymentOutcome::Batched { late_days: 0, .. }
-                | PaymentOutcome::NotTested => continue,
+                PaymentOutcome::NotTested => continue,
                 PaymentOutcome::Duplicate { of } => (
                     FlagCode::DuplicateReport,
                     p.amount.fen(),
@@ -132,46 +125,43 @@ impl Raiser<'_> {
                         payment_id: facts.text(facts.payments[*of].id).to_owned(),
                     },
                 ),
-                PaymentOutcome::Matched {
-                    credit: c,
-                    difference,
-                    ..
-                } if *difference != 0 => {
-                    let (id, line) = credit(c);
-                    (
-                        FlagCode::AmountMismatch,
-                        *difference,
-                        0,
-                        p.day.max(line.day),
-                        Evidence::AmountsDiffer {
-                            entry_id: id.to_owned(),
-                            banked: line.amount,
-                            reported: p.amount,
-                        },
-                    )
-                }
-                PaymentOutcome::Matched {
-                    credit: c,
-                    late_days,
-                    ..
-                }
-                | PaymentOutcome::Batched {
-                    credit: c,
-                    late_days,
-                } => {
-                    let (id, line) = credit(c);
-                    (
-                        FlagCode::LateCredit,
-                        p.amount.fen(),
-                        i64::from(*late_days),
-                        line.day,
-                        Evidence::CreditedLate {
-                            entry_id: id.to_owned(),
-                            captured: p.day,
-                            credited: line.day,
-                            window_end: self.window_end(p),
-                        },
-                    )
+                PaymentOutcome::Settled { group, late_days } => {
+                    let difference = matching.groups[*group].difference;
+                    let last = matching
+                        .credits_of(*group)
+                        .max_by_key(|i| facts.credits[*i].day);
+                    let Some(line) = last.map(|i| &facts.credits[i]) else {
+                        continue;
+                    };
+                    let entry_id = facts.text(line.id).to_owned();
+                    if difference != 0 {
+                        (
+                            FlagCode::AmountMismatch,
+                            difference,
+                            0,
+                            p.day.max(line.day),
+                            Evidence::AmountsDiffer {
+                                entry_id,
+                                banked: line.amount,
+                                reported: p.amount,
+                            },
+                        )
+                    } else if *late_days > 0 {
+                        (
+                            FlagCode::LateCredit,
+                            p.amount.fen(),
+                            i64::from(*late_days),
+                            line.day,
+                            Evidence::CreditedLate {
+                                entry_id,
+                                captured: p.day,
+                                credited: line.day,
+                                window_end: self.window_end(p),
+                            },
+                        )
+                    } else {
+                        continue;
+                    }
                 }
                 // Nothing was paid, so nothing is on its way.
                 PaymentOutcome::InTransit { .. } | PaymentOutcome::Overdue { .. }

@@ -5,6 +5,7 @@
 //! Absent on purpose: editing a version. Another text is another version.
 
 pub mod calendar;
+mod rules;
 mod store;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Day, FlagCode, Severity};
 
 pub use calendar::{CHINA, Calendar, Deadline};
+pub use rules::{
+    CANDIDATES_MAX, CREDITS_MAX, DayUnit, MatchRule, Method, PARTS_MAX, RulePack, Tolerance, Within,
+};
 pub use store::{PolicyVersion, named};
 
 const BUILT_IN: [&str; 2] = [include_str!("default.toml"), include_str!("workload.toml")];
@@ -37,6 +41,8 @@ pub struct Policy {
     pub coverage: Coverage,
     pub uncovered_red: UncoveredRed,
     pub tiers: Tiers,
+    /// By which rules lines are matched, where and from when on.
+    pub rule_packs: Vec<RulePack>,
     /// Findings this policy raises; a code that is not listed is not raised.
     pub flags: BTreeMap<String, FlagRule>,
     #[serde(default)]
@@ -59,14 +65,6 @@ pub struct Explained {
     pub fee_window_days: i32,
 }
 
-/// How days of a window are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DayUnit {
-    Calendar,
-    Working,
-}
-
 /// Days a channel may take from capture to credit.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,8 +77,6 @@ pub struct Windows {
     pub qr: i32,
     pub ecny: i32,
     pub cash: i32,
-    /// Calendar days within which a batch's credit is looked for.
-    pub batch_search_days: i32,
 }
 
 /// Who bears a gift lesson (`domain.md` §6.1).
@@ -269,6 +265,7 @@ impl Policy {
     /// A document of another shape, or a flag whose code does not exist.
     pub fn parse(text: &str) -> Result<Policy, String> {
         let policy: Policy = toml::from_str(text).map_err(|e| e.to_string())?;
+        rules::check(&policy.rule_packs).map_err(|e| format!("policy {}: {e}", policy.name))?;
         for code in policy.flags.keys() {
             if !FlagCode::ALL.iter().any(|c| c.as_str() == code) {
                 return Err(format!("policy {}: no flag is called {code}", policy.name));
@@ -302,18 +299,17 @@ impl Policy {
     /// The last day on which a payment captured on `paid` may be credited in time.
     pub fn window_end(&self, channel: Channel, paid: Day) -> Day {
         let days = self.window(channel);
-        match self.windows.unit {
-            DayUnit::Calendar => paid.plus(days),
-            DayUnit::Working => CHINA.add_working_days(paid, days).day,
-        }
+        self.windows.unit.last(paid, days)
     }
 
     /// Days by which `credited` lies beyond a window's end, in the policy's unit.
     pub fn days_beyond(&self, window_end: Day, credited: Day) -> i32 {
-        match self.windows.unit {
-            DayUnit::Calendar => credited.since(window_end).max(0),
-            DayUnit::Working => CHINA.working_days_between(window_end, credited),
-        }
+        self.windows.unit.beyond(window_end, credited)
+    }
+
+    /// The rule packs of a district, each with the day from which it holds, oldest first.
+    pub fn packs(&self, district: &str) -> Vec<(Day, &RulePack)> {
+        rules::packs_of(&self.rule_packs, district)
     }
 
     pub fn flag(&self, code: FlagCode) -> Option<&FlagRule> {

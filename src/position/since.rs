@@ -149,11 +149,10 @@ fn events(
         let channel = Channel::from_number(p.channel).unwrap_or(Channel::Transfer);
         let window_end = policy.window_end(channel, p.day);
         let (credited, amount) = match outcome {
-            PaymentOutcome::Matched { credit, .. } => {
-                let line = &facts.credits[*credit];
-                (Some(line.day), line.amount)
+            PaymentOutcome::Settled { group, .. } => {
+                let (day, amount) = matching.arrived(facts, *group, p);
+                (Some(day), amount)
             }
-            PaymentOutcome::Batched { credit, .. } => (Some(facts.credits[*credit].day), p.amount),
             PaymentOutcome::InTransit { .. } | PaymentOutcome::Overdue { .. } => (None, p.amount),
             PaymentOutcome::Duplicate { .. } | PaymentOutcome::NotTested => continue,
         };

@@ -16,7 +16,10 @@ pub use facts::{
     Approval, Claim, ContractTerms, Exemption, Facts, LessonDay, LessonSums, Line, Movement,
     Payment, Span, StatedDay,
 };
-pub use matching::{CreditOutcome, DebitOutcome, Matching, PaymentOutcome, match_lines};
+pub use matching::{
+    CreditOutcome, DebitOutcome, Doubt, Group, Matching, PaymentOutcome, Review, RuleAt,
+    match_lines,
+};
 pub use statements::{
     AccountDays, Against, BrokenDay, ExpectedRange, OpenClaim, Stated, moved_by_day, open_claims,
     prove,
@@ -35,6 +38,10 @@ pub enum MatchKind {
     Refund,
     /// A line and the line it undoes (冲正, 退汇).
     Reversal,
+    /// One payment, several credits.
+    Split,
+    /// Several payments, several credits.
+    Group,
 }
 
 impl MatchKind {
@@ -45,6 +52,8 @@ impl MatchKind {
             MatchKind::Release => 3,
             MatchKind::Refund => 4,
             MatchKind::Reversal => 5,
+            MatchKind::Split => 6,
+            MatchKind::Group => 7,
         }
     }
 
@@ -56,6 +65,8 @@ impl MatchKind {
             MatchKind::Release => "RELEASE",
             MatchKind::Refund => "REFUND",
             MatchKind::Reversal => "REVERSAL",
+            MatchKind::Split => "1:N",
+            MatchKind::Group => "N:M",
         }
     }
 
@@ -66,6 +77,8 @@ impl MatchKind {
             MatchKind::Release,
             MatchKind::Refund,
             MatchKind::Reversal,
+            MatchKind::Split,
+            MatchKind::Group,
         ]
         .into_iter()
         .find(|k| k.number() == number)
@@ -78,17 +91,38 @@ pub struct MatchedLine {
     pub inst_id: i64,
     pub entry_seq: i64,
     pub kind: MatchKind,
-    /// The payment, the approval or the line it undoes; 0 for a batch, which has [`MatchedItem`]s.
+    /// The payment, the approval or the line it undoes; 0 for several payments, which are [`MatchedItem`]s.
     pub payment_seq: i64,
     /// How many payments or approvals it stands for.
     pub n: i64,
     pub amount_fen: i64,
+    /// The rule that matched it: the place of its pack among the district's, oldest first, and its own place
+    /// in the pack from 1. 0 for debits and lines that undo each other, whose kind says all.
+    pub pack: i64,
+    pub rule: i64,
+    /// Of the group, on its first line: credits and what the channel kept, less payments.
+    pub difference_fen: i64,
+    /// Of the group, on its first line: what the channel kept.
+    pub fee_fen: i64,
 }
 
-/// A payment that a batch's line holds.
+/// One of several payments that are settled together, with the first line that settles them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchedItem {
     pub inst_id: i64,
     pub payment_seq: i64,
     pub entry_seq: i64,
+}
+
+/// A credit that the rules left to people, with a payment it may settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReviewedLine {
+    pub inst_id: i64,
+    pub entry_seq: i64,
+    pub payment_seq: i64,
+    /// As in [`MatchedLine`].
+    pub pack: i64,
+    pub rule: i64,
+    /// [`Doubt::number`].
+    pub doubt: i64,
 }

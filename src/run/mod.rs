@@ -245,7 +245,8 @@ fn portions(scope: &[InstId]) -> Vec<(InstId, InstId)> {
 /// Writes what differs from what stands.
 async fn write(tx: &mut Tx, by: ByRun, found: &Found) -> Result<(), DbError> {
     let range = found.range;
-    reconcile::store::store_matches(tx, range, by, &found.lines, &found.items).await?;
+    reconcile::store::store_matches(tx, range, by, (&found.lines, &found.items, &found.reviews))
+        .await?;
     position::store::store(tx, range, by, &found.positions).await?;
     flag::store::store(tx, range, by, &found.findings).await
 }

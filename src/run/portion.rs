@@ -20,7 +20,7 @@ use crate::position::{self, Measured, Since};
 use crate::reconcile::store::Seen;
 use crate::reconcile::{
     self, CreditOutcome, ExpectedRange, Facts, LessonDay, MatchedItem, MatchedLine, Matching,
-    match_lines,
+    ReviewedLine, match_lines,
 };
 use crate::registry::{Account, AccountKind, Institution, Registry};
 use crate::store::{Db, DbError};
@@ -66,6 +66,7 @@ pub(super) struct Found {
     pub(super) institutions: usize,
     pub(super) lines: Vec<MatchedLine>,
     pub(super) items: Vec<MatchedItem>,
+    pub(super) reviews: Vec<ReviewedLine>,
     pub(super) positions: Vec<NewPosition>,
     pub(super) findings: Vec<(i64, Finding)>,
     /// Credits that were matched.
@@ -204,6 +205,7 @@ async fn find(
         institutions: worked.len(),
         lines: Vec::new(),
         items: Vec::new(),
+        reviews: Vec::new(),
         positions: Vec::new(),
         findings: Vec::new(),
         matched: 0,
@@ -236,6 +238,7 @@ impl Found {
         let inst = w.inst_id.0;
         self.lines.extend(w.matching.lines(&w.facts));
         self.items.extend(w.matching.items(&w.facts));
+        self.reviews.extend(w.matching.reviewed(&w.facts));
         let since = w.since(context, lessons);
         self.positions.push(NewPosition {
             inst_id: inst,
@@ -253,12 +256,7 @@ impl Found {
             name,
         );
         self.findings.extend(raised.into_iter().map(|f| (inst, f)));
-        let matched = |c: &&CreditOutcome| {
-            matches!(
-                c,
-                CreditOutcome::Matched { .. } | CreditOutcome::Batch { .. }
-            )
-        };
+        let matched = |c: &&CreditOutcome| matches!(c, CreditOutcome::Settles { .. });
         self.matched += w.matching.credits.iter().filter(matched).count() as u64;
     }
 }
@@ -277,7 +275,8 @@ fn work<'a>(
     };
     let accounts: Vec<&Account> = accounts.iter().collect();
     let policy = &context.policy.policy;
-    let matching = match_lines(&facts, policy, context.seen.day, kind_of);
+    let packs = policy.packs(&institution.district_id);
+    let matching = match_lines(&facts, (policy, &packs), context.seen.day, kind_of);
     let measured = position::measure(
         institution,
         &accounts,

@@ -62,7 +62,13 @@ pub(super) async fn leave_out(
     let gone: Vec<i64> = (standing.into_iter().map(|(inst_id,)| inst_id))
         .filter(|inst_id| scope.binary_search(inst_id).is_err())
         .collect();
-    for table in ["position", "finding", "match_line", "match_item"] {
+    for table in [
+        "position",
+        "finding",
+        "match_line",
+        "match_item",
+        "match_review",
+    ] {
         changes::end_all_of(tx, table, by, &gone).await?;
     }
     Ok(())

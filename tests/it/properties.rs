@@ -324,13 +324,14 @@ fn outcomes(moves: &[(usize, Move)]) -> BTreeMap<i64, String> {
         1 => AccountKind::Custody,
         _ => AccountKind::Deposit,
     };
-    let m = match_lines(&facts, &policy, day(LAST), kind);
+    let packs = policy.packs("D");
+    let m = match_lines(&facts, (&policy, &packs), day(LAST), kind);
     let mut told = BTreeMap::new();
     for (p, outcome) in facts.payments.iter().zip(&m.payments) {
         let with = match outcome {
             PaymentOutcome::Duplicate { of } => facts.payments[*of].seq,
-            PaymentOutcome::Matched { credit, .. } | PaymentOutcome::Batched { credit, .. } => {
-                facts.credits[*credit].seq
+            PaymentOutcome::Settled { group, .. } => {
+                m.credits_of(*group).map(|i| facts.credits[i].seq).sum()
             }
             _ => 0,
         };
@@ -338,9 +339,10 @@ fn outcomes(moves: &[(usize, Move)]) -> BTreeMap<i64, String> {
     }
     for (l, outcome) in facts.credits.iter().zip(&m.credits) {
         let with = match outcome {
-            CreditOutcome::Matched { payment } => facts.payments[*payment].seq,
+            CreditOutcome::Settles { group } => {
+                m.payments_of(*group).map(|i| facts.payments[i].seq).sum()
+            }
             CreditOutcome::Duplicate { of } => facts.credits[*of].seq,
-            CreditOutcome::Batch { payments } => i64::try_from(*payments).expect("a count"),
             _ => 0,
         };
         told.insert(l.seq, format!("{} {with}", word(outcome)));

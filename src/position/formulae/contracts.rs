@@ -68,12 +68,9 @@ pub(super) fn contract_positions(
         let c = slot(&mut by_no, payment.contract_no);
         match outcome {
             PaymentOutcome::Duplicate { .. } => continue,
-            PaymentOutcome::Matched { .. } | PaymentOutcome::Batched { .. } => {
+            PaymentOutcome::Settled { group, .. } => {
                 if let Some(account) = custody(payment.account_no) {
-                    let credited = match outcome {
-                        PaymentOutcome::Matched { credit, .. } => facts.credits[*credit].amount,
-                        _ => payment.amount,
-                    };
+                    let (_, credited) = matching.arrived(facts, *group, payment);
                     c.cleared = c.cleared.saturating_add(credited);
                     if policy.held.unfiled_accounts_count || account.filed {
                         c.credited = c.credited.saturating_add(credited);

@@ -131,7 +131,8 @@ fn credit(facts: &mut Facts, reference: &str, on: &str, amount: i64) {
 fn run(facts: &Facts, accounts: &[registry::Account], policy: &Policy, on: &str) -> Measured {
     let refs: Vec<&registry::Account> = accounts.iter().collect();
     let kind = |no: i64| accounts.iter().find(|a| a.account_no.0 == no).unwrap().kind;
-    let matching = match_lines(facts, policy, day(on), kind);
+    let packs = policy.packs("D");
+    let matching = match_lines(facts, (policy, &packs), day(on), kind);
     measure(
         &institution(),
         &refs,
@@ -626,7 +627,8 @@ fn the_sweep_agrees_with_the_measure_of_each_day() {
         let (mut uncovered, mut premature, first) = (0, 0, day("2026-03-13"));
         for on in first.through(day("2026-08-31")) {
             let kind = |_| AccountKind::Custody;
-            let matching = match_lines(&facts, &policy, on, kind);
+            let packs = policy.packs("D");
+            let matching = match_lines(&facts, (&policy, &packs), on, kind);
             let view = (&policy, None, on);
             let m = measure(&institution(), &refs, &facts, &matching, view);
             let lessons = facts.lesson_days.clone();

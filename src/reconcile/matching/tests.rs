@@ -1,5 +1,6 @@
-use super::super::facts::Approval;
+use super::super::facts::{Approval, Line};
 use super::*;
+use crate::ledger;
 use crate::store::days;
 
 fn day(n: i32) -> Day {
@@ -8,6 +9,22 @@ fn day(n: i32) -> Day {
 
 fn workload() -> Policy {
     Policy::parse(include_str!("../../policy/workload.toml")).unwrap()
+}
+
+/// The credits that settle a payment, the difference, and its days beyond the window.
+fn settled(m: &Matching, payment: usize) -> Option<(Vec<usize>, i64, i32)> {
+    let PaymentOutcome::Settled { group, late_days } = m.payments[payment] else {
+        return None;
+    };
+    let difference = m.groups[group].difference;
+    Some((m.credits_of(group).collect(), difference, late_days))
+}
+
+fn settles(m: &Matching, credit: usize) -> Option<Vec<usize>> {
+    match m.credits[credit] {
+        CreditOutcome::Settles { group } => Some(m.payments_of(group).collect()),
+        _ => None,
+    }
 }
 
 struct World(Facts);
@@ -52,7 +69,14 @@ impl World {
     }
 
     fn run(&self, as_of: i32) -> Matching {
-        match_lines(&self.0, &workload(), day(as_of), |_| AccountKind::Custody)
+        self.run_by(&workload(), as_of)
+    }
+
+    fn run_by(&self, policy: &Policy, as_of: i32) -> Matching {
+        let packs = policy.packs("D");
+        match_lines(&self.0, (policy, &packs), day(as_of), |_| {
+            AccountKind::Custody
+        })
     }
 }
 
@@ -65,21 +89,9 @@ fn the_first_report_and_the_first_credit_of_a_reference_count() {
     w.credit("E1", 1, ledger::LINE_TRANSFER, 0, "R1", 100);
     let m = w.run(9);
     assert_eq!(m.payments[0], PaymentOutcome::Duplicate { of: 1 });
-    assert_eq!(
-        m.payments[1],
-        PaymentOutcome::Matched {
-            credit: 1,
-            difference: 0,
-            late_days: 0
-        }
-    );
-    assert_eq!(
-        m.credits,
-        [
-            CreditOutcome::Duplicate { of: 1 },
-            CreditOutcome::Matched { payment: 1 }
-        ]
-    );
+    assert_eq!(settled(&m, 1), Some((vec![1], 0, 0)));
+    assert_eq!(m.credits[0], CreditOutcome::Duplicate { of: 1 });
+    assert_eq!(settles(&m, 1), Some(vec![1]));
 }
 
 #[test]
@@ -88,14 +100,7 @@ fn the_window_is_tested_on_both_sides() {
         let mut w = World(Facts::default());
         w.payment("P1", 0, Channel::Wechat, "R1", 100);
         w.credit("E1", credited, ledger::LINE_TRANSFER, 0, "R1", 90);
-        assert_eq!(
-            w.run(9).payments[0],
-            PaymentOutcome::Matched {
-                credit: 0,
-                difference: -10,
-                late_days: late
-            }
-        );
+        assert_eq!(settled(&w.run(9), 0), Some((vec![0], -10, late)));
     }
     let mut w = World(Facts::default());
     w.payment("P1", 0, Channel::Wechat, "R1", 100);
@@ -141,9 +146,9 @@ fn a_batch_is_its_sum_inside_the_search_window() {
             150,
         );
         let m = w.run(60);
-        let batched = matches!(m.payments[0], PaymentOutcome::Batched { credit: 0, .. });
+        let batched = settled(&m, 0).is_some_and(|(credits, ..)| credits == [0]);
         assert_eq!(batched, found, "credited on day {credited}");
-        assert_eq!(m.credits[0] == CreditOutcome::Batch { payments: 2 }, found);
+        assert_eq!(settles(&m, 0) == Some(vec![0, 1]), found);
         assert!(
             matches!(m.payments[2], PaymentOutcome::Overdue { .. }),
             "another channel"
@@ -173,20 +178,8 @@ fn equal_batches_take_their_credits_in_order_of_days() {
         100,
     );
     let m = w.run(9);
-    assert_eq!(
-        m.payments[1],
-        PaymentOutcome::Batched {
-            credit: 1,
-            late_days: 0
-        }
-    );
-    assert_eq!(
-        m.payments[0],
-        PaymentOutcome::Batched {
-            credit: 0,
-            late_days: 0
-        }
-    );
+    assert_eq!(settled(&m, 1), Some((vec![1], 0, 0)));
+    assert_eq!(settled(&m, 0), Some((vec![0], 0, 0)));
 }
 
 #[test]
@@ -210,7 +203,7 @@ fn a_described_settlement_is_gross_less_fee_and_refunds() {
         expected_day: None,
     });
     let m = w.run(9);
-    assert_eq!(m.credits[0], CreditOutcome::Batch { payments: 2 });
+    assert_eq!(settles(&m, 0), Some(vec![0, 1]));
     assert_eq!(m.fees, [(day(2), Money::from_fen(90))]);
     // A gross that is not the payments' sum is no match.
     w.0.settlements[0].gross_fen = 15_001;
@@ -271,10 +264,7 @@ fn a_line_the_bank_takes_back_settles_nothing() {
     assert_eq!(kinds, [(MatchKind::Reversal, 1); 2]);
     w.credit("E3", 2, ledger::LINE_TRANSFER, 0, "R1", 100);
     let m = w.run(2);
-    assert!(matches!(
-        m.payments[0],
-        PaymentOutcome::Matched { credit: 1, .. }
-    ));
+    assert!(settled(&m, 0).is_some_and(|(credits, ..)| credits == [1]));
 }
 
 #[test]
@@ -332,4 +322,262 @@ fn a_refund_that_comes_back_is_not_paid() {
     let undone = DebitOutcome::Undone { credit: 0 };
     assert_eq!(m.debits, [undone, DebitOutcome::Refund { refund: 0 }]);
     assert_eq!(m.credits, [CreditOutcome::Undone { debit: 0 }]);
+}
+
+/// The built-in default with another pack.
+fn ruled(packs: &str) -> Policy {
+    let text = include_str!("../../policy/default.toml");
+    let (head, tail) = text.split_once("[[rule_packs]]").unwrap();
+    let (_, tail) = tail.split_once("[[legal_basis]]").unwrap();
+    Policy::parse(&format!("{head}{packs}\n[[legal_basis]]{tail}")).unwrap()
+}
+
+/// One pack of one rule.
+fn one_rule(rule: &str) -> Policy {
+    ruled(&format!(
+        "[[rule_packs]]\nname = \"p\"\nfrom = \"2020-01-01\"\nrules = [{rule}]\n"
+    ))
+}
+
+const CHOICE: &str = r#"{ name = "c", method = "subset", within = { days = 3, unit = "calendar" }, candidates = 4 }"#;
+
+fn pos(w: &mut World, credits: &[(i32, i64)]) {
+    for (n, (d, fen)) in credits.iter().enumerate() {
+        let id = format!("E{n}");
+        w.credit(
+            &id,
+            *d,
+            ledger::LINE_SETTLEMENT,
+            Channel::Pos.number(),
+            "",
+            *fen,
+        );
+    }
+}
+
+#[test]
+fn a_fee_paid_in_parts_is_one_match_and_what_follows_repeats_it() {
+    let policy = Policy::built_in("default").unwrap();
+    let mut w = World(Facts::default());
+    w.payment("P1", 0, Channel::Transfer, "R1", 300);
+    w.credit("E1", 0, ledger::LINE_TRANSFER, 0, "R1", 100);
+    w.credit("E2", 1, ledger::LINE_TRANSFER, 0, "R1", 200);
+    w.credit("E3", 2, ledger::LINE_TRANSFER, 0, "R1", 200);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(settled(&m, 0), Some((vec![0, 1], 0, 0)));
+    assert_eq!(m.credits[2], CreditOutcome::Duplicate { of: 0 });
+    let kinds: Vec<_> = m
+        .lines(&w.0)
+        .iter()
+        .map(|l| (l.kind, l.payment_seq, l.n))
+        .collect();
+    assert_eq!(kinds, [(MatchKind::Split, 1, 1); 2]);
+    // One credit of the whole amount is the credit; parts that do not add up are a difference.
+    w.0.credits[1].amount = Money::from_fen(300);
+    assert_eq!(settled(&w.run_by(&policy, 9), 0), Some((vec![0], -200, 0)));
+    w.0.credits[1].amount = Money::from_fen(199);
+    assert_eq!(settled(&w.run_by(&policy, 9), 0), Some((vec![0], -200, 0)));
+}
+
+#[test]
+fn parts_must_all_come_inside_the_window() {
+    // Monday; the third working day is Thursday.
+    for (last, whole) in [(3, true), (4, false)] {
+        let mut w = World(Facts::default());
+        w.payment("P1", 0, Channel::Transfer, "R1", 300);
+        w.credit("E1", 0, ledger::LINE_TRANSFER, 0, "R1", 100);
+        w.credit("E2", last, ledger::LINE_TRANSFER, 0, "R1", 200);
+        let m = w.run_by(&Policy::built_in("default").unwrap(), 9);
+        let credits = settled(&m, 0).unwrap().0;
+        assert_eq!(credits.len() == 2, whole, "the last part on day {last}");
+    }
+}
+
+#[test]
+fn what_a_channel_may_keep_is_a_fee_and_no_difference() {
+    let policy =
+        one_rule(r#"{ name = "r", method = "reference", tolerance = { WECHAT = { bp = 60 } } }"#);
+    for (channel, fen, difference, fee) in [
+        (Channel::Wechat, 9_940, 0, 60),
+        (Channel::Wechat, 9_939, -61, 0),
+        (Channel::Wechat, 10_000, 0, 0),
+        (Channel::Wechat, 10_001, 1, 0),
+        (Channel::Alipay, 9_940, -60, 0),
+    ] {
+        let mut w = World(Facts::default());
+        w.payment("P1", 0, channel, "R1", 10_000);
+        w.credit("E1", 0, ledger::LINE_TRANSFER, 0, "R1", fen);
+        let m = w.run_by(&policy, 9);
+        let group = m.groups[0];
+        assert_eq!((group.difference, group.fee), (difference, fee), "{fen}");
+        let kept: Vec<i64> = m.fees.iter().map(|(_, fee)| fee.fen()).collect();
+        assert_eq!(kept, if fee > 0 { vec![fee] } else { vec![] });
+    }
+}
+
+#[test]
+fn the_only_choice_settles_and_another_one_is_left_to_people() {
+    let policy = one_rule(CHOICE);
+    let mut w = World(Facts::default());
+    for (id, fen) in [("P1", 100), ("P2", 250), ("P3", 30)] {
+        w.payment(id, 0, Channel::Pos, "", fen);
+    }
+    pos(&mut w, &[(1, 130)]);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(settles(&m, 0), Some(vec![0, 2]));
+    assert_eq!(m.reviews, []);
+    // A second payment of 30: which of the two it was, nobody can say.
+    w.payment("P4", 1, Channel::Pos, "", 30);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(m.credits[0], CreditOutcome::Unmatched);
+    let review = &m.reviews[0];
+    assert_eq!((review.credit, review.doubt), (0, Doubt::Ambiguous));
+    assert_eq!(review.candidates, [0, 2, 3]);
+    // One more, and there are more than the rule may try.
+    w.payment("P5", 1, Channel::Pos, "", 7);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(m.reviews[0].doubt, Doubt::TooMany { candidates: 5 });
+    assert_eq!(m.reviewed(&w.0).len(), 5);
+}
+
+#[test]
+fn a_choice_keeps_to_its_window_channel_and_account() {
+    let policy = one_rule(CHOICE);
+    for (credited, found) in [(-1, false), (0, true), (3, true), (4, false)] {
+        let mut w = World(Facts::default());
+        w.payment("P1", 0, Channel::Pos, "", 100);
+        w.payment("P2", 0, Channel::Qr, "", 30);
+        pos(&mut w, &[(credited, 100)]);
+        let m = w.run_by(&policy, 30);
+        assert_eq!(
+            settled(&m, 0).is_some(),
+            found,
+            "credited on day {credited}"
+        );
+        w.0.credits[0].account_no = 2;
+        assert_eq!(settled(&w.run_by(&policy, 30), 0), None, "another account");
+    }
+}
+
+#[test]
+fn what_two_credits_want_goes_to_neither() {
+    let policy = one_rule(CHOICE);
+    let mut w = World(Facts::default());
+    w.payment("P1", 0, Channel::Pos, "", 100);
+    w.payment("P2", 0, Channel::Pos, "", 40);
+    pos(&mut w, &[(1, 100), (2, 100), (2, 40)]);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(settles(&m, 2), Some(vec![1]), "nobody else wants it");
+    assert_eq!(m.credits[..2], [CreditOutcome::Unmatched; 2]);
+    let doubts: Vec<_> = m.reviews.iter().map(|r| (r.credit, r.doubt)).collect();
+    assert_eq!(doubts, [(0, Doubt::Contested), (1, Doubt::Contested)]);
+}
+
+#[test]
+fn what_is_settled_may_leave_one_choice() {
+    let policy = one_rule(CHOICE);
+    let mut w = World(Facts::default());
+    // 70 is P1 alone or P2 and P3; the credit of 30 on the last day can only be P2.
+    w.payment("P1", 0, Channel::Pos, "", 70);
+    w.payment("P3", 0, Channel::Pos, "", 40);
+    w.payment("P2", 1, Channel::Pos, "", 30);
+    pos(&mut w, &[(1, 70), (4, 30)]);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(settles(&m, 1), Some(vec![2]));
+    assert_eq!(settles(&m, 0), Some(vec![0]));
+    assert_eq!(m.reviews, []);
+}
+
+#[test]
+fn several_credits_settle_several_payments_where_there_is_one_choice() {
+    let policy = one_rule(
+        r#"{ name = "g", method = "group", within = { days = 3, unit = "calendar" }, candidates = 4, credits = 2 }"#,
+    );
+    let mut w = World(Facts::default());
+    // A terminal that cuts a day in two: 170 and 210 are not sums of whole payments.
+    for (id, fen) in [("P1", 200), ("P2", 180)] {
+        w.payment(id, 0, Channel::Pos, "", fen);
+    }
+    pos(&mut w, &[(1, 170), (1, 210)]);
+    let m = w.run_by(&policy, 9);
+    assert_eq!(settled(&m, 0), Some((vec![0, 1], 0, 0)));
+    assert_eq!(settled(&m, 1), Some((vec![0, 1], 0, 0)));
+    assert_eq!(m.groups[0].kind, MatchKind::Group);
+    assert_eq!(m.items(&w.0).len(), 2);
+    let n: Vec<i64> = m.lines(&w.0).iter().map(|l| l.n).collect();
+    assert_eq!(n, [2, 2]);
+}
+
+#[test]
+fn a_batch_that_its_channel_describes_is_not_guessed() {
+    let mut w = World(Facts::default());
+    w.payment("P1", 0, Channel::Pos, "", 100);
+    w.credit(
+        "E1",
+        1,
+        ledger::LINE_SETTLEMENT,
+        Channel::Pos.number(),
+        "B1",
+        100,
+    );
+    assert_eq!(settles(&w.run(9), 0), Some(vec![0]));
+    let epoch = days::number(day(0));
+    w.0.settlements.push(crate::feed::store::Settlement {
+        inst_id: 1,
+        account_no: 1,
+        batch_no: "B1".into(),
+        channel: Channel::Pos.number(),
+        period_from_day: epoch,
+        period_to_day: epoch,
+        gross_fen: 120,
+        fee_fen: 20,
+        refund_fen: 0,
+        net_fen: 100,
+        expected_day: None,
+    });
+    // The channel says that 120 were paid; what was reported is 100.
+    assert_eq!(w.run(9).credits[0], CreditOutcome::Unmatched);
+}
+
+#[test]
+fn a_pack_judges_what_happens_while_it_holds() {
+    let policy = ruled(
+        r#"
+[[rule_packs]]
+name = "old"
+from = "2020-01-01"
+rules = [{ name = "r", method = "reference" }]
+[[rule_packs]]
+name = "new"
+from = "2025-03-05"
+rules = [{ name = "r", method = "reference", tolerance = { WECHAT = { bp = 100 } } }]
+[[rule_packs]]
+name = "elsewhere"
+from = "2020-01-01"
+districts = ["E"]
+rules = []
+"#,
+    );
+    let mut w = World(Facts::default());
+    for (n, d) in [(1, 1), (2, 2)] {
+        w.payment(&format!("P{n}"), d, Channel::Wechat, &format!("R{n}"), 100);
+        w.credit(
+            &format!("E{n}"),
+            9,
+            ledger::LINE_TRANSFER,
+            0,
+            &format!("R{n}"),
+            99,
+        );
+    }
+    let m = w.run_by(&policy, 20);
+    let differences: Vec<i64> = (0..2).map(|i| settled(&m, i).unwrap().1).collect();
+    assert_eq!(differences, [-1, 0], "the day of the payment decides");
+    let packs: Vec<i64> = m.lines(&w.0).iter().map(|l| l.pack).collect();
+    assert_eq!(packs, [0, 1]);
+    let elsewhere = policy.packs("E");
+    let m = match_lines(&w.0, (&policy, &elsewhere), day(20), |_| {
+        AccountKind::Custody
+    });
+    assert_eq!(m.credits, [CreditOutcome::Unmatched; 2]);
 }

@@ -1,7 +1,7 @@
-//! What a run's matching changed: lines, and the payments that a batch line bundles.
+//! What a run's matching changed: lines, the payments that several settle together, what is left to people.
 
 use crate::on;
-use crate::reconcile::{MatchedItem, MatchedLine};
+use crate::reconcile::{MatchedItem, MatchedLine, ReviewedLine};
 use crate::store::bulk::ints;
 use crate::store::changes::{self, ByRun, OPEN};
 use crate::store::{DbError, Result, Tx};
@@ -11,11 +11,11 @@ pub async fn store_matches(
     tx: &mut Tx,
     (first, last): (i64, i64),
     by: ByRun,
-    lines: &[MatchedLine],
-    items: &[MatchedItem],
+    (lines, items, reviews): (&[MatchedLine], &[MatchedItem], &[ReviewedLine]),
 ) -> Result<()> {
     store_lines(tx, (first, last), by, lines).await?;
-    store_items(tx, (first, last), by, items).await
+    store_items(tx, (first, last), by, items).await?;
+    store_reviews(tx, (first, last), by, reviews).await
 }
 
 #[derive(sqlx::FromRow)]
@@ -27,17 +27,35 @@ struct LineRow {
     payment_seq: i64,
     n: i64,
     amount_fen: i64,
+    pack: i64,
+    rule: i64,
+    difference_fen: i64,
+    fee_fen: i64,
 }
 
 impl LineRow {
     fn says_the_same(&self, line: &MatchedLine) -> bool {
-        (self.kind, self.payment_seq, self.n, self.amount_fen)
-            == (
+        let stands = [
+            self.kind,
+            self.payment_seq,
+            self.n,
+            self.amount_fen,
+            self.pack,
+            self.rule,
+            self.difference_fen,
+            self.fee_fen,
+        ];
+        stands
+            == [
                 line.kind.number(),
                 line.payment_seq,
                 line.n,
                 line.amount_fen,
-            )
+                line.pack,
+                line.rule,
+                line.difference_fen,
+                line.fee_fen,
+            ]
     }
 }
 
@@ -48,7 +66,8 @@ async fn store_lines(
     lines: &[MatchedLine],
 ) -> Result<()> {
     let standing: Vec<LineRow> = on!(tx, c => sqlx::query_as(
-            "SELECT inst_id, entry_seq, from_run, kind, payment_seq, n, amount_fen FROM match_line \
+            "SELECT inst_id, entry_seq, from_run, kind, payment_seq, n, amount_fen, pack, rule, \
+                    difference_fen, fee_fen FROM match_line \
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
             .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
     .map_err(DbError::sql("reading matches"))?;
@@ -73,6 +92,10 @@ async fn store_lines(
         ("payment_seq", ints(&new, |l| l.payment_seq)),
         ("n", ints(&new, |l| l.n)),
         ("amount_fen", ints(&new, |l| l.amount_fen)),
+        ("pack", ints(&new, |l| l.pack)),
+        ("rule", ints(&new, |l| l.rule)),
+        ("difference_fen", ints(&new, |l| l.difference_fen)),
+        ("fee_fen", ints(&new, |l| l.fee_fen)),
     ];
     changes::write(tx, "match_line", by, ended, new).await
 }
@@ -116,4 +139,55 @@ async fn store_items(
         ("entry_seq", ints(&new, |i| i.entry_seq)),
     ];
     changes::write(tx, "match_item", by, ended, new).await
+}
+
+#[derive(sqlx::FromRow)]
+struct ReviewRow {
+    inst_id: i64,
+    entry_seq: i64,
+    payment_seq: i64,
+    from_run: i64,
+    pack: i64,
+    rule: i64,
+    doubt: i64,
+}
+
+async fn store_reviews(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    by: ByRun,
+    reviews: &[ReviewedLine],
+) -> Result<()> {
+    let standing: Vec<ReviewRow> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, entry_seq, payment_seq, from_run, pack, rule, doubt FROM match_review \
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading lines left to people"))?;
+    let (mut ended, mut new) = changes::differ(
+        &standing,
+        reviews,
+        |row| (row.inst_id, row.entry_seq, row.payment_seq),
+        |r| (r.inst_id, r.entry_seq, r.payment_seq),
+        |row, r| (row.pack, row.rule, row.doubt) == (r.pack, r.rule, r.doubt),
+    );
+    if ended.is_empty() && new.is_empty() {
+        return Ok(());
+    }
+    ended.sort_unstable_by_key(|r| (r.inst_id, r.entry_seq, r.payment_seq));
+    new.sort_unstable();
+    let ended = vec![
+        ("inst_id", ints(&ended, |r| r.inst_id)),
+        ("entry_seq", ints(&ended, |r| r.entry_seq)),
+        ("payment_seq", ints(&ended, |r| r.payment_seq)),
+        ("from_run", ints(&ended, |r| r.from_run)),
+    ];
+    let new = vec![
+        ("inst_id", ints(&new, |r| r.inst_id)),
+        ("entry_seq", ints(&new, |r| r.entry_seq)),
+        ("payment_seq", ints(&new, |r| r.payment_seq)),
+        ("pack", ints(&new, |r| r.pack)),
+        ("rule", ints(&new, |r| r.rule)),
+        ("doubt", ints(&new, |r| r.doubt)),
+    ];
+    changes::write(tx, "match_review", by, ended, new).await
 }
