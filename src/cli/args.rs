@@ -97,6 +97,19 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Say why a bank line, payment, release or refund was matched, or why not; and what findings rest on.
+    Explain {
+        /// Its id, or a finding as CODE/SUBJECT.
+        id: String,
+        /// The business day; the newest reconciled one if absent.
+        #[arg(long, value_parser = parse_day, value_name = "DATE")]
+        as_of: Option<Day>,
+        /// Only runs that knew no more than this instant.
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+    },
     /// Re-prove the database's invariants; silent and 0 when all hold.
     Check,
     /// Look at the settings.
@@ -291,6 +304,8 @@ pub(super) enum ReportName {
     Institutions,
     Breaks,
     Matches,
+    /// Credits that the rules left to people, with the payments that may be meant.
+    Reviews,
     /// Per bank and month: how late, how often corrected, how well named.
     Banks,
 }

@@ -9,6 +9,7 @@ mod bank_sim;
 mod config;
 mod deliveries;
 mod demo;
+mod explain;
 mod feed;
 mod import;
 mod progress;
@@ -33,6 +34,7 @@ use crate::report::{self, Form, Wanted};
 use crate::run::{self, RunError};
 use crate::schedule::AskError;
 use crate::store::DbError;
+use crate::store::Tx;
 use crate::wire::Assumptions;
 use crate::{app, check, wire};
 
@@ -173,6 +175,20 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             };
             report(&config, name, &wanted, form, out).await
         }
+        Command::Explain {
+            id,
+            as_of,
+            known_at,
+            policy,
+        } => {
+            let wanted = Wanted {
+                as_of,
+                known_at,
+                policy: policy.as_deref(),
+                ..Wanted::default()
+            };
+            explain::explain(&config, &id, &wanted, json).await
+        }
         Command::Check => run_check(&config, json).await,
         // Was answered before the settings were needed.
         Command::Config { .. } => Ok(0),
@@ -292,6 +308,18 @@ async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyho
     Ok(summary.exit_code())
 }
 
+/// The run that is wanted.
+async fn wanted_run(tx: &mut Tx, wanted: &Wanted<'_>) -> anyhow::Result<report::Run> {
+    if let Some(run) = report::find_run(tx, wanted).await? {
+        return Ok(run);
+    }
+    let day = wanted.as_of.map_or("any day".to_owned(), |d| d.to_string());
+    let known = wanted.known_at.map_or(String::new(), |k| {
+        format!(" that knew no more than {}", k.to_rfc3339())
+    });
+    anyhow::bail!("no completed run of {day}{known}; run: jintuo reconcile --as-of DATE");
+}
+
 async fn report(
     config: &Config,
     name: ReportName,
@@ -301,13 +329,7 @@ async fn report(
 ) -> anyhow::Result<u8> {
     let db = app::open_existing(config).await?;
     let mut tx = db.begin_read().await?;
-    let Some(run) = report::find_run(&mut tx, wanted).await? else {
-        let day = wanted.as_of.map_or("any day".to_owned(), |d| d.to_string());
-        let known = wanted.known_at.map_or(String::new(), |k| {
-            format!(" that knew no more than {}", k.to_rfc3339())
-        });
-        anyhow::bail!("no completed run of {day}{known}; run: jintuo reconcile --as-of DATE");
-    };
+    let run = wanted_run(&mut tx, wanted).await?;
     if let Some(district) = wanted.district
         && !report::covers(&mut tx, &run, district).await?
     {
@@ -318,6 +340,7 @@ async fn report(
         ReportName::Institutions => report::institutions(&mut tx, &run).await?,
         ReportName::Breaks => report::breaks(&mut tx, &run).await?,
         ReportName::Matches => report::matches(&mut tx, &run).await?,
+        ReportName::Reviews => report::reviews(&mut tx, &run).await?,
         ReportName::Banks => {
             let obligations = Obligations::of(config).map_err(anyhow::Error::msg)?;
             report::banks(&mut tx, &run, &obligations).await?

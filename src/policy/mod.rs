@@ -18,7 +18,7 @@ pub use calendar::{CHINA, Calendar, Deadline};
 pub use rules::{
     CANDIDATES_MAX, CREDITS_MAX, DayUnit, MatchRule, Method, PARTS_MAX, RulePack, Tolerance, Within,
 };
-pub use store::{PolicyVersion, named};
+pub use store::{PolicyVersion, named, numbered};
 
 const BUILT_IN: [&str; 2] = [include_str!("default.toml"), include_str!("workload.toml")];
 

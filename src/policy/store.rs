@@ -26,6 +26,23 @@ pub async fn named(tx: &mut Tx, name: &str) -> Result<Option<PolicyVersion>> {
     Ok(None)
 }
 
+/// The policy of a version, as it was stored when a run first used it.
+///
+/// # Errors
+/// A number without a version, or one whose text this program no longer reads.
+pub async fn numbered(tx: &mut Tx, policy_no: i64) -> Result<Policy> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(
+            "SELECT params FROM policy_version WHERE policy_no = $1")
+            .bind(policy_no).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a policy version"))?;
+    let Some((text,)) = row else {
+        return Err(DbError::Inconsistent(format!(
+            "there is no policy version {policy_no}"
+        )));
+    };
+    Policy::parse(&text).map_err(DbError::Inconsistent)
+}
+
 async fn keep(tx: &mut Tx, name: &str, text: &str) -> Result<i64> {
     let digest = Sha256::digest(text.as_bytes()).to_vec();
     let known: Option<(i64,)> = on!(tx, c => sqlx::query_as(

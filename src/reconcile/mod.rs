@@ -11,6 +11,7 @@ mod facts;
 mod matching;
 mod statements;
 pub mod store;
+pub mod why;
 
 pub use facts::{
     Approval, Claim, ContractTerms, Exemption, Facts, LessonDay, LessonSums, Line, Movement,

@@ -7,6 +7,7 @@
 //! Absent on purpose: computing. What is not stored by a run is not reported.
 
 mod banks;
+pub mod explain;
 mod model;
 mod pages;
 mod rates;
@@ -14,6 +15,7 @@ pub mod store;
 pub mod table;
 
 pub use banks::banks;
+pub use explain::{Explanation, explain};
 pub use model::*;
 pub use pages::{district_page, overview};
 pub use store::{Run, Wanted, find_run};
@@ -21,10 +23,13 @@ pub use table::{Cell, Form, Table};
 
 use rates::Rates;
 
+use std::collections::HashMap;
+
 use crate::base::{Money, Ratio};
-use crate::reconcile::MatchKind;
+use crate::policy::{self, Policy};
+use crate::reconcile::{Doubt, MatchKind};
 use crate::registry::{self, CustodyMode};
-use crate::store::{Result, Tx};
+use crate::store::{Result, Tx, days};
 
 fn fraction(ratio: Option<Ratio>) -> Cell {
     ratio.map_or(Cell::Empty, |r| Cell::Fraction(r.to_fraction()))
@@ -228,8 +233,37 @@ pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
     })
 }
 
+/// Names of rules by institution, pack and place.
+struct RuleNames {
+    policy: Policy,
+    districts: HashMap<i64, String>,
+}
+
+impl RuleNames {
+    async fn of(tx: &mut Tx, run: &Run) -> Result<RuleNames> {
+        let registry = registry::store::load(tx, run.source_cut).await?;
+        Ok(RuleNames {
+            policy: policy::numbered(tx, run.policy_no).await?,
+            districts: (registry.institutions.iter())
+                .map(|(id, i)| (id.0, i.district_id.clone()))
+                .collect(),
+        })
+    }
+
+    /// `None` for lines that no rule of a pack matched.
+    fn name(&self, inst_id: i64, pack: i64, rule: i64) -> Option<String> {
+        let packs = self.policy.packs(self.districts.get(&inst_id)?);
+        let (_, pack) = packs.get(usize::try_from(pack).ok()?)?;
+        let rule = pack
+            .rules
+            .get(usize::try_from(rule.checked_sub(1)?).ok()?)?;
+        Some(format!("{}/{}", pack.name, rule.name))
+    }
+}
+
 /// The matches report.
 pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let names = RuleNames::of(tx, run).await?;
     let rows = store::matches(tx, run)
         .await?
         .into_iter()
@@ -241,12 +275,62 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::text(m.entry_id),
                 Cell::Int(m.n),
                 Cell::Int(m.amount_fen),
+                Cell::opt(names.name(m.inst_id, m.pack, m.rule)),
+                Cell::Int(m.difference_fen),
+                Cell::Int(m.fee_fen),
             ]
         })
         .collect();
     Ok(Table {
         name: "matches",
-        columns: &["match_id", "kind", "entry_id", "n", "amount_fen"],
+        columns: &[
+            "match_id",
+            "kind",
+            "entry_id",
+            "n",
+            "amount_fen",
+            "rule",
+            "difference_fen",
+            "fee_fen",
+        ],
+        rows,
+    })
+}
+
+/// The reviews report: credits that the rules left to people, a row for each payment that may be meant.
+pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let names = RuleNames::of(tx, run).await?;
+    let registry = registry::store::load(tx, run.source_cut).await?;
+    let institutions: HashMap<i64, String> = (registry.institutions.iter())
+        .map(|(id, i)| (id.0, i.institution_id.clone()))
+        .collect();
+    let mut rows = Vec::new();
+    for r in store::reviews(tx, run).await? {
+        rows.push(vec![
+            Cell::opt(institutions.get(&r.inst_id).cloned()),
+            Cell::text(r.entry_id),
+            Cell::text(days::day(r.booked_day, "posting")?.to_string()),
+            Cell::Int(r.amount_fen),
+            Cell::text(r.payment_id),
+            Cell::text(days::day(r.paid_day, "posting")?.to_string()),
+            Cell::Int(r.payment_fen),
+            Cell::text(Doubt::word(r.doubt)),
+            Cell::opt(names.name(r.inst_id, r.pack, r.rule)),
+        ]);
+    }
+    Ok(Table {
+        name: "reviews",
+        columns: &[
+            "institution_id",
+            "entry_id",
+            "booked_on",
+            "amount_fen",
+            "payment_id",
+            "paid_on",
+            "payment_fen",
+            "doubt",
+            "rule",
+        ],
         rows,
     })
 }

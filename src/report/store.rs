@@ -356,6 +356,20 @@ pub async fn findings(
     district: Option<&str>,
 ) -> Result<Vec<FindingRecord>> {
     let district = district.or(run.district_id.as_deref()).unwrap_or("");
+    findings_of(tx, run, (district, "")).await
+}
+
+/// Findings about one subject.
+pub async fn findings_about(tx: &mut Tx, run: &Run, subject: &str) -> Result<Vec<FindingRecord>> {
+    let district = run.district_id.as_deref().unwrap_or("");
+    findings_of(tx, run, (district, subject)).await
+}
+
+async fn findings_of(
+    tx: &mut Tx,
+    run: &Run,
+    (district, subject): (&str, &str),
+) -> Result<Vec<FindingRecord>> {
     let rows: Vec<FindingRow> = on!(tx, c => sqlx::query_as(
             "SELECT f.inst_id, d.institution_id, f.code, f.severity, f.subject, f.date_day, \
                     f.amount_fen, f.n, f.due_day, f.due_provisional, f.evidence \
@@ -364,8 +378,9 @@ pub async fn findings(
                AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = f.inst_id \
                      AND p.policy_no = f.policy_no AND p.to_run > $2 AND p.from_run <= $2 \
                      AND p.district_id = $3)) \
+               AND ($4 = '' OR f.subject = $4) \
              ORDER BY f.code, f.subject, f.account_no, f.date_day")
-            .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).bind(subject).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
     rows.into_iter()
         .map(|r| {
@@ -449,13 +464,18 @@ pub struct MatchRow {
     pub entry_id: String,
     pub n: i64,
     pub amount_fen: i64,
+    pub pack: i64,
+    pub rule: i64,
+    pub difference_fen: i64,
+    pub fee_fen: i64,
 }
 
 /// Matches of a run in order of institution and line.
 pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Vec<MatchRow>> {
     let district = run.district_id.as_deref().unwrap_or("");
     on!(tx, c => sqlx::query_as(
-            "SELECT m.inst_id, m.entry_seq, m.kind, e.source_id AS entry_id, m.n, m.amount_fen \
+            "SELECT m.inst_id, m.entry_seq, m.kind, e.source_id AS entry_id, m.n, m.amount_fen, \
+                    m.pack, m.rule, m.difference_fen, m.fee_fen \
              FROM match_line m JOIN posting e ON e.inst_id = m.inst_id AND e.seq = m.entry_seq \
              WHERE m.policy_no = $1 AND m.to_run > $2 AND m.from_run <= $2 \
                AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = m.inst_id \
@@ -464,6 +484,41 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Vec<MatchRow>> {
              ORDER BY m.inst_id, m.entry_seq")
             .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
     .map_err(DbError::sql("reading matches"))
+}
+
+/// A credit that the rules left to people, with one payment it may settle.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ReviewRow {
+    pub inst_id: i64,
+    pub entry_seq: i64,
+    pub entry_id: String,
+    pub booked_day: i64,
+    pub amount_fen: i64,
+    pub payment_id: String,
+    pub paid_day: i64,
+    pub payment_fen: i64,
+    pub pack: i64,
+    pub rule: i64,
+    pub doubt: i64,
+}
+
+/// What a run left to people, in order of institution, line and payment.
+pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Vec<ReviewRow>> {
+    let district = run.district_id.as_deref().unwrap_or("");
+    on!(tx, c => sqlx::query_as(
+            "SELECT r.inst_id, r.entry_seq, e.source_id AS entry_id, e.business_day AS booked_day, \
+                    e.amount_fen, p.source_id AS payment_id, p.business_day AS paid_day, \
+                    p.amount_fen AS payment_fen, r.pack, r.rule, r.doubt \
+             FROM match_review r \
+             JOIN posting e ON e.inst_id = r.inst_id AND e.seq = r.entry_seq \
+             JOIN posting p ON p.inst_id = r.inst_id AND p.seq = r.payment_seq \
+             WHERE r.policy_no = $1 AND r.to_run > $2 AND r.from_run <= $2 \
+               AND ($3 = '' OR EXISTS (SELECT 1 FROM position o WHERE o.inst_id = r.inst_id \
+                     AND o.policy_no = r.policy_no AND o.to_run > $2 AND o.from_run <= $2 \
+                     AND o.district_id = $3)) \
+             ORDER BY r.inst_id, r.entry_seq, p.business_day, p.source_id")
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
+    .map_err(DbError::sql("reading lines left to people"))
 }
 
 /// Of each as-of day up to `last` the completed run that knew most, newest day first, at most `limit`: runs

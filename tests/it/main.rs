@@ -6,6 +6,7 @@ mod books;
 mod bundle;
 mod demo;
 mod deploy;
+mod explain;
 mod exposition;
 mod first_days;
 mod formats_a;

@@ -93,6 +93,16 @@ impl Doubt {
             Doubt::TooMany { .. } => 3,
         }
     }
+
+    /// The word for a number of `match_review.doubt`.
+    pub const fn word(number: i64) -> &'static str {
+        match number {
+            1 => "ambiguous",
+            2 => "contested",
+            3 => "too_many",
+            _ => "?",
+        }
+    }
 }
 
 /// A credit that a rule left to people, with payments it may settle.
