@@ -118,6 +118,7 @@ ca_file = "{no_pem}"
 client_cert_file = "{dir}/none.pem"
 allow_private = ["8.8.8.0/24"]
 window_days = 0
+min_interval_ms = 86_400_001
 auth = {{ kind = "hmac", key_id = "k", algorithm = "hmac-sm3", key = {{ file = "{short}" }} }}
 [[feed]]
 name = "icbc"
@@ -181,6 +182,7 @@ source = {{ kind = "push", keys = [] }}
         "feed[icbc].source.client_cert_file",
         "feed[icbc].source.allow_private",
         "feed[icbc].source.window_days",
+        "feed[icbc].source.min_interval_ms",
         "feed[icbc].source.auth.key",
         "feed[icbc].source.host",
         "feed[icbc].source.password",

@@ -6,8 +6,9 @@
 //! interrupted pull repeats no page; it is empty once a pull is complete.
 //!
 //! Invariants: redirects are not followed and no proxy is asked; a body is counted while it is read; a
-//! request has one time limit from dialling to the last byte; requests keep their least distance, also
-//! across fetches; nothing of a body, and no header we sent, is in an error.
+//! request has one time limit from dialling to the last byte; requests of one source keep their least
+//! distance, and each is noted with the sink first, which keeps the distance to other sources' requests;
+//! nothing of a body, and no header we sent, is in an error.
 //! Absent on purpose: HTTP/2, compression, cookies; a retry.
 
 use std::error::Error;
@@ -178,6 +179,7 @@ impl Https {
         let doing = "pulling a page";
         let mut began_again = false;
         while mark.page < PAGES_MAX {
+            self.take_turn(sink).await?;
             let answer = self.ask(&mark).await?;
             let (name, bytes, next) = match answer {
                 Answer::Nothing => return Ok(()),
@@ -238,7 +240,6 @@ impl Https {
             }
         }
         let headers = self.headers(&url)?;
-        self.wait_for_turn().await;
         let sent = self.client.get(url).headers(headers).send().await;
         let response = sent.map_err(|e| failed("asking the bank", &e))?;
         match response.status() {
@@ -301,12 +302,18 @@ impl Https {
     }
 
     /// Keeps the least distance between two requests.
-    async fn wait_for_turn(&self) {
+    async fn take_turn(&self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         let mut next = self.next_request.lock().await;
         if let Some(moment) = *next {
             tokio::time::sleep_until(moment).await;
         }
+        let noted = sink.asks().await;
+        noted.map_err(|source| SourceError::Keep {
+            name: "the time of a request".to_owned(),
+            source,
+        })?;
         *next = Some(Moment::now() + self.min_interval);
+        Ok(())
     }
 
     /// The body, counted while it is read: a length that was announced may be a lie.

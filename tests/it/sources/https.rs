@@ -231,6 +231,7 @@ async fn requests_keep_their_distance_also_across_fetches() {
     for _ in 0..2 {
         let mut basket = Basket::default();
         pull.fetch(june(1, 2), None, &mut basket).await.unwrap();
+        assert_eq!(basket.requests, 2, "each request is noted first");
     }
     assert_eq!(bank.asked().len(), 4);
     assert!(
