@@ -2,8 +2,8 @@
 //!
 //! [`Sim::new`] lives through a plan's days and decides what each bank delivers, when, and what goes wrong;
 //! [`SimBank::visible`] says what a bank shows on a day, [`drop_files`] writes the same into a folder, and
-//! [`Manifest`] tells the truth and every trouble that was planted, so that a test can compare. Serving it
-//! over HTTP is `web`'s.
+//! [`Manifest`] tells the truth and every trouble that was planted, so that a test can compare. [`sftp`] serves
+//! the same over SFTP, [`tls`] makes certificates; serving it over HTTP is `web`'s.
 //!
 //! Invariants: the same plan gives the same bytes, the same trouble and the same manifest; the true
 //! statement of every account and day is delivered sooner or later, whatever comes before or beside it;
@@ -11,10 +11,15 @@
 //! Absent on purpose: the clock, which is the caller's; parsing; money that means anything.
 
 mod life;
+#[cfg(feature = "sftp")]
+pub mod sftp;
+pub mod tls;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -44,6 +49,9 @@ pub const BANKS: [(&str, Format); 12] = [
 ];
 /// How many of them there are unless a plan says otherwise: one of each format.
 pub const BANKS_USUAL: usize = 4;
+
+/// Says which day it is at the banks.
+pub type Today = Arc<dyn Fn() -> Day + Send + Sync>;
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -231,4 +239,15 @@ pub fn write_registry(sim: &Sim, folder: &Path) -> io::Result<()> {
     )?;
     fs::write(folder.join("institutions.csv"), institutions)?;
     fs::write(folder.join("accounts.csv"), accounts)
+}
+
+/// Writes a new file that only its owner reads.
+fn write_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)
 }

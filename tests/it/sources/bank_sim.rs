@@ -1,6 +1,7 @@
 //! Simulated banks: what was planted is what is delivered, and a feed that goes on at its mark gets it all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
@@ -188,7 +189,6 @@ impl Drop for Running {
 
 #[tokio::test]
 async fn the_command_writes_its_files_and_says_where_it_serves() {
-    use std::io::BufRead as _;
     let dir = Dir::new();
     let path = dir.path().join("sim").display().to_string();
     let args = [
@@ -238,4 +238,114 @@ async fn the_command_writes_its_files_and_says_where_it_serves() {
     let url = format!("sqlite:{}", dir.path().join("books.db").display());
     let registry = dir.path().join("sim/registry").display().to_string();
     jintuo(&["--db", &url, "import", &registry]).ended(0);
+}
+
+/// The command with its arguments, and the lines it says on standard error up to one that ends so.
+fn say(args: &[&str], last: &str) -> (Running, Vec<String>) {
+    let mut child = command(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let running = Running(child);
+    let mut lines = Vec::new();
+    let mut stderr = std::io::BufReader::new(stderr).lines();
+    while !lines.last().is_some_and(|l: &String| l.ends_with(last)) {
+        lines.push(stderr.next().expect("it serves").unwrap());
+    }
+    (running, lines)
+}
+
+fn line_with<'a>(lines: &'a [String], start: &str, end: &str) -> &'a str {
+    let found = (lines.iter()).find(|l| l.starts_with(start) && l.ends_with(end));
+    found.unwrap_or_else(|| panic!("{start}…{end} in {lines:?}"))
+}
+
+#[tokio::test]
+async fn the_command_serves_https_to_clients_of_its_authority_only() {
+    let dir = Dir::new();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (sim, tls, ca, client) = (
+        path("sim"),
+        path("tls"),
+        path("tls/ca.pem"),
+        path("tls/client.pem"),
+    );
+    let base = [
+        "bank-sim",
+        "--dir",
+        &sim,
+        "--today",
+        "2026-07-10",
+        "--wire-trouble",
+        "0",
+    ];
+    let own = ["--tls", &tls, "--client-ca", &ca];
+    let args = [&base[..], &own[..]].concat();
+    let ask = async |lines: &[String], client: &str| {
+        let url = line_with(lines, "https://", "/sim-a/statements");
+        let source = format!(
+            "kind = \"https\"\nurl = {url:?}\nallow_loopback_http = true\nmin_interval_ms = 0\n\
+             ca_file = {ca:?}\n{client}"
+        );
+        let mut basket = Basket::default();
+        let asked = open(&source).fetch(june(1, 30), None, &mut basket).await;
+        asked.map(|_| basket.files.len())
+    };
+    let shown = format!("client_cert_file = {client:?}");
+    let last = "/sim-d/statements";
+    {
+        let (_running, lines) = say(&args, last);
+        assert!(ask(&lines, &shown).await.unwrap() > 0);
+        assert!(ask(&lines, "").await.is_err(), "no certificate, no answer");
+    }
+    // Another start shows the same certificate, from files or from the folder.
+    let before = std::fs::read(&ca).unwrap();
+    let (cert, key) = (path("tls/server.pem"), path("tls/server.key"));
+    let files = ["--tls-cert", &cert, "--tls-key", &key];
+    for how in [&files[..], &["--tls", &tls][..]] {
+        let args = [&base[..], how].concat();
+        let (_running, lines) = say(&args, last);
+        assert!(ask(&lines, "").await.unwrap() > 0, "{how:?}");
+    }
+    assert_eq!(std::fs::read(&ca).unwrap(), before);
+    std::fs::remove_file(&key).unwrap();
+    let ran = jintuo(&args).ended(1);
+    assert!(ran.stderr.contains("server.key"), "{}", ran.stderr);
+}
+
+#[cfg(feature = "sftp")]
+#[tokio::test]
+async fn the_command_serves_sftp_with_keys_of_its_own() {
+    let dir = Dir::new();
+    let sim = dir.path().join("sim").display().to_string();
+    let args = [
+        "bank-sim",
+        "--dir",
+        &sim,
+        "--today",
+        "2026-07-10",
+        "--sftp",
+        "127.0.0.1:0",
+    ];
+    let (_running, lines) = say(&args, "/sim-d");
+    let address = line_with(&lines, "sftp://jintuo@127.0.0.1:", "/sim-a");
+    let port = address.split([':', '/']).nth(4).unwrap();
+    let host_key = std::fs::read_to_string(dir.path().join("sim/sftp/host_key.pub")).unwrap();
+    let key = dir.path().join("sim/sftp/login_key").display().to_string();
+    let pull = open(&format!(
+        "kind = \"sftp\"\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"jintuo\"\nfolder = \"/sim-a\"\n\
+         allow_loopback = true\ncompanion = \".ok\"\nhost_key = {:?}\nkey = {{ file = {key:?} }}",
+        host_key.trim()
+    ));
+    let mut basket = Basket::default();
+    pull.fetch(june(1, 30), None, &mut basket).await.unwrap();
+    // The same files, byte by byte, as in the folder.
+    let drop = dir.path().join("sim/drop/sim-a");
+    for file in &basket.files {
+        assert_eq!(std::fs::read(drop.join(&file.name)).unwrap(), file.bytes);
+    }
+    let dropped = std::fs::read_dir(drop).unwrap().count();
+    assert_eq!(dropped, 2 * basket.files.len(), "each with its companion");
 }
