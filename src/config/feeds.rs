@@ -93,7 +93,7 @@ pub struct Https {
     /// Days asked for at once: the bank's limit.
     #[serde(default = "days_31")]
     pub window_days: u32,
-    /// Days asked for again before the last one known, so that late corrections show.
+    /// Working days before the wanted one that are asked for again, so that late corrections show.
     #[serde(default = "days_3")]
     pub overlap_days: u32,
     /// The least time between two requests, whichever fetch, start or replica makes them; at most a day.

@@ -1,6 +1,6 @@
 //! Statements pulled over HTTPS: one GET per window and page.
 //!
-//! The window is widened by the overlap and cut into pieces of the bank's limit. A piece is asked for with
+//! The window is widened by the overlap, in working days, and cut into pieces of the bank's limit. A piece is asked for with
 //! `from` and `to`; an answer's body is a file, its header `Jintuo-Next` the cursor to ask for the next one
 //! with, and 204 means that there is nothing. The mark names the piece and cursor to go on at, so that an
 //! interrupted pull repeats no page; it is empty once a pull is complete.
@@ -28,6 +28,7 @@ use tokio::time::Instant as Moment;
 
 use crate::base::{Clock, Day, Entropy};
 use crate::config::{self, Auth, Secret};
+use crate::policy::CHINA;
 
 use super::resolver::{Door, Unresolved};
 use super::signature::{self, Key, Request};
@@ -55,7 +56,7 @@ pub(super) struct Https {
     clock: Clock,
     entropy: Entropy,
     window_days: i32,
-    overlap_days: i32,
+    overlap_days: u32,
     body_max: u64,
     min_interval: Duration,
     /// Before this moment no further request is made.
@@ -130,7 +131,7 @@ impl Https {
             clock: surroundings.clock,
             entropy: surroundings.entropy.clone(),
             window_days: days(settings.window_days.max(1)),
-            overlap_days: days(settings.overlap_days),
+            overlap_days: settings.overlap_days,
             body_max: settings.body_max_bytes,
             min_interval: Duration::from_millis(settings.min_interval_ms),
             next_request: Mutex::new(None),
@@ -143,7 +144,7 @@ impl Https {
         mark: Option<String>,
         sink: &mut dyn Sink,
     ) -> Result<Option<String>, SourceError> {
-        let from = window.first.plus(-self.overlap_days).max(Day::MIN);
+        let from = working_days_before(window.first, self.overlap_days);
         let resumed: Option<Mark> = mark
             .and_then(|m| serde_json::from_str(&m).ok())
             .filter(|m: &Mark| m.first <= m.last && m.first <= window.last);
@@ -391,6 +392,18 @@ impl Source for Https {
     ) -> BoxFuture<'a, Result<Option<String>, SourceError>> {
         Box::pin(self.run(window, mark, sink))
     }
+}
+
+/// So many working days back: over a long holiday, calendar days would reach no statement at all.
+fn working_days_before(day: Day, count: u32) -> Day {
+    let mut first = day;
+    for _ in 0..count {
+        if first <= Day::MIN {
+            break;
+        }
+        first = CHINA.working_day_at_or_before(first.plus(-1));
+    }
+    first
 }
 
 fn proof(auth: &Auth) -> Result<Proof, SourceError> {
