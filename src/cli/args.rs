@@ -263,6 +263,9 @@ pub(super) struct BankSimArgs {
     /// How many banks: four tell one story each of a format.
     #[arg(long, default_value_t = BANKS_USUAL)]
     pub(super) banks: usize,
+    /// How many of them, the last ones, never deliver anything.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(super) absent: usize,
     /// Accounts of each bank.
     #[arg(long, default_value_t = 3)]
     pub(super) accounts: usize,

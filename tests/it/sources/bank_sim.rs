@@ -5,7 +5,7 @@ use std::io::BufRead as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
-use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, WireTrouble, drop_files};
+use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, Truth, WireTrouble, drop_files};
 use jintuo::base::Day;
 use jintuo::wire;
 
@@ -16,6 +16,7 @@ fn plan(seed: u64) -> Plan {
     Plan {
         seed,
         banks: BANKS_USUAL,
+        absent: 0,
         days: day("2026-06-01").through(day("2026-06-12")).collect(),
         accounts: 6,
         trouble_permille: 300,
@@ -33,7 +34,7 @@ fn the_same_seed_makes_the_same_trouble() {
     }
     assert_ne!(one.manifest, other.manifest);
     let kinds: BTreeSet<Trouble> = one.manifest.planted.iter().map(|p| p.trouble).collect();
-    assert_eq!(kinds.len(), 6, "{kinds:?}");
+    assert_eq!(kinds.len(), 9, "{kinds:?}");
     let wire: BTreeSet<WireTrouble> = one.manifest.wire.iter().map(|p| p.trouble).collect();
     assert_eq!(wire.len(), 3, "{wire:?}");
     let calm = Sim::new(&Plan {
@@ -62,21 +63,20 @@ fn the_manifest_says_what_the_files_hold() {
     let mut closings: BTreeMap<&str, i64> = BTreeMap::new();
     for truth in &sim.manifest.statements {
         let bank = sim.bank(truth.bank).unwrap();
-        let file = bank
-            .deliveries
-            .iter()
-            .find(|d| d.name == truth.file)
-            .unwrap();
+        let before = closings.insert(&truth.account_id, truth.closing_fen);
+        assert!(
+            before.is_none_or(|before| before == truth.opening_fen),
+            "the truth has no gap"
+        );
+        let file = bank.deliveries.iter().find(|d| d.name == truth.file);
+        assert_eq!(file.map(|f| f.visible_from), truth.visible_from);
+        let Some(file) = file else { continue };
         assert!(
             file.visible_from > truth.day,
             "not before its time: {truth:?}"
         );
-        assert_eq!(file.visible_from, truth.visible_from);
         let format = wire::sniff(&file.bytes).unwrap();
         assert!(!format!("{format:?}").is_empty());
-        if let Some(before) = closings.insert(&truth.account_id, truth.closing_fen) {
-            assert_eq!(before, truth.opening_fen, "the truth has no gap");
-        }
     }
     for planted in &sim.manifest.planted {
         let bank = sim.bank(planted.bank).unwrap();
@@ -84,6 +84,10 @@ fn the_manifest_says_what_the_files_hold() {
         let truth = sim.manifest.statements.iter();
         let mut truth = truth.filter(|t| t.account_id == planted.account_id);
         let own = truth.clone().find(|t| t.day == planted.day).unwrap();
+        if planted.trouble == Trouble::Never {
+            assert!(bank.deliveries.iter().all(|d| d.name != own.file));
+            continue;
+        }
         let (wrong, right) = (
             &bank.deliveries[at(&planted.file)],
             &bank.deliveries[at(&own.file)],
@@ -94,8 +98,19 @@ fn the_manifest_says_what_the_files_hold() {
             Trouble::Truncated => assert!(right.bytes.starts_with(&wrong.bytes)),
             Trouble::Corrected => assert!(wrong.visible_from < right.visible_from),
             Trouble::Contradicting => assert_ne!(wrong.bytes, right.bytes),
+            Trouble::Overtaken => assert!(wrong.visible_from > right.visible_from),
+            Trouble::Adrift => {
+                let next = truth.find(|t| t.day > planted.day);
+                let calm = |t: &Truth| {
+                    let at = (&t.account_id, t.day);
+                    (sim.manifest.planted.iter()).all(|p| (&p.account_id, p.day) != at)
+                };
+                assert!(next.is_none_or(calm), "{next:?}");
+            }
+            Trouble::Never => unreachable!("it is not there"),
             Trouble::Reordered => {
-                let next = truth.find(|t| t.day > planted.day).unwrap();
+                let next = truth.find(|t| t.day > planted.day && t.visible_from.is_some());
+                let next = next.unwrap();
                 let overtaken =
                     next.visible_from > own.visible_from || at(&next.file) < at(&own.file);
                 assert!(overtaken, "{own:?} comes after {next:?}");
@@ -228,7 +243,9 @@ async fn the_command_writes_its_files_and_says_where_it_serves() {
     assert_eq!(own, 30, "3 accounts, 10 days");
     let names: BTreeSet<&str> = basket.names().into_iter().collect();
     for truth in stated.iter().filter(|t| t["bank"] == "sim-d") {
-        assert!(names.contains(truth["file"].as_str().unwrap()), "{truth}");
+        let shown = !truth["visible_from"].is_null();
+        let file = truth["file"].as_str().unwrap();
+        assert_eq!(names.contains(file), shown, "{truth}");
     }
     let dropped = std::fs::read_dir(dir.path().join("sim/drop/sim-d"))
         .unwrap()
