@@ -158,8 +158,13 @@ impl FeedInbox for DbInbox {
     }
 
     fn reload(&self, config: &Config) -> Result<(), PageError> {
-        let keys = push_keys(config).map_err(PageError::new)?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut new = push_keys(config).map_err(PageError::new)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        // A feed that was not there at the start has nobody who reads what it brings by its settings, and one
+        // that went leaves none of its keys behind.
+        for (feed, own) in keys.iter_mut() {
+            *own = new.remove(feed).unwrap_or_default();
+        }
         Ok(())
     }
 
