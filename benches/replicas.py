@@ -1,20 +1,25 @@
 #!/usr/bin/env python3
 """Three servers on one PostgreSQL, stopped and continued at random.
 
-    benches/replicas.py --db postgres://USER@HOST:PORT/DATABASE [--binary BIN] [--seed N] [--days N] [--seconds N]
+    benches/replicas.py --db postgres|postgres://USER@HOST:PORT/DATABASE [--binary BIN] [--seed N] [--days N]
+                        [--stops N] [--long-stop SECONDS] [--seconds N]
 
-Makes a database of its own beside the one that is named, lets simulated banks drop the files of some days into folders,
-starts three `jintuo serve` at once and stops one of them (SIGSTOP) for a random time, again and again, at least once for
-longer than a stopped holder keeps its lock. In the end each day must have been reconciled once, each feed's day fetched
+Makes a database of its own beside the one that is named (`postgres` alone starts a cluster of its own and takes it away
+again), lets simulated banks drop the files of some days into folders, starts three `jintuo serve` at once and stops one
+of them (SIGSTOP) for a random time, again and again, once for longer than a stopped holder keeps its lock unless
+--long-stop is 0. In the end each day must have been reconciled once, each feed's day fetched
 once, each line be there once as the banks' manifest says, and `jintuo check` be silent. Ends its own processes only.
 """
 import argparse, datetime, json, os, random, signal, subprocess, sys, tempfile, time
 from urllib.parse import urlsplit, urlunsplit
 
+from killed import Cluster
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 BANKS = ["sim-a", "sim-b", "sim-c", "sim-d"]
-STOPPED_LONG = 75
+# The stop that is the long one.
+LONG_AT = 12
 
 
 def psql(url, sql):
@@ -37,12 +42,24 @@ def main():
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--days", type=int, default=20)
     ap.add_argument("--accounts", type=int, default=150, help="of each bank")
+    ap.add_argument("--stops", type=int, default=LONG_AT + 1, help="at least so many")
+    ap.add_argument("--long-stop", type=int, default=75, help="seconds; 0 for none")
     ap.add_argument("--seconds", type=int, default=300, help="give up after so many")
     a = ap.parse_args()
     chance = random.Random(a.seed)
+    cluster = Cluster() if a.db == "postgres" else None
+    try:
+        beside(a, chance, cluster.url if cluster else a.db)
+    finally:
+        if cluster:
+            cluster.stop()
+
+
+def beside(a, chance, db):
+    """Runs the trial in a database of its own beside `db`."""
     name = f"replicas_{os.getpid()}"
-    psql(a.db, f"CREATE DATABASE {name}")
-    url = urlunsplit(urlsplit(a.db)._replace(path="/" + name))
+    psql(db, f"CREATE DATABASE {name}")
+    url = urlunsplit(urlsplit(db)._replace(path="/" + name))
     servers = []
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +70,7 @@ def main():
                 server.send_signal(signal.SIGCONT)
                 server.kill()
             server.wait()
-        psql(a.db, f"DROP DATABASE {name} WITH (FORCE)")
+        psql(db, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def trial(a, chance, url, folder, servers):
@@ -75,13 +92,14 @@ def trial(a, chance, url, folder, servers):
     while time.monotonic() - started < a.seconds:
         victim = chance.choice(servers)
         victim.send_signal(signal.SIGSTOP)
-        seconds = STOPPED_LONG if not long_one and stops == 12 else chance.uniform(0.05, 1)
-        long_one = long_one or seconds == STOPPED_LONG
+        long_now = a.long_stop > 0 and stops == LONG_AT
+        seconds = a.long_stop if long_now else chance.uniform(0.05, 1)
+        long_one = long_one or long_now
         time.sleep(seconds)
         victim.send_signal(signal.SIGCONT)
         stops += 1
         time.sleep(chance.uniform(0.05, 0.4))
-        if long_one and int(psql(url, complete)) >= len(days):
+        if stops >= a.stops and (long_one or a.long_stop == 0) and int(psql(url, complete)) >= len(days):
             break
     for server in servers:
         server.send_signal(signal.SIGTERM)

@@ -16,6 +16,7 @@ use crate::store::{Db, DbError, OpenOptions};
 use crate::web::preview::{ImportPreview, NoPreview, PREVIEW_TIME_MAX, Previews, Upload};
 use crate::web::push::{Delivered, FeedInbox, Inbox, Pushed, Receipt};
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
+use crate::wire::Assumptions;
 
 /// Opens the database of the settings, bringing an empty or older one to this version.
 ///
@@ -157,8 +158,13 @@ impl FeedInbox for DbInbox {
     }
 
     fn reload(&self, config: &Config) -> Result<(), PageError> {
-        let keys = push_keys(config).map_err(PageError::new)?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut new = push_keys(config).map_err(PageError::new)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        // A feed that was not there at the start has nobody who reads what it brings by its settings, and one
+        // that went leaves none of its keys behind.
+        for (feed, own) in keys.iter_mut() {
+            *own = new.remove(feed).unwrap_or_default();
+        }
         Ok(())
     }
 
@@ -191,7 +197,11 @@ pub struct DbPreview {
 const PREVIEW_ZIP_ENTRY_BYTES_MAX: u64 = 512 << 20;
 
 impl ImportPreview for DbPreview {
-    fn preview(&self, files: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+    fn preview(
+        &self,
+        files: Vec<Upload>,
+        assumed: Assumptions,
+    ) -> BoxFuture<'static, Result<Summary, NoPreview>> {
         let db = self.db.clone();
         let runtime = tokio::runtime::Handle::current();
         // Reading files keeps a thread busy; pages have threads of their own.
@@ -199,6 +209,7 @@ impl ImportPreview for DbPreview {
             let spool = Spool::new(files).map_err(|e| NoPreview::Failed(PageError::new(e)))?;
             let options = intake::Options {
                 zip_entry_bytes_max: PREVIEW_ZIP_ENTRY_BYTES_MAX,
+                assumed,
                 ..intake::Options::default()
             };
             let work = intake::rehearse_files(&db, &spool.files, &options);
@@ -206,6 +217,8 @@ impl ImportPreview for DbPreview {
             match done {
                 Ok(Ok(summary)) => Ok(summary),
                 Ok(Err(ImportError::Nothing(why))) => Err(NoPreview::Nothing(why)),
+                // All that is refused of a preview: a bundle's file beside what is of statements.
+                Ok(Err(ImportError::Refused(_))) => Err(NoPreview::Apart),
                 Ok(Err(ImportError::HalfTaken(_))) => Err(NoPreview::HalfTaken),
                 Ok(Err(ImportError::Db(e))) if e.is_temporary() => Err(NoPreview::Busy),
                 Ok(Err(e)) => Err(NoPreview::Failed(PageError::new(e))),

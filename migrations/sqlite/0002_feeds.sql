@@ -35,10 +35,12 @@ CREATE TABLE job (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX job_due ON job (state, due_at);
 
--- Where a feed's fetch goes on; stored in the transaction that keeps the file it was reached with.
+-- Where a feed's fetch goes on, stored in the transaction that keeps the file it was reached with; and the
+-- instant before which its bank may not be asked again, stored before each request.
 CREATE TABLE feed_mark (
   feed TEXT PRIMARY KEY,
-  mark TEXT NOT NULL
+  mark TEXT NOT NULL,
+  not_before TEXT
 ) WITHOUT ROWID, STRICT;
 
 -- Which file last spoke of a day, for all accounts: whether a reconciled day has changed since.

@@ -13,6 +13,13 @@ use super::{
 const TRUNCATED_KEEPS_PERCENT: usize = 60;
 /// The longest a late file is late, in days.
 const LATE_DAYS_MAX: i64 = 3;
+/// A fee, which banks book without id or reference; the same whenever it is booked.
+const FEE_FEN: i64 = -1_500;
+/// Out of a thousand days, how many have two fees, and how many one.
+const TWO_FEES_PERMILLE: i64 = 60;
+const ONE_FEE_PERMILLE: i64 = 120;
+/// How far off a day is that is adrift.
+const ADRIFT_FEN: i64 = 100;
 /// Added to a statement's number to make another one.
 const OTHER_NUMBER: usize = 5_000;
 /// Requests that fail in a row once errors begin.
@@ -35,6 +42,7 @@ pub(super) fn live(plan: &Plan) -> Sim {
 fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
     let (name, format) = BANKS[index];
     let mut deliveries = Vec::new();
+    let absent = index + plan.absent >= BANKS.len().min(plan.banks);
     for account in 0..plan.accounts.min(ACCOUNTS_MAX) {
         let mut account = Account::new(plan.seed, index, account);
         for (n, day) in plan.days.iter().take(DAYS_MAX).enumerate() {
@@ -46,6 +54,11 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
             let stated = account.state(n + 1, *day, previous);
             let following = plan.days.get(n + 1).copied();
             let trouble = account.trouble(plan.trouble_permille, format, &stated, following);
+            let trouble = if absent {
+                Some(Trouble::Never)
+            } else {
+                trouble
+            };
             let made = deliver(&mut account, format, &stated, trouble, following);
             manifest.statements.push(Truth {
                 bank: name,
@@ -55,8 +68,9 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
                 opening_fen: stated.opening_fen,
                 closing_fen: stated.closing_fen(),
                 lines: stated.lines.len(),
+                fees: stated.lines.iter().filter(|l| l.id.is_empty()).count(),
                 file: made.truth.name.clone(),
-                visible_from: made.truth.visible_from,
+                visible_from: (trouble != Some(Trouble::Never)).then_some(made.truth.visible_from),
             });
             manifest.planted.extend(trouble.map(|trouble| Planted {
                 bank: name,
@@ -66,7 +80,7 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
                 file: made.wrong.as_ref().unwrap_or(&made.truth).name.clone(),
             }));
             deliveries.extend(made.wrong);
-            deliveries.push(made.truth);
+            deliveries.extend((trouble != Some(Trouble::Never)).then_some(made.truth));
         }
     }
     in_order(&mut deliveries, &manifest.planted, name);
@@ -107,11 +121,13 @@ struct Account {
     chance: Chance,
     balance: i64,
     lines: usize,
+    /// What went wrong with the day before.
+    last: Option<Trouble>,
 }
 
 /// The files of an account-day.
 struct Made {
-    /// Wrong, or one too many; shown no later than the truth.
+    /// Wrong, or one too many.
     wrong: Option<Delivery>,
     truth: Delivery,
 }
@@ -126,6 +142,7 @@ impl Account {
             chance,
             balance,
             lines: 0,
+            last: None,
         }
     }
 
@@ -141,12 +158,26 @@ impl Account {
             };
             lines.push(self.line(line));
         }
+        let fees = match self.chance.between(0, 999) {
+            n if n < TWO_FEES_PERMILLE => 2,
+            n if n < TWO_FEES_PERMILLE + ONE_FEE_PERMILLE => 1,
+            _ => 0,
+        };
+        for _ in 0..fees {
+            self.balance += FEE_FEN;
+            lines.push(Line {
+                id: String::new(),
+                amount_fen: FEE_FEN,
+                reference: String::new(),
+            });
+        }
         Stated {
             account_id: self.id.clone(),
             holder: format!("模拟机构{}", &self.id[..2]),
             number,
             day,
             previous,
+            version: 0,
             opening_fen,
             lines,
         }
@@ -163,8 +194,8 @@ impl Account {
         }
     }
 
-    /// What goes wrong with a day, of what can: a CSV file has no number to keep or to change, and a
-    /// correction needs a line to correct.
+    /// What goes wrong with a day, of what can: a CSV file has no number to keep or to change, a
+    /// correction needs a line to correct, and a day adrift stands between two without trouble.
     fn trouble(
         &mut self,
         permille: i64,
@@ -181,14 +212,22 @@ impl Account {
             Trouble::Corrected,
             Trouble::Reordered,
             Trouble::Contradicting,
+            Trouble::Never,
+            Trouble::Adrift,
+            Trouble::Overtaken,
         ]);
         let possible = match trouble {
             Trouble::Corrected => format != Format::Csv && !stated.lines.is_empty(),
+            // Which of two was made later only camt says.
+            Trouble::Overtaken => format.tells_time() && !stated.lines.is_empty(),
+            Trouble::Adrift => self.last.is_none() && stated.number > 1,
             Trouble::Contradicting => format != Format::Csv,
             Trouble::Reordered => following.is_some(),
             _ => true,
         };
-        (strikes && possible).then_some(trouble)
+        let calm = self.last == Some(Trouble::Adrift);
+        self.last = (strikes && possible && !calm).then_some(trouble);
+        self.last
     }
 }
 
@@ -209,7 +248,7 @@ fn deliver(
     let (due, next) = (stated.day.next(), stated.day.plus(2));
     let late = i32::try_from(account.chance.between(1, LATE_DAYS_MAX)).unwrap_or(1);
     let (wrong, truth) = match trouble {
-        None => (None, named("", due, bytes)),
+        None | Some(Trouble::Never) => (None, named("", due, bytes)),
         Some(Trouble::Late) => (None, named("", due.plus(late), bytes)),
         Some(Trouble::Reordered) => {
             let shown = following.map_or(due, Day::next);
@@ -225,10 +264,27 @@ fn deliver(
             (Some(cut), named("", next, bytes))
         }
         Some(Trouble::Corrected) => {
-            let mut early = stated.clone();
-            early.lines.pop();
-            let early = named("-first", due, early.write(format).1);
-            (Some(early), named("", next, bytes))
+            let early = named("-first", due, without_last_line(stated).write(format).1);
+            let late = Stated {
+                version: 1,
+                ..stated.clone()
+            };
+            (Some(early), named("", next, late.write(format).1))
+        }
+        Some(Trouble::Overtaken) => {
+            let early = named("-first", next, without_last_line(stated).write(format).1);
+            let late = Stated {
+                version: 1,
+                ..stated.clone()
+            };
+            (Some(early), named("", due, late.write(format).1))
+        }
+        Some(Trouble::Adrift) => {
+            let adrift = Stated {
+                opening_fen: stated.opening_fen + ADRIFT_FEN,
+                ..stated.clone()
+            };
+            (None, named("", due, adrift.write(format).1))
         }
         Some(Trouble::Contradicting) => {
             let mut other = stated.clone();
@@ -243,6 +299,12 @@ fn deliver(
         }
     };
     Made { wrong, truth }
+}
+
+fn without_last_line(stated: &Stated) -> Stated {
+    let mut early = stated.clone();
+    early.lines.pop();
+    early
 }
 
 /// Trouble by number of the request.

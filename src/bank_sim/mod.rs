@@ -2,19 +2,26 @@
 //!
 //! [`Sim::new`] lives through a plan's days and decides what each bank delivers, when, and what goes wrong;
 //! [`SimBank::visible`] says what a bank shows on a day, [`drop_files`] writes the same into a folder, and
-//! [`Manifest`] tells the truth and every trouble that was planted, so that a test can compare. Serving it
-//! over HTTP is `web`'s.
+//! [`Manifest`] tells the truth and every trouble that was planted, so that a test can compare. [`sftp`] serves
+//! the same over SFTP, [`tls`] makes certificates; serving it over HTTP is `web`'s.
 //!
 //! Invariants: the same plan gives the same bytes, the same trouble and the same manifest; the true
-//! statement of every account and day is delivered sooner or later, whatever comes before or beside it;
-//! trouble on the wire depends on the number of the request alone.
+//! statement of every account and day is delivered sooner or later, whatever comes before, behind or beside
+//! it, unless the trouble is that it never is ([`Trouble::Never`], [`Trouble::Adrift`]); a day that is adrift
+//! stands between two without trouble; lines without any reference are of the truth, not trouble; trouble on
+//! the wire depends on the number of the request alone.
 //! Absent on purpose: the clock, which is the caller's; parsing; money that means anything.
 
 mod life;
+#[cfg(feature = "sftp")]
+pub mod sftp;
+pub mod tls;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -45,6 +52,9 @@ pub const BANKS: [(&str, Format); 12] = [
 /// How many of them there are unless a plan says otherwise: one of each format.
 pub const BANKS_USUAL: usize = 4;
 
+/// Says which day it is at the banks.
+pub type Today = Arc<dyn Fn() -> Day + Send + Sync>;
+
 /// What to simulate.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -53,6 +63,8 @@ pub struct Plan {
     pub days: Vec<Day>,
     /// How many of [`BANKS`] there are.
     pub banks: usize,
+    /// How many of them, the last ones, never deliver anything.
+    pub absent: usize,
     /// Accounts of each bank.
     pub accounts: usize,
     /// Out of a thousand account-days, how many have trouble with their files.
@@ -77,6 +89,13 @@ pub enum Trouble {
     Reordered,
     /// A second statement of the day, of another number, says something else.
     Contradicting,
+    /// Does not come at all.
+    Never,
+    /// Opens and closes with a yuan more than is true; the days before and after are right.
+    Adrift,
+    /// Comes right, and on the next day comes the wrong one it had corrected, without its last line, under
+    /// the same number and made earlier.
+    Overtaken,
 }
 
 /// What goes wrong with a request.
@@ -129,10 +148,12 @@ pub struct Truth {
     pub opening_fen: i64,
     pub closing_fen: i64,
     pub lines: usize,
+    /// How many of them are fees that no id and no reference tells apart.
+    pub fees: usize,
     /// The file that states it.
     pub file: String,
-    /// When that file is first shown.
-    pub visible_from: Day,
+    /// When that file is first shown, if ever.
+    pub visible_from: Option<Day>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -231,4 +252,15 @@ pub fn write_registry(sim: &Sim, folder: &Path) -> io::Result<()> {
     )?;
     fs::write(folder.join("institutions.csv"), institutions)?;
     fs::write(folder.join("accounts.csv"), accounts)
+}
+
+/// Writes a new file that only its owner reads.
+fn write_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)
 }

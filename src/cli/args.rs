@@ -276,6 +276,9 @@ pub(super) struct BankSimArgs {
     /// How many banks: four tell one story each of a format.
     #[arg(long, default_value_t = BANKS_USUAL)]
     pub(super) banks: usize,
+    /// How many of them, the last ones, never deliver anything.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(super) absent: usize,
     /// Accounts of each bank.
     #[arg(long, default_value_t = 3)]
     pub(super) accounts: usize,
@@ -293,6 +296,31 @@ pub(super) struct BankSimArgs {
     /// Requests that begin trouble on the wire (errors, 429, silence), of a thousand.
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(super) wire_trouble: i64,
+    /// Serve over HTTPS with a certificate for `--tls-name`, made in this folder with its authority (ca.pem)
+    /// and a client's certificate (client.pem) unless they are there.
+    #[arg(long, value_name = "DIR")]
+    pub(super) tls: Option<PathBuf>,
+    /// Hosts and addresses the certificate made by `--tls` is for, besides loopback and `--listen`'s.
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub(super) tls_name: Vec<String>,
+    /// Serve over HTTPS with this certificate (PEM).
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "tls"
+    )]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The key of `--tls-cert` (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Serve only clients with a certificate of this authority (PEM); `--tls` makes one of its ca.pem.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
+    /// Serve over SFTP as well, user `jintuo`; sftp/host_key.pub and sftp/login_key are written below --dir.
+    #[cfg(feature = "sftp")]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) sftp: Option<String>,
     /// Stop once the files are written, without serving.
     #[arg(long)]
     pub(super) no_serve: bool,

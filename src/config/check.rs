@@ -18,6 +18,8 @@ use super::{Config, Feed, Https, Layers, Source, show};
 const NAME_CHARS_MAX: usize = 64;
 /// The most days that are caught up with.
 const CATCH_UP_DAYS_MAX: u32 = 366;
+/// A day.
+const MIN_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// Something wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -337,14 +339,19 @@ fn is_printed(text: &str) -> bool {
 }
 
 fn of_https(key: &dyn Fn(&str) -> String, https: &Https) -> Vec<Problem> {
-    [
+    let mut found = Vec::new();
+    if https.min_interval_ms > MIN_INTERVAL_MS_MAX {
+        let problem = format!("is {}", https.min_interval_ms);
+        let remedy = format!("set the bank's limit in milliseconds, up to {MIN_INTERVAL_MS_MAX}");
+        found.push(Problem::new(key("source.min_interval_ms"), problem, remedy));
+    }
+    let limits = [
         ("source.window_days", u64::from(https.window_days)),
         ("source.body_max_bytes", https.body_max_bytes),
         ("source.timeout_seconds", https.timeout_seconds),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| nothing(key, name, value))
-    .collect()
+    ];
+    found.extend((limits.into_iter()).filter_map(|(name, value)| nothing(key, name, value)));
+    found
 }
 
 fn nothing(key: &dyn Fn(&str) -> String, name: &str, value: u64) -> Option<Problem> {

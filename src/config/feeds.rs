@@ -71,6 +71,14 @@ impl Source {
     pub const fn is_pushed(&self) -> bool {
         matches!(self, Source::Push { .. })
     }
+
+    /// The least time between two requests to the bank; zero where it sets no limit.
+    pub const fn min_interval(&self) -> Duration {
+        match self {
+            Source::Https(https) => Duration::from_millis(https.min_interval_ms),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// A pull over HTTPS. One GET per window and page; the answer's body is a statement file, its header
@@ -85,10 +93,10 @@ pub struct Https {
     /// Days asked for at once: the bank's limit.
     #[serde(default = "days_31")]
     pub window_days: u32,
-    /// Days asked for again before the last one known, so that late corrections show.
+    /// Working days before the wanted one that are asked for again, so that late corrections show.
     #[serde(default = "days_3")]
     pub overlap_days: u32,
-    /// The least time between two requests.
+    /// The least time between two requests, whichever fetch, start or replica makes them; at most a day.
     #[serde(default = "millis_350")]
     pub min_interval_ms: u64,
     /// The most one answer may hold.

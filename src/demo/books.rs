@@ -68,7 +68,7 @@ impl Label {
 /// One line of an account: positive in the account's favour.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// The bank's own id, at most 16 characters.
+    /// The bank's own id, at most 16 characters; empty where it gives none, as the reference.
     pub(super) id: String,
     pub(super) amount: i64,
     pub(super) label: Label,
@@ -120,6 +120,7 @@ impl Book {
         Statement {
             book: self,
             number: index + 1,
+            version: 0,
             day,
             previous,
             opening: closing - moved,
@@ -135,6 +136,8 @@ pub(super) struct Statement<'a> {
     pub(super) book: &'a Book,
     /// Counted from 1 with the account's first statement.
     pub(super) number: usize,
+    /// 0 of the first word, more of its corrections.
+    pub(super) version: u8,
     pub(super) day: Day,
     /// The business day of the opening balance.
     pub(super) previous: Day,

@@ -17,7 +17,15 @@ pub enum Format {
     Csv,
 }
 
-/// A line: positive in the account's favour. Id and reference are at most 16 ASCII characters.
+impl Format {
+    /// Whether it says when the bank made the statement.
+    pub const fn tells_time(self) -> bool {
+        matches!(self, Format::Camt08 | Format::Camt02)
+    }
+}
+
+/// A line: positive in the account's favour. Id and reference are at most 16 ASCII characters, or empty where
+/// the bank gives none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub id: String,
@@ -34,6 +42,8 @@ pub struct Stated {
     pub day: Day,
     /// The day of the opening balance.
     pub previous: Day,
+    /// Corrections of one statement are made later, if the format says when.
+    pub version: u8,
     pub opening_fen: i64,
     pub lines: Vec<Line>,
 }
@@ -62,6 +72,7 @@ impl Stated {
         let statement = Statement {
             book: &book,
             number: self.number,
+            version: self.version,
             day: self.day,
             previous: self.previous,
             opening: self.opening_fen,
@@ -74,7 +85,9 @@ impl Stated {
 }
 
 fn entry(line: &Line) -> Entry {
-    let (label, memo) = if line.amount_fen < 0 {
+    let (label, memo) = if line.id.is_empty() {
+        (Label::Debit, "FEE")
+    } else if line.amount_fen < 0 {
         (Label::Debit, "RELEASE")
     } else {
         (Label::Transfer, "TRANSFER")

@@ -191,9 +191,8 @@ pub fn prove(
     let exempt = |d: &Day| (stated.exemptions.iter()).any(|e| (e.first..=e.last).contains(d));
     (result.exempt, result.expected) = owed.into_iter().partition(exempt);
     result.missing = missing(&result.expected, days);
-    opening_breaks(days, &mut result);
     // A day that begins with money the day before did not have proves nothing either.
-    let broken: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
+    let broken = opening_breaks(days, &mut result);
     result.closings.retain(|(day, _)| !broken.contains(day));
     result.latest = result.closings.last().copied();
     result.last_expected = result.expected.last().copied();
@@ -228,8 +227,11 @@ fn missing(expected: &[Day], days: &[StatedDay]) -> Vec<Day> {
 }
 
 /// Names days that open with another balance than the day before closed with, unless a missing, exempt or
-/// broken day explains it.
-fn opening_breaks(days: &[StatedDay], result: &mut AccountDays) {
+/// broken day explains it, and returns those that prove nothing for it.
+///
+/// A statement may begin with days for which none is owed, as Monday's does that goes on from Friday: the
+/// first day it is owed for is the one that is named, and no day before it proves anything.
+fn opening_breaks(days: &[StatedDay], result: &mut AccountDays) -> HashSet<Day> {
     let named: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
     let disputed: HashSet<Day> = (result.broken.iter())
         .filter(|b| b.against == Against::OtherStatement)
@@ -239,20 +241,44 @@ fn opening_breaks(days: &[StatedDay], result: &mut AccountDays) {
         let next = list.partition_point(|m| *m <= from);
         list.get(next).is_some_and(|m| *m < to)
     };
-    for pair in days.windows(2) {
+    let mut proves_nothing = HashSet::new();
+    for (at, pair) in days.windows(2).enumerate() {
         let (before, after) = (&pair[0], &pair[1]);
         let explained = between(&result.missing, before.day, after.day)
             || between(&result.exempt, before.day, after.day)
             || disputed.contains(&before.day);
+        if explained || after.opening == before.closing {
+            continue;
+        }
+        let (day, last) = reach(&days[at + 1..], &result.expected);
+        proves_nothing.extend(after.day.through(last));
         // A day that is broken within itself is named once.
-        if !explained && !named.contains(&after.day) && after.opening != before.closing {
+        if !named.contains(&day) {
             result.broken.push(BrokenDay {
-                day: after.day,
+                day,
                 difference: after.opening - before.closing,
                 against: Against::DayBefore,
             });
         }
     }
+    proves_nothing
+}
+
+/// Of days, as long as they follow each other: the first one that is owed, which is to be named and is the
+/// last to prove nothing. Where none is owed, the first one is named and none of them proves anything.
+fn reach(days: &[StatedDay], expected: &[Day]) -> (Day, Day) {
+    let first = days[0].day;
+    let mut last = first;
+    for (day, said) in first.through(Day::MAX).zip(days) {
+        if day != said.day {
+            break;
+        }
+        last = day;
+        if expected.binary_search(&day).is_ok() {
+            return (day, day);
+        }
+    }
+    (first, last)
 }
 
 fn expected_days(
@@ -323,6 +349,42 @@ mod tests {
             include_str!("../policy/workload.toml")
         })
         .unwrap()
+    }
+
+    #[test]
+    fn a_statement_over_a_weekend_that_does_not_go_on_is_named_on_the_day_it_is_owed_for() {
+        // Friday the 5th; Monday's statement speaks of the weekend as well, and opens with two fen more.
+        let facts = facts(&[
+            ("2026-06-05", 5, 5),
+            ("2026-06-06", 7, 7),
+            ("2026-06-07", 7, 7),
+            ("2026-06-08", 7, 9),
+            ("2026-06-09", 9, 9),
+        ]);
+        let mut stated = facts.stated(1);
+        stated.moved = vec![(day("2026-06-08"), 2)];
+        let proof = |on: &str| {
+            let upto = stated.days.partition_point(|d| d.day <= day(on));
+            let known = Stated {
+                days: &stated.days[..upto],
+                ..stated.clone()
+            };
+            prove(&known, &policy("default"), None, day(on))
+        };
+        let monday = proof("2026-06-08");
+        let broken = BrokenDay {
+            day: day("2026-06-08"),
+            difference: 2,
+            against: Against::DayBefore,
+        };
+        assert_eq!(monday.broken, [broken]);
+        assert_eq!(monday.latest, Some((day("2026-06-05"), 5)));
+        assert!(monday.unproven);
+        assert!(!proof("2026-06-09").unproven, "a later day goes on from it");
+        // On Sunday nothing is owed since Friday's, and what has come proves nothing.
+        let sunday = proof("2026-06-07");
+        assert_eq!(sunday.broken[0].day, day("2026-06-06"));
+        assert_eq!(sunday.latest, Some((day("2026-06-05"), 5)));
     }
 
     #[test]

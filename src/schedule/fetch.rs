@@ -3,21 +3,23 @@
 //! A job is done when the source has answered for its day. While an account of the feed's bank lacks that
 //! day's statement, it is opened again at the feed's next firings. A failure that may go away by itself
 //! rests the whole feed for a growing while; one that needs somebody's doing, or does not go away, waits for
-//! the next firing.
+//! the next firing. Before each request the instant is stored before which the bank may not be asked again;
+//! a day is claimed only past it, or by the fetch that stored it, whose source keeps the distance itself.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::keeper::{Keeper, rests};
 use super::store::{self, Bank};
 use super::times::days_owed;
 use super::{Feed, Service, catching, earlier};
 use crate::base::{Day, Instant};
-use crate::feed::deliveries::{self, Kept};
+use crate::feed::deliveries;
 use crate::feed::jobs::{self, Claim, Key, Kind, store as rows};
-use crate::feed::source::{Arrived, BoxFuture, KeepError, Sink, Source, SourceError, Window};
+use crate::feed::source::{Source, SourceError, Window};
 use crate::policy::CHINA;
-use crate::store::{Db, DbError, days};
+use crate::store::{DbError, Tx, days};
 
 /// Failures after which a day waits for its feed's firings: after half an hour.
 const RETRIES_MAX: i64 = 6;
@@ -117,14 +119,20 @@ impl Service {
         }
         let opened = self.sources.open(&feed.settings);
         let mut fetched = Vec::new();
+        let mut own_turn = None;
         for day in planned.due {
             // One replica at a time asks a feed.
-            let Some(claim) = self.claim(&key(feed, day)).await? else {
+            let Some(claim) = self.claim_turn(feed, day, own_turn).await? else {
                 break;
             };
             self.pulse.asked(&feed.settings.name);
             let (outcome, go_on) = match &opened {
-                Ok(Some(source)) => self.ask(feed, day, source.as_ref(), &claim).await?,
+                Ok(Some(source)) => {
+                    let mut keeper = Keeper::new(self, feed, &claim);
+                    let asked = self.ask(feed, day, source.as_ref(), &mut keeper).await?;
+                    own_turn = keeper.not_before.or(own_turn);
+                    asked
+                }
                 Ok(None) => break,
                 Err(e) => self.failed(feed, day, &claim, e).await?,
             };
@@ -152,6 +160,7 @@ impl Service {
         let days = (horizon, today);
         let bank = store::bank(&mut tx, &settings.bank, settings.first_day, days, cut).await?;
         let known = rows::rows(&mut tx, Kind::Fetch, days::number(horizon)).await?;
+        let rests = rests(&mut tx, feed).await?;
         tx.rollback().await?;
         // Where nothing says since when, the latest working day.
         let latest = CHINA.working_day_at_or_before(today.plus(-1));
@@ -223,10 +232,11 @@ impl Service {
             // A bank that does not answer is not waited for.
             planned.unasked.clear();
         }
-        let rests = (failing.iter().map(|row| row.due_at))
+        let failed = (failing.iter().map(|row| row.due_at))
             .filter(|due| *due > now && *due - now <= REST_MAX);
         let held = (known.iter().filter(|row| row.is_held(now))).filter_map(|row| row.held_until);
-        if let Some(until) = held.chain(rests).max() {
+        let rests = rests.filter(|_| !planned.due.is_empty());
+        if let Some(until) = held.chain(failed).chain(rests).max() {
             planned.due.clear();
             planned.wake = Some(until.min(self.tomorrow(today)));
         }
@@ -240,33 +250,45 @@ impl Service {
         Ok(claim)
     }
 
+    /// Claims a day of a feed unless its bank was asked a moment ago by anybody else: `own_turn` is what
+    /// this fetch has stored itself.
+    async fn claim_turn(
+        &self,
+        feed: &Feed,
+        day: Day,
+        own_turn: Option<Instant>,
+    ) -> Result<Option<Claim>, DbError> {
+        let mut tx = self.db.begin_write().await?;
+        let rests = rests(&mut tx, feed).await?;
+        if rests.is_some() && rests != own_turn {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        let claim = rows::claim(&mut tx, &key(feed, day), &self.holder).await?;
+        tx.commit().await?;
+        Ok(claim)
+    }
+
     /// Asks for one day and says whether to go on with the next.
     async fn ask(
         &self,
         feed: &Feed,
         day: Day,
         source: &dyn Source,
-        claim: &Claim,
+        keeper: &mut Keeper<'_>,
     ) -> Result<(Outcome, bool), DbError> {
         let name = &feed.settings.name;
+        let claim = keeper.claim;
         let mut tx = self.db.begin_read().await?;
         let mark = deliveries::mark(&mut tx, name).await?;
         tx.rollback().await?;
-        let mut keeper = Keeper {
-            service: self,
-            feed: name,
-            claim,
-            new: 0,
-            known: 0,
-            refused: 0,
-        };
         let window = Window {
             first: day,
             last: day,
         };
         let fetch = async {
             let _permit = self.fetches.acquire().await;
-            let fetch = source.fetch(window, mark, &mut keeper);
+            let fetch = source.fetch(window, mark, &mut *keeper);
             tokio::time::timeout(self.fetch_time_max, catching(fetch)).await
         };
         // The claim is ended after the answer: while there is none, only another replica can have taken it.
@@ -356,7 +378,7 @@ impl Service {
     }
 }
 
-async fn lost(tx: crate::store::Tx) -> Result<(Outcome, bool), DbError> {
+async fn lost(tx: Tx) -> Result<(Outcome, bool), DbError> {
     tx.rollback().await?;
     Ok((Outcome::Lost, false))
 }
@@ -377,51 +399,4 @@ fn with_causes(error: &SourceError) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Keeps each file and where to go on after it, while the claim holds.
-struct Keeper<'a> {
-    service: &'a Service,
-    feed: &'a str,
-    claim: &'a Claim,
-    new: usize,
-    known: usize,
-    refused: usize,
-}
-
-impl Keeper<'_> {
-    async fn store(&mut self, file: &Arrived) -> Result<(), DbError> {
-        let db: &Db = &self.service.db;
-        let mut tx = db.begin_write().await?;
-        rows::prolong(&mut tx, self.claim).await?;
-        let kept = deliveries::keep_delivery(&mut tx, self.feed, &file.name, &file.bytes).await?;
-        if let Some(mark) = &file.mark {
-            deliveries::set_mark(&mut tx, self.feed, mark).await?;
-        }
-        tx.commit().await?;
-        match kept {
-            Kept::New(_) => {
-                self.new += 1;
-                self.service.arrived.notify_one();
-            }
-            Kept::Known(_) => self.known += 1,
-        }
-        Ok(())
-    }
-}
-
-impl Sink for Keeper<'_> {
-    fn keep(&mut self, file: Arrived) -> BoxFuture<'_, Result<(), KeepError>> {
-        Box::pin(async move { self.store(&file).await.map_err(KeepError::from) })
-    }
-
-    fn refused(&mut self, name: &str, reason: &str) {
-        self.refused += 1;
-        tracing::warn!(
-            feed.name = %self.feed,
-            file.name = %name,
-            file.refused = %reason,
-            "a feed's file is not taken"
-        );
-    }
 }

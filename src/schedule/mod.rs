@@ -17,6 +17,7 @@
 
 mod book;
 mod fetch;
+mod keeper;
 mod pulse;
 mod store;
 pub mod times;

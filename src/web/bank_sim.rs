@@ -1,26 +1,37 @@
-//! Simulated banks over HTTP: `GET /banks/{bank}/statements?from=…&to=…&cursor=…`, one file an answer, as
+//! Simulated banks over HTTP and HTTPS: `GET /banks/{bank}/statements?from=…&to=…&cursor=…`, one file an answer, as
 //! `config::Https` describes it. For trying feeds out; never part of the service.
 //!
 //! Invariants: trouble depends on the number of the request at its bank, so that the same requests meet the
-//! same trouble; a file is not shown before its day.
+//! same trouble; a file is not shown before its day; a client that is slow with its handshake keeps nobody
+//! waiting.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
+use rustls::ServerConfig;
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use crate::bank_sim::{Sim, WireTrouble};
+use crate::bank_sim::{Sim, Today, WireTrouble};
 use crate::base::Day;
 
 /// Seconds to stay away after 429.
 const RETRY_AFTER_SECONDS: &str = "1";
+/// The longest a handshake may take.
+const GREETING_TIME_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 struct SimState {
@@ -29,9 +40,6 @@ struct SimState {
     requests: Arc<BTreeMap<&'static str, AtomicUsize>>,
     today: Today,
 }
-
-/// Says which day it is at the banks.
-pub type Today = Arc<dyn Fn() -> Day + Send + Sync>;
 
 #[derive(Deserialize)]
 struct Asked {
@@ -46,23 +54,89 @@ struct Asked {
 /// A listener that fails.
 pub async fn serve(
     listener: TcpListener,
-    sim: Sim,
+    sim: impl Into<Arc<Sim>> + Send,
     today: Today,
     stop: impl Future<Output = ()> + Send,
-) -> std::io::Result<()> {
-    let counters = sim.banks.iter().map(|b| (b.name, AtomicUsize::new(0)));
-    let state = SimState {
-        requests: Arc::new(counters.collect()),
-        sim: Arc::new(sim),
-        today,
-    };
-    let router = Router::new()
-        .route("/banks/{bank}/statements", get(answer))
-        .with_state(state);
+) -> io::Result<()> {
+    let router = router(sim.into(), today);
     // Not gracefully: requests that are never answered would keep it for ever.
     tokio::select! {
         served = axum::serve(listener, router) => served,
         () = stop => Ok(()),
+    }
+}
+
+/// The same over TLS.
+///
+/// # Errors
+/// See [`serve`].
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: ServerConfig,
+    sim: impl Into<Arc<Sim>> + Send,
+    today: Today,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let router = router(sim.into(), today);
+    let listener = TlsListener {
+        listener,
+        tls: TlsAcceptor::from(Arc::new(tls)),
+        greeting: JoinSet::new(),
+    };
+    tokio::select! {
+        served = axum::serve(listener, router) => served,
+        () = stop => Ok(()),
+    }
+}
+
+fn router(sim: Arc<Sim>, today: Today) -> Router {
+    let counters = sim.banks.iter().map(|b| (b.name, AtomicUsize::new(0)));
+    let state = SimState {
+        requests: Arc::new(counters.collect()),
+        sim,
+        today,
+    };
+    Router::new()
+        .route("/banks/{bank}/statements", get(answer))
+        .with_state(state)
+}
+
+/// A connection whose handshake is done, or has failed.
+type Greeted = Option<(TlsStream<TcpStream>, SocketAddr)>;
+
+/// Accepts connections and shakes hands with several at once.
+struct TlsListener {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    greeting: JoinSet<Greeted>,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            tokio::select! {
+                (stream, peer) = Listener::accept(&mut self.listener) => {
+                    let tls = self.tls.clone();
+                    self.greeting.spawn(async move {
+                        let greeted = tokio::time::timeout(GREETING_TIME_MAX, tls.accept(stream));
+                        let stream = greeted.await.ok()?.ok()?;
+                        Some((stream, peer))
+                    });
+                }
+                Some(greeted) = self.greeting.join_next() => {
+                    if let Ok(Some(greeted)) = greeted {
+                        return greeted;
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 

@@ -34,6 +34,12 @@ pub(super) enum Problem {
     /// A form on another site was sent here.
     ForeignForm,
     BadUpload,
+    /// The form's account is none.
+    BadAccount(String),
+    /// The form's unit is neither yuan nor fen.
+    BadAmountUnit(String),
+    /// An account or a unit was given beside a file of a bundle.
+    Apart,
     TooSlow,
     TooLarge,
     /// Why nothing could be read of an upload; empty where no file was sent.
@@ -59,7 +65,10 @@ impl Problem {
             Problem::ForeignForm => StatusCode::FORBIDDEN,
             Problem::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Problem::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Problem::NothingToPreview(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Problem::NothingToPreview(_)
+            | Problem::BadAccount(_)
+            | Problem::BadAmountUnit(_)
+            | Problem::Apart => StatusCode::UNPROCESSABLE_ENTITY,
             Problem::HalfTaken => StatusCode::CONFLICT,
             Problem::Busy | Problem::TooLong => StatusCode::SERVICE_UNAVAILABLE,
             Problem::NoRun(None) => StatusCode::OK,
@@ -145,6 +154,24 @@ fn words(problem: &Problem) -> (&'static str, String) {
             "上传不完整",
             "没有收到完整的表单，可能是网络中断。什么都没有保存。".to_owned(),
         ),
+        Problem::BadAccount(text) => (
+            "账号无法识别",
+            format!(
+                "“账号”一栏填写的“{}”不是账号：不能有空格、斜杠。什么都没有保存。",
+                echo(text)
+            ),
+        ),
+        Problem::BadAmountUnit(text) => (
+            "金额单位无法识别",
+            format!(
+                "“金额单位”一栏的“{}”不在可选范围内。什么都没有保存。",
+                echo(text)
+            ),
+        ),
+        Problem::Apart => (
+            "账号和金额单位只用于对账单",
+            "选择的文件中有数据包的文件，它们不需要填写账号或金额单位。什么都没有保存。".to_owned(),
+        ),
         Problem::TooSlow => (
             "上传超时",
             "文件没有在规定时间内传完。什么都没有保存。".to_owned(),
@@ -221,6 +248,19 @@ fn steps(problem: &Problem) -> Vec<Step> {
             "再执行一次被中断的同一条命令：",
             "jintuo import 目录或文件",
         )],
+        Problem::BadAccount(_) => vec![step(
+            "请填写 accounts.csv 中登记的 account_id，例如下面这样；文件已写明账号的，请留空：",
+            "6217000010001234567",
+        )],
+        Problem::Apart => vec![
+            step("请把对账单和数据包的文件分开预览；", ""),
+            step("或者把“账号”和“金额单位”留空。", ""),
+        ],
+        Problem::BadAmountUnit(_) => vec![
+            step("金额以元计：", "yuan"),
+            step("金额以分计：", "fen"),
+            step("文件已写明单位的，请留空。", ""),
+        ],
         Problem::ForeignForm
         | Problem::BadUpload
         | Problem::TooSlow

@@ -8,7 +8,7 @@
 //! | 403 | the form stands on another site |
 //! | 408 | the body did not come in time |
 //! | 413 | more than [`BODY_BYTES_MAX`] or [`FILES_MAX`] |
-//! | 422 | no file, or nothing that can be read as a bundle or statement |
+//! | 422 | no file, nothing that can be read as a bundle or statement, or a field that holds no account or unit |
 //! | 503 | another preview or import is at work, or this one took too long; `Retry-After` |
 //!
 //! Invariants: a file's name is a label and never a path; one preview at a time, for at most
@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 use super::message::Problem;
 use super::{BoxFuture, PageError, WebState, answer, preview_page};
 use crate::intake::Summary;
+use crate::wire::Assumptions;
 
 /// The most bytes of one upload, its files together and what stands around them.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
@@ -45,6 +46,11 @@ const BODIES_MAX: usize = 2;
 pub const PREVIEW_TIME_MAX: Duration = Duration::from_secs(20);
 /// Seconds to stay away after 503.
 const RETRY_AFTER_SECONDS: &str = "10";
+/// Fields of the form that are no files: what a file may leave open.
+pub(super) const ACCOUNT_FIELD: &str = "account";
+pub(super) const AMOUNT_UNIT_FIELD: &str = "amount_unit";
+/// The most bytes of such a field.
+const TEXT_BYTES_MAX: usize = 256;
 /// The most characters of a file's name.
 const NAME_CHARS_MAX: usize = 200;
 
@@ -55,11 +61,20 @@ pub struct Upload {
     pub bytes: Vec<u8>,
 }
 
+/// What the form holds.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    files: Vec<Upload>,
+    assumed: Assumptions,
+}
+
 /// Why there is no preview.
 #[derive(Debug)]
 pub enum NoPreview {
     /// Nothing that can be read: why.
     Nothing(String),
+    /// A file of a bundle, and an account or a unit, which are of statements only.
+    Apart,
     /// An import was interrupted and is half in the books.
     HalfTaken,
     /// Another import is at work.
@@ -71,7 +86,12 @@ pub enum NoPreview {
 
 /// Says what an import would do: the database, or canned words in tests.
 pub trait ImportPreview: Send + Sync {
-    fn preview(&self, files: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>>;
+    /// `assumed` is what statement files that leave it open are taken to say.
+    fn preview(
+        &self,
+        files: Vec<Upload>,
+        assumed: Assumptions,
+    ) -> BoxFuture<'static, Result<Summary, NoPreview>>;
 }
 
 /// The port with what keeps it from being flooded.
@@ -101,8 +121,8 @@ pub(super) async fn show_form(State(state): State<WebState>) -> Response {
 pub(super) async fn show_preview(State(state): State<WebState>, request: Request) -> Response {
     let page = async {
         check_site(request.headers())?;
-        let files = read(&state.previews, request).await?;
-        let summary = preview(&state.previews, files).await?;
+        let form = read(&state.previews, request).await?;
+        let summary = preview(&state.previews, form).await?;
         Ok(preview_page::render(&state.site, &summary)?)
     };
     let mut response = answer(&state.site, page.await);
@@ -131,16 +151,18 @@ fn check_site(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The files of the form, counted while they are read.
-async fn read(previews: &Previews, request: Request) -> Result<Vec<Upload>, Problem> {
+/// The form, its bytes counted while they are read.
+async fn read(previews: &Previews, request: Request) -> Result<Form, Problem> {
     let _slot = previews.bodies.try_acquire().map_err(|_| Problem::Busy)?;
     let reading = async {
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|_| Problem::BadUpload)?;
         let mut files = Vec::new();
+        let mut assumed = Assumptions::default();
         let mut total = 0;
         while let Some(field) = form.next_field().await.map_err(broken)? {
             let Some(name) = field.file_name().map(label) else {
+                assume(&mut assumed, field).await?;
                 continue;
             };
             let bytes = bytes(field, BODY_BYTES_MAX - total).await?;
@@ -154,14 +176,48 @@ async fn read(previews: &Previews, request: Request) -> Result<Vec<Upload>, Prob
             total += bytes.len();
             files.push(Upload { name, bytes });
         }
-        Ok(files)
+        Ok(Form { files, assumed })
     };
     let read = tokio::time::timeout(BODY_TIME_MAX, reading).await;
-    let files = read.map_err(|_| Problem::TooSlow)??;
-    if files.is_empty() {
+    let form = read.map_err(|_| Problem::TooSlow)??;
+    if form.files.is_empty() {
         return Err(Problem::NothingToPreview(String::new()));
     }
-    Ok(files)
+    Ok(form)
+}
+
+/// Takes what a field says that is no file; one left empty says nothing, and one we do not ask for is not read.
+async fn assume(assumed: &mut Assumptions, field: Field<'_>) -> Result<(), Problem> {
+    let name = field.name().unwrap_or_default().to_owned();
+    if name != ACCOUNT_FIELD && name != AMOUNT_UNIT_FIELD {
+        return Ok(());
+    }
+    let text = bytes(field, TEXT_BYTES_MAX).await;
+    let text = text.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+    if name == ACCOUNT_FIELD {
+        let wrong = |text: &str| Problem::BadAccount(text.to_owned());
+        let text = text.map_err(|e| match e {
+            Problem::TooLarge => wrong("…"),
+            other => other,
+        })?;
+        if text.contains([' ', '/']) || text.contains(char::is_control) {
+            return Err(wrong(&text));
+        }
+        assumed.account = Some(text).filter(|t| !t.is_empty());
+    } else {
+        let text = text.map_err(|e| match e {
+            Problem::TooLarge => Problem::BadAmountUnit("…".to_owned()),
+            other => other,
+        })?;
+        assumed.amount_unit = match text.as_str() {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| Problem::BadAmountUnit(text.to_owned()))?,
+            ),
+        };
+    }
+    Ok(())
 }
 
 async fn bytes(mut field: Field<'_>, most: usize) -> Result<Vec<u8>, Problem> {
@@ -191,10 +247,10 @@ fn label(name: &str) -> String {
 }
 
 /// Runs on its own, so that a reader who leaves does not set the next one free too early.
-async fn preview(previews: &Previews, files: Vec<Upload>) -> Result<Summary, Problem> {
+async fn preview(previews: &Previews, form: Form) -> Result<Summary, Problem> {
     let slot = Arc::clone(&previews.one).try_acquire_owned();
     let slot = slot.map_err(|_| Problem::Busy)?;
-    let work = previews.port.preview(files);
+    let work = previews.port.preview(form.files, form.assumed);
     let done = tokio::spawn(async move {
         let done = work.await;
         drop(slot);
@@ -203,6 +259,7 @@ async fn preview(previews: &Previews, files: Vec<Upload>) -> Result<Summary, Pro
     match done.await {
         Ok(Ok(summary)) => Ok(summary),
         Ok(Err(NoPreview::Nothing(why))) => Err(Problem::NothingToPreview(why)),
+        Ok(Err(NoPreview::Apart)) => Err(Problem::Apart),
         Ok(Err(NoPreview::HalfTaken)) => Err(Problem::HalfTaken),
         Ok(Err(NoPreview::Busy)) => Err(Problem::Busy),
         Ok(Err(NoPreview::TooLong)) => Err(Problem::TooLong),
@@ -219,7 +276,11 @@ mod tests {
     struct Slow(Arc<Semaphore>);
 
     impl ImportPreview for Slow {
-        fn preview(&self, _: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+        fn preview(
+            &self,
+            _: Vec<Upload>,
+            _: Assumptions,
+        ) -> BoxFuture<'static, Result<Summary, NoPreview>> {
             let end = Arc::clone(&self.0);
             Box::pin(async move {
                 end.acquire().await.unwrap().forget();
@@ -232,17 +293,17 @@ mod tests {
     async fn a_reader_who_leaves_does_not_set_the_place_free() {
         let end = Arc::new(Semaphore::new(0));
         let previews = Previews::new(Arc::new(Slow(Arc::clone(&end))));
-        let mut first = Box::pin(preview(&previews, Vec::new()));
+        let mut first = Box::pin(preview(&previews, Form::default()));
         assert!(
             std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx).is_pending()))
                 .await
         );
         drop(first);
-        let second = preview(&previews, Vec::new()).await;
+        let second = preview(&previews, Form::default()).await;
         assert!(matches!(second, Err(Problem::Busy)), "{second:?}");
         end.add_permits(2);
         drop(previews.one.acquire().await.unwrap());
-        assert!(preview(&previews, Vec::new()).await.is_ok());
+        assert!(preview(&previews, Form::default()).await.is_ok());
     }
 
     #[test]

@@ -14,9 +14,9 @@ use super::parts::{Badge, Layout};
 use super::preview::{BODY_BYTES_MAX, FILES_MAX};
 use super::site::{Site, Tier};
 use super::{Asked, PageError};
-use crate::base::{Day, Defect, DefectCode, Money};
+use crate::base::{AmountUnit, Day, Defect, DefectCode, Money};
 use crate::intake::{Becomes, FileSummary, Stated, Summary};
-use crate::wire::Verdict;
+use crate::wire::{Assumptions, Verdict};
 
 /// Statements shown in full; the rest are counted.
 const STATEMENTS_MAX: usize = 200;
@@ -65,6 +65,8 @@ struct StatementRow {
 
 struct FileRow {
     name: String,
+    /// What the file leaves open and the form says, if anything.
+    assumed: String,
     kind: String,
     outcome: Badge,
     new: String,
@@ -230,6 +232,7 @@ fn file(file: &FileSummary) -> FileRow {
     let usable = file.new + file.same + file.revised + file.waiting > 0;
     FileRow {
         name: file.file.clone(),
+        assumed: assumed(&file.assumed),
         kind: file.kind.clone(),
         outcome: match file.outcome.as_str() {
             "used" if usable && file.quarantined > 0 => Badge::worded(Tier::Amber, "部分可用"),
@@ -244,6 +247,16 @@ fn file(file: &FileSummary) -> FileRow {
         waiting: count(file.waiting),
         quarantined: count(file.quarantined),
     }
+}
+
+fn assumed(assumed: &Assumptions) -> String {
+    let account = assumed.account.as_ref().map(|id| format!("账号 {id}"));
+    let unit = assumed.amount_unit.map(|unit| match unit {
+        AmountUnit::Yuan => "金额以元计".to_owned(),
+        AmountUnit::Fen => "金额以分计".to_owned(),
+    });
+    let said: Vec<String> = account.into_iter().chain(unit).collect();
+    said.join("，")
 }
 
 fn defect(defect: &Defect) -> DefectRow {

@@ -14,6 +14,7 @@ use crate::report::{
 };
 use crate::web::preview::{ImportPreview, NoPreview, Previews, Upload};
 use crate::web::{BoxFuture, PageError, PageSource, Site, Thresholds, WebState};
+use crate::wire::Assumptions;
 
 /// A name that tries to be markup and a formula.
 pub(super) const HOSTILE_NAME: &str = "<b>=HYPERLINK(\"x\")</b>";
@@ -479,8 +480,13 @@ impl PageSource for SampleSource {
 struct SamplePreview;
 
 impl ImportPreview for SamplePreview {
-    fn preview(&self, files: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
-        let files = files.into_iter().map(|f| FileSummary {
+    fn preview(
+        &self,
+        files: Vec<Upload>,
+        assumed: Assumptions,
+    ) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+        let files = files.into_iter().map(move |f| FileSummary {
+            assumed: assumed.clone(),
             file: f.name,
             kind: "statement".to_owned(),
             outcome: "used".to_owned(),

@@ -7,6 +7,7 @@ use super::preview::{ImportPreview, NoPreview, Previews, Upload};
 use super::sample::{self, SampleSource};
 use super::{BoxFuture, WebState, router};
 use crate::intake::Summary;
+use crate::wire::Assumptions;
 
 /// What came back.
 struct Answer {
@@ -389,6 +390,11 @@ fn part(name: &str, text: &str) -> String {
     )
 }
 
+/// A field that is no file.
+fn text(name: &str, value: &str) -> String {
+    format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
 /// Posts a form to a router.
 async fn upload(state: WebState, headers: &[(&'static str, &str)], body: String) -> Answer {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
@@ -421,6 +427,8 @@ async fn the_form_sends_files_to_the_preview() {
         "method=\"post\" action=\"/imports/preview\" enctype=\"multipart/form-data\"",
         "<label for=\"files\">",
         "id=\"files\" name=\"files\" multiple required",
+        "<label for=\"account\">",
+        "<label for=\"amount_unit\">",
         "不保存任何内容",
         "href=\"/imports/new\" aria-current=\"page\"",
     ] {
@@ -464,6 +472,29 @@ async fn a_preview_names_every_file_and_says_that_nothing_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_files_leave_open_is_taken_from_the_form() {
+    let state = sample::state(SampleSource::City);
+    let parts = [
+        text("account", " W<1> "),
+        text("amount_unit", "fen"),
+        text("another", "W2"),
+        part("fund.csv", "1"),
+    ];
+    let answer = upload(state.clone(), &[], form(&parts)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let expected = "文件未写明，按填写：账号 W&#60;1&#62;，金额以分计";
+    assert!(answer.body.contains(expected), "{}", answer.body);
+    let parts = [
+        text("account", ""),
+        text("amount_unit", ""),
+        part("fund.csv", "1"),
+    ];
+    let answer = upload(state, &[], form(&parts)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(!answer.body.contains("按填写"), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_cannot_be_previewed_says_why() {
     let good = form(&[part("a.xml", "1")]);
     let many: Vec<String> = (0..=super::preview::FILES_MAX)
@@ -481,6 +512,24 @@ async fn an_upload_that_cannot_be_previewed_says_why() {
             "不接受其他网站的表单",
         ),
         (&[], form(&[part("", "")]), 422, "没有选择文件"),
+        (
+            &[],
+            form(&[text("account", "6217 0000"), part("a.xml", "1")]),
+            422,
+            "“账号”一栏填写的“6217 0000”不是账号",
+        ),
+        (
+            &[],
+            form(&[text("account", &"6".repeat(300)), part("a.xml", "1")]),
+            422,
+            "请填写 accounts.csv 中登记的 account_id",
+        ),
+        (
+            &[],
+            form(&[text("amount_unit", "dollar"), part("a.xml", "1")]),
+            422,
+            "“金额单位”一栏的“dollar”不在可选范围内",
+        ),
         (&[], part("a.xml", "1"), 400, "上传不完整"),
         (&[], form(&many), 413, "上传过大"),
         (&[], form(&[part("a.xml", &large)]), 413, "上传过大"),
@@ -500,7 +549,11 @@ struct Slow {
 }
 
 impl ImportPreview for Slow {
-    fn preview(&self, _: Vec<Upload>) -> BoxFuture<'static, Result<Summary, NoPreview>> {
+    fn preview(
+        &self,
+        _: Vec<Upload>,
+        _: Assumptions,
+    ) -> BoxFuture<'static, Result<Summary, NoPreview>> {
         self.begun.send(()).unwrap();
         let end = self.end.clone();
         Box::pin(async move {

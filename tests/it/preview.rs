@@ -20,6 +20,7 @@ on_both!(
     a_preview_shows_proof_repeats_conflicts_and_quarantine,
     a_bundle_is_previewed_as_a_zip_or_file_by_file,
     a_preview_waits_for_no_import,
+    a_preview_is_told_what_files_leave_open,
 );
 
 const ACCOUNT: &str = "6217000010001234567";
@@ -52,7 +53,23 @@ impl Service {
 
     /// Uploads files; status and page.
     async fn preview(&self, files: &[(&str, &[u8])]) -> (u16, String) {
+        self.preview_with(&[], files).await
+    }
+
+    /// The same, with other fields of the form.
+    async fn preview_with(
+        &self,
+        fields: &[(&str, &str)],
+        files: &[(&str, &[u8])],
+    ) -> (u16, String) {
         let mut body = Vec::new();
+        for (name, value) in fields {
+            write!(
+                body,
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            )
+            .unwrap();
+        }
         for (name, bytes) in files {
             write!(
                 body,
@@ -219,4 +236,36 @@ async fn a_preview_waits_for_no_import(store: Store) {
     let (status, page) = service.preview(&[("good.xml", camt().as_bytes())]).await;
     assert_eq!(status, 200, "{page}");
     service.stop().await;
+}
+
+async fn a_preview_is_told_what_files_leave_open(store: Store) {
+    let known = registry(&["W1", "0200000000000000001"]).write(&store.dir, "registry");
+    store.import(1, &[&known]).await;
+    let fund = std::fs::read(fixture("wire/wechat/fund.csv")).unwrap();
+    let icbc = std::fs::read(fixture("wire/direct/icbc_qhisd.xml")).unwrap();
+    let service = Service::start(&store, 2).await;
+    let files = [("fund.csv", fund.as_slice())];
+    let (status, page) = service.preview(&files).await;
+    assert_eq!(status, 200, "{page}");
+    shows(&page, &["id=\"refused\""]);
+    let (status, page) = service.preview_with(&[("account", "W1")], &files).await;
+    assert_eq!(status, 200, "{page}");
+    shows(&page, &["文件未写明，按填写：账号 W1", "账户 W1"]);
+    assert!(!page.contains("id=\"refused\""), "{page}");
+    for (unit, opening) in [("yuan", "100,000.00"), ("fen", "1,000.00")] {
+        let fields = [("account", ""), ("amount_unit", unit)];
+        let (status, page) = (service.preview_with(&fields, &[("a.xml", icbc.as_slice())])).await;
+        assert_eq!(status, 200, "{page}");
+        let opening = format!("<td class=\"num\">{opening}</td>");
+        shows(&page, &[&opening, "按填写：金额以"]);
+        assert!(!page.contains("id=\"refused\""), "{page}");
+    }
+    // Neither is of a bundle's files.
+    let rows = b"district_id,name\nD9,\xe7\xa4\xba\xe4\xbe\x8b\n";
+    let both = [("districts.csv", rows.as_slice()), files[0]];
+    let (status, page) = service.preview_with(&[("account", "W1")], &both).await;
+    assert_eq!(status, 422, "{page}");
+    assert!(page.contains("请把对账单和数据包的文件分开预览"), "{page}");
+    service.stop().await;
+    assert_eq!(store.rows("posting").await, 0);
 }

@@ -22,6 +22,7 @@ on_both!(
     what_cannot_be_a_statement_is_refused,
     nonces_are_forgotten_when_nobody_accepts_them_any_more,
     deliveries_are_numbered_in_the_order_of_commits,
+    a_reload_takes_keys_of_feeds_that_are_there,
 );
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -391,4 +392,45 @@ async fn deliveries_are_numbered_in_the_order_of_commits(store: Store) {
     assert_eq!(keep("icbc", "d".to_owned(), "D").await, Kept::New(4));
     db.close().await;
     assert_eq!(store.rows("raw_file").await, 2);
+}
+
+async fn a_reload_takes_keys_of_feeds_that_are_there(store: Store) {
+    use jintuo::web::push::FeedInbox as _;
+    let secret = store.dir.write("push-key", KEY);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, mode).unwrap();
+    let config = |feeds: &[(&str, &[&str])]| {
+        let feed = |(name, ids): &(&str, &[&str])| {
+            let key = |id: &&str| {
+                format!(
+                    "{{ id = {id:?}, algorithm = \"hmac-sha256\", key = {{ file = {secret:?} }} }}"
+                )
+            };
+            let keys: Vec<String> = ids.iter().map(key).collect();
+            let keys = keys.join(", ");
+            let text = format!(
+                "name = {name:?}\nbank = {name:?}\nsource = {{ kind = \"push\", keys = [{keys}] }}"
+            );
+            toml::from_str(&text).unwrap()
+        };
+        Config {
+            feed: feeds.iter().map(feed).collect(),
+            ..Config::default()
+        }
+    };
+    let db = store.open(0).await;
+    let inbox = app::DbInbox::new(db.clone(), &config(&[("a", &["1"]), ("b", &["1"])])).unwrap();
+    let ids = |feed: &str| -> Vec<String> {
+        let keys = inbox.keys(feed);
+        keys.iter().map(|key| key.id.clone()).collect()
+    };
+    // One has another key, one has gone, one is new.
+    let other = config(&[("a", &["1", "2"]), ("c", &["1"])]);
+    inbox.reload(&other).unwrap();
+    assert_eq!(ids("a"), ["1", "2"]);
+    assert!(ids("b").is_empty(), "its keys open nothing more");
+    assert!(ids("c").is_empty(), "nobody would read what it brings");
+    inbox.reload(&config(&[("b", &["3"])])).unwrap();
+    assert_eq!((ids("a").len(), ids("b")), (0, vec!["3".to_owned()]));
+    db.close().await;
 }

@@ -118,6 +118,7 @@ ca_file = "{no_pem}"
 client_cert_file = "{dir}/none.pem"
 allow_private = ["8.8.8.0/24"]
 window_days = 0
+min_interval_ms = 86_400_001
 auth = {{ kind = "hmac", key_id = "k", algorithm = "hmac-sm3", key = {{ file = "{short}" }} }}
 [[feed]]
 name = "icbc"
@@ -181,6 +182,7 @@ source = {{ kind = "push", keys = [] }}
         "feed[icbc].source.client_cert_file",
         "feed[icbc].source.allow_private",
         "feed[icbc].source.window_days",
+        "feed[icbc].source.min_interval_ms",
         "feed[icbc].source.auth.key",
         "feed[icbc].source.host",
         "feed[icbc].source.password",
@@ -423,7 +425,7 @@ fn keys_of_pushes_are_taken_anew_by_a_hang_up() {
     let new = secret(&dir, "new.key", NEW);
     dir.write("jintuo.toml", settings(&[("k1", &old), ("k2", &new)]));
     hang_up();
-    until("are read again");
+    assert!(!until("are read again").contains("restart"));
     assert_eq!(push(&address, "k1", OLD, "nonce-nonce-0003"), 200);
     assert_eq!(push(&address, "k2", NEW, "nonce-nonce-0004"), 200);
     // One that cannot be used changes nothing.
@@ -433,10 +435,20 @@ fn keys_of_pushes_are_taken_anew_by_a_hang_up() {
     until("stay as they are");
     assert_eq!(push(&address, "k1", OLD, "nonce-nonce-0005"), 200);
     assert_eq!(push(&address, "k2", NEW, "nonce-nonce-0006"), 200);
-    // And the old one goes.
+    // And the old one goes. What else has changed is named.
     secret(&dir, "new.key", NEW);
+    let more = "[[feed]]\nname = \"ccb\"\nbank = \"CCB\"\nsource = { kind = \"folder\", path = \"/in\" }\n";
+    let text = settings(&[("k2", &new)]).replace("bank =", "grace_minutes = 60\nbank =");
+    dir.write(
+        "jintuo.toml",
+        format!("{text}{more}[run]\ncatch_up_days = 7\n"),
+    );
     hang_up();
-    until("are read again");
+    let line = until("are read again");
+    assert!(
+        line.contains("feed[ccb], feed[icbc], run") && line.contains("wait for a restart"),
+        "{line}"
+    );
     assert_eq!(push(&address, "k1", OLD, "nonce-nonce-0007"), 401);
     assert_eq!(push(&address, "k2", NEW, "nonce-nonce-0008"), 200);
     let pid = service.id().to_string();

@@ -34,6 +34,7 @@ fn account(out: &mut String, bank: Bank, statement: &Statement<'_>) {
     let Statement {
         book,
         number,
+        version,
         day,
         previous,
         opening,
@@ -41,11 +42,12 @@ fn account(out: &mut String, bank: Bank, statement: &Statement<'_>) {
         entries,
     } = statement;
     let account = &book.account_id;
+    let hour = 18 + version;
     put(
         out,
         format_args!(
             "<Stmt><Id>{account}-{number:04}</Id><ElctrncSeqNb>{number}</ElctrncSeqNb>\
-         <CreDtTm>{day}T18:30:00+08:00</CreDtTm>\n\
+         <CreDtTm>{day}T{hour}:30:00+08:00</CreDtTm>\n\
          <FrToDt><FrDtTm>{day}T00:00:00+08:00</FrDtTm><ToDtTm>{day}T23:59:59+08:00</ToDtTm></FrToDt>\n\
          <Acct><Id><Othr><Id>{account}</Id></Othr></Id><Ccy>CNY</Ccy><Nm>{}</Nm></Acct>\n",
             book.holder
@@ -104,6 +106,19 @@ fn line(out: &mut String, bank: Bank, day: Day, entry: &Entry) {
     } else {
         format!("<AmtDtls><TxAmt><Amt Ccy=\"CNY\">{amount}</Amt></TxAmt></AmtDtls>")
     };
+    let [ntry_ref, bank_ref, end_to_end] = [
+        ("NtryRef", &entry.id),
+        ("AcctSvcrRef", &entry.id),
+        ("EndToEndId", &entry.reference),
+    ]
+    .map(|(tag, text)| match text.as_str() {
+        "" => String::new(),
+        text => format!("<{tag}>{text}</{tag}>"),
+    });
+    let refs = match format!("{bank_ref}{end_to_end}").as_str() {
+        "" => String::new(),
+        refs => format!("<Refs>{refs}</Refs>"),
+    };
     let role = if entry.amount < 0 { "Cdtr" } else { "Dbtr" };
     let name = format!("<Nm>{}</Nm>", entry.counterparty());
     let party = if new {
@@ -114,17 +129,15 @@ fn line(out: &mut String, bank: Bank, day: Day, entry: &Entry) {
     put(
         out,
         format_args!(
-            "<Ntry><NtryRef>{id}</NtryRef><Amt Ccy=\"CNY\">{amount}</Amt><CdtDbtInd>{}</CdtDbtInd>\
+            "<Ntry>{ntry_ref}<Amt Ccy=\"CNY\">{amount}</Amt><CdtDbtInd>{}</CdtDbtInd>\
          <Sts>{status}</Sts><BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>\
-         <AcctSvcrRef>{id}</AcctSvcrRef><BkTxCd><Prtry><Cd>{}</Cd></Prtry></BkTxCd>\
-         <NtryDtls><TxDtls><Refs><AcctSvcrRef>{id}</AcctSvcrRef><EndToEndId>{}</EndToEndId></Refs>\
+         {bank_ref}<BkTxCd><Prtry><Cd>{}</Cd></Prtry></BkTxCd>\
+         <NtryDtls><TxDtls>{refs}\
          {detail}<RltdPties><{role}>{party}</{role}></RltdPties></TxDtls></NtryDtls>\
          <AddtlNtryInf>{}</AddtlNtryInf></Ntry>\n",
             side(entry.amount),
             entry.label.as_str(),
-            entry.reference,
             entry.memo,
-            id = entry.id,
         ),
     );
 }

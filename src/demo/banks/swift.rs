@@ -20,6 +20,7 @@ fn message(statement: &Statement<'_>) -> String {
         opening,
         closing,
         entries,
+        version: _,
     } = statement;
     let today = short(*day);
     let mut lines = vec![
@@ -37,11 +38,19 @@ fn message(statement: &Statement<'_>) -> String {
         let (mark, amount) = (side(entry.amount), Yuan(entry.amount.abs(), ','));
         let (label, reference) = (entry.label.as_str(), &entry.reference);
         let month_day = &today[2..];
+        // What the standard has for no reference.
+        let references = match (reference.as_str(), entry.id.as_str()) {
+            ("", "") => "NONREF".to_owned(),
+            (reference, id) => format!("{reference}//{id}"),
+        };
         lines.push(format!(
-            ":61:{today}{month_day}{mark}{amount}N{label}{reference}//{}",
-            entry.id
+            ":61:{today}{month_day}{mark}{amount}N{label}{references}"
         ));
-        lines.push(format!(":86:{} {}", entry.memo, entry.reference));
+        lines.push(
+            format!(":86:{} {reference}", entry.memo)
+                .trim_end()
+                .to_owned(),
+        );
     }
     lines.push(format!(
         ":62F:{}{today}CNY{}",

@@ -13,6 +13,6 @@ pub mod store;
 pub use store::{
     ATTEMPTS_MAX, DISCARDED, Decision, Delivery, EARLY, Kept, Listed, POISON, QUARANTINED,
     RECEIVED, TAKEN, Unread, count_attempt, decide, delivery, forget_nonces, give_up,
-    is_any_unread, keep_delivery, listed, mark, next_batch, read_early_again, set_mark, settle,
-    state, unread_since, use_nonce,
+    is_any_unread, keep_delivery, listed, mark, next_batch, not_before, read_early_again, set_mark,
+    set_not_before, settle, state, unread_since, use_nonce,
 };

@@ -375,3 +375,20 @@ pub async fn set_mark(tx: &mut Tx, feed: &str, mark: &str) -> Result<()> {
             .bind(feed).bind(mark).execute(c).await.map(|_| ()))
     .map_err(DbError::sql("storing a feed's mark"))
 }
+
+/// The instant before which a feed's bank may not be asked again, if it was asked at all.
+pub async fn not_before(tx: &mut Tx, feed: &str) -> Result<Option<Instant>> {
+    let row: Option<(Option<Instant>,)> = on!(tx, c => sqlx::query_as(
+            "SELECT not_before FROM feed_mark WHERE feed = $1").bind(feed).fetch_optional(c).await)
+    .map_err(DbError::sql("reading when a bank may be asked"))?;
+    Ok(row.and_then(|(not_before,)| not_before))
+}
+
+/// Notes that a feed's bank is asked now and may not be asked again before an instant.
+pub async fn set_not_before(tx: &mut Tx, feed: &str, at: Instant) -> Result<()> {
+    on!(tx, c => sqlx::query(
+            "INSERT INTO feed_mark (feed, mark, not_before) VALUES ($1, '', $2) \
+             ON CONFLICT (feed) DO UPDATE SET not_before = excluded.not_before")
+            .bind(feed).bind(at).execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("noting when a bank may be asked"))
+}

@@ -1,13 +1,14 @@
 //! Statements pulled over HTTPS: one GET per window and page.
 //!
-//! The window is widened by the overlap and cut into pieces of the bank's limit. A piece is asked for with
+//! The window is widened by the overlap, in working days, and cut into pieces of the bank's limit. A piece is asked for with
 //! `from` and `to`; an answer's body is a file, its header `Jintuo-Next` the cursor to ask for the next one
 //! with, and 204 means that there is nothing. The mark names the piece and cursor to go on at, so that an
 //! interrupted pull repeats no page; it is empty once a pull is complete.
 //!
 //! Invariants: redirects are not followed and no proxy is asked; a body is counted while it is read; a
-//! request has one time limit from dialling to the last byte; requests keep their least distance, also
-//! across fetches; nothing of a body, and no header we sent, is in an error.
+//! request has one time limit from dialling to the last byte; requests of one source keep their least
+//! distance, and each is noted with the sink first, which keeps the distance to other sources' requests;
+//! nothing of a body, and no header we sent, is in an error.
 //! Absent on purpose: HTTP/2, compression, cookies; a retry.
 
 use std::error::Error;
@@ -27,6 +28,7 @@ use tokio::time::Instant as Moment;
 
 use crate::base::{Clock, Day, Entropy};
 use crate::config::{self, Auth, Secret};
+use crate::policy::CHINA;
 
 use super::resolver::{Door, Unresolved};
 use super::signature::{self, Key, Request};
@@ -54,7 +56,7 @@ pub(super) struct Https {
     clock: Clock,
     entropy: Entropy,
     window_days: i32,
-    overlap_days: i32,
+    overlap_days: u32,
     body_max: u64,
     min_interval: Duration,
     /// Before this moment no further request is made.
@@ -129,7 +131,7 @@ impl Https {
             clock: surroundings.clock,
             entropy: surroundings.entropy.clone(),
             window_days: days(settings.window_days.max(1)),
-            overlap_days: days(settings.overlap_days),
+            overlap_days: settings.overlap_days,
             body_max: settings.body_max_bytes,
             min_interval: Duration::from_millis(settings.min_interval_ms),
             next_request: Mutex::new(None),
@@ -142,7 +144,7 @@ impl Https {
         mark: Option<String>,
         sink: &mut dyn Sink,
     ) -> Result<Option<String>, SourceError> {
-        let from = window.first.plus(-self.overlap_days).max(Day::MIN);
+        let from = working_days_before(window.first, self.overlap_days);
         let resumed: Option<Mark> = mark
             .and_then(|m| serde_json::from_str(&m).ok())
             .filter(|m: &Mark| m.first <= m.last && m.first <= window.last);
@@ -178,6 +180,7 @@ impl Https {
         let doing = "pulling a page";
         let mut began_again = false;
         while mark.page < PAGES_MAX {
+            self.take_turn(sink).await?;
             let answer = self.ask(&mark).await?;
             let (name, bytes, next) = match answer {
                 Answer::Nothing => return Ok(()),
@@ -238,7 +241,6 @@ impl Https {
             }
         }
         let headers = self.headers(&url)?;
-        self.wait_for_turn().await;
         let sent = self.client.get(url).headers(headers).send().await;
         let response = sent.map_err(|e| failed("asking the bank", &e))?;
         match response.status() {
@@ -301,12 +303,18 @@ impl Https {
     }
 
     /// Keeps the least distance between two requests.
-    async fn wait_for_turn(&self) {
+    async fn take_turn(&self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         let mut next = self.next_request.lock().await;
         if let Some(moment) = *next {
             tokio::time::sleep_until(moment).await;
         }
+        let noted = sink.asks().await;
+        noted.map_err(|source| SourceError::Keep {
+            name: "the time of a request".to_owned(),
+            source,
+        })?;
         *next = Some(Moment::now() + self.min_interval);
+        Ok(())
     }
 
     /// The body, counted while it is read: a length that was announced may be a lie.
@@ -384,6 +392,18 @@ impl Source for Https {
     ) -> BoxFuture<'a, Result<Option<String>, SourceError>> {
         Box::pin(self.run(window, mark, sink))
     }
+}
+
+/// So many working days back: over a long holiday, calendar days would reach no statement at all.
+fn working_days_before(day: Day, count: u32) -> Day {
+    let mut first = day;
+    for _ in 0..count {
+        if first <= Day::MIN {
+            break;
+        }
+        first = CHINA.working_day_at_or_before(first.plus(-1));
+    }
+    first
 }
 
 fn proof(auth: &Auth) -> Result<Proof, SourceError> {

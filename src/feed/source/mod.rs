@@ -59,6 +59,10 @@ pub trait Sink: Send {
     /// Keeps a file durably: when this returns, the source may acknowledge it.
     fn keep(&mut self, file: Arrived) -> BoxFuture<'_, Result<(), KeepError>>;
 
+    /// Notes durably that the bank is asked now, so that its least distance between requests holds across
+    /// fetches, starts and replicas. A request is made only after this returned.
+    fn asks(&mut self) -> BoxFuture<'_, Result<(), KeepError>>;
+
     /// Hears of a file that was not taken and will not be without somebody's doing.
     fn refused(&mut self, name: &str, reason: &str);
 }

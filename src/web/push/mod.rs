@@ -101,7 +101,7 @@ pub trait FeedInbox: Send + Sync {
     /// The keys a feed's pushes may be signed with; none where it is not pushed, or not there.
     fn keys(&self, feed: &str) -> Arc<[Key]>;
 
-    /// Takes the keys of other settings, all of them or none.
+    /// Takes the keys of other settings, all of them or none, for feeds that are there.
     fn reload(&self, config: &Config) -> Result<(), PageError>;
 
     /// The time signatures are judged by.

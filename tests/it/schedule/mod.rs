@@ -3,6 +3,7 @@
 
 mod crash;
 mod decisions;
+mod paced;
 mod quarter;
 mod replicas;
 mod served;

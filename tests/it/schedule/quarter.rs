@@ -1,6 +1,7 @@
 //! A quarter of a year with twelve banks and every kind of trouble, over real sockets and in folders: each
 //! account-day ends proven or named, nothing is lost or doubled, and nobody is shown as known without a
-//! statement.
+//! fresh statement that is proven. One bank never comes; fees without any reference equal each other within
+//! statements and across them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,15 +33,24 @@ fn planted(manifest: &Manifest) -> BTreeMap<(&str, Day), Trouble> {
         .collect()
 }
 
-/// Institutions that must be unknown as of a day: a statement of the day is not shown yet, or contradicted.
+/// What was planted at the account's day before.
+fn planted_before(sim: &Sim, account_id: &str, on: Day) -> Option<Trouble> {
+    let own = (sim.manifest.statements.iter()).filter(|t| t.account_id == account_id);
+    let before = own.map(|t| t.day).filter(|d| *d < on).max()?;
+    let planted = planted(&sim.manifest);
+    planted.get(&(account_id, before)).copied()
+}
+
+/// Institutions that must be unknown as of a day: a statement of the day is not shown yet, contradicted, or
+/// does not go on from the day before.
 fn unknown(sim: &Sim, on: Day, today: Day) -> BTreeSet<String> {
     let trouble = planted(&sim.manifest);
     (sim.manifest.statements.iter())
         .filter(|t| t.day == on)
         .filter(|t| match trouble.get(&(t.account_id.as_str(), on)) {
-            Some(Trouble::Late | Trouble::Truncated) => t.visible_from > today,
-            Some(Trouble::Contradicting) => true,
-            _ => false,
+            Some(Trouble::Late | Trouble::Truncated) => t.visible_from > Some(today),
+            Some(Trouble::Contradicting | Trouble::Never | Trouble::Adrift) => true,
+            _ => planted_before(sim, &t.account_id, on) == Some(Trouble::Adrift),
         })
         .map(|t| t.bank.to_uppercase())
         .collect()
@@ -74,12 +84,21 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
         seed: 20_260_701,
         days: days.clone(),
         banks: BANKS.len(),
+        absent: 1,
         accounts: 1,
-        trouble_permille: 120,
+        trouble_permille: 150,
         wire_permille: 12,
     });
     let kinds: BTreeSet<Trouble> = sim.manifest.planted.iter().map(|p| p.trouble).collect();
-    assert_eq!(kinds.len(), 6, "all troubles are planted: {kinds:?}");
+    assert_eq!(kinds.len(), 9, "all troubles are planted: {kinds:?}");
+    let delivered = (sim.manifest.statements.iter()).filter(|t| t.visible_from.is_some());
+    let fees: Vec<(&str, usize)> = (delivered.clone()).map(|t| (t.bank, t.fees)).collect();
+    assert!(
+        fees.iter().any(|(_, fees)| *fees == 2),
+        "two equal fees in a statement"
+    );
+    let in_two = |w: &[(&str, usize)]| w[0].0 == w[1].0 && w[0].1 > 0 && w[1].1 > 0;
+    assert!(fees.windows(2).any(in_two), "and in two running");
     let registry = store.dir.path().join("registry");
     write_registry(&sim, &registry).expect("a folder");
     store.import(0, &[&registry]).await;
@@ -107,7 +126,10 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
     db.close().await;
 
     // Every account-day is in one state, and the state is what was planted.
-    let ran = store.jintuo(&["feed", "status", "--as-of", LAST, "--json"]);
+    let config = store.dir.path().join("jintuo.toml").display().to_string();
+    let ran = store.jintuo(&[
+        "--config", &config, "feed", "status", "--as-of", LAST, "--json",
+    ]);
     let status: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("one object");
     let trouble = planted(&sim.manifest);
     let mut seen = BTreeSet::new();
@@ -116,7 +138,9 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
         let key = (text("account_id"), day(text("date")));
         assert!(seen.insert(key), "{key:?} twice");
         let expected = match trouble.get(&key) {
-            Some(Trouble::Contradicting) => "disputed",
+            Some(Trouble::Contradicting | Trouble::Adrift) => "disputed",
+            Some(Trouble::Never) => "gap",
+            _ if planted_before(&sim, key.0, key.1) == Some(Trouble::Adrift) => "disputed",
             Some(Trouble::Corrected) => "revised",
             _ => "proven",
         };
@@ -127,7 +151,7 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
     // Nothing lost, nothing doubled: what stands is the truth, to the line. Of a contradiction the first
     // statement stands, which has one line more.
     let contradicted = (trouble.values()).filter(|t| **t == Trouble::Contradicting);
-    let lines: usize = sim.manifest.statements.iter().map(|t| t.lines).sum();
+    let lines: usize = delivered.map(|t| t.lines).sum();
     let expected = lines + contradicted.clone().count();
     let posted = store
         .rows("posting WHERE kind = 5 AND reverses IS NULL")
@@ -139,10 +163,14 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
     let closings = closings(&store).await;
     for truth in &sim.manifest.statements {
         let key = (truth.account_id.as_str(), truth.day);
-        if trouble.get(&key) != Some(&Trouble::Contradicting) {
-            let stated = closings.get(&(truth.account_id.clone(), truth.day));
-            assert_eq!(stated, Some(&truth.closing_fen), "{truth:?}");
-        }
+        let expected = match trouble.get(&key) {
+            // The one line more is of as much.
+            Some(Trouble::Contradicting | Trouble::Adrift) => Some(truth.closing_fen + 100),
+            Some(Trouble::Never) => None,
+            _ => Some(truth.closing_fen),
+        };
+        let stated = closings.get(&(truth.account_id.clone(), truth.day));
+        assert_eq!(stated.copied(), expected, "{truth:?}");
     }
     let disputes = i64::try_from(contradicted.count()).expect("few");
     assert_eq!(store.rows("statement_dispute").await, disputes);

@@ -113,6 +113,7 @@ async fn days_are_whole_in_the_end_whatever_the_wire_does(store: Store) {
         seed: 7,
         days: days.clone(),
         banks: BANKS_USUAL,
+        absent: 0,
         accounts: 2,
         trouble_permille: 0,
         wire_permille: 120,

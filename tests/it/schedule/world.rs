@@ -68,6 +68,11 @@ impl Source for Door {
         let now = *banks.now.lock().expect("a lock");
         let reply = (banks.script)(&self.feed, window.last, now, before);
         Box::pin(async move {
+            let asks = sink.asks().await;
+            asks.map_err(|source| SourceError::Keep {
+                name: String::new(),
+                source,
+            })?;
             match reply {
                 Reply::Files(files) => keep(sink, files).await?,
                 Reply::FilesAndSilence(files, more) => {

@@ -1,10 +1,11 @@
 //! Simulated banks: what was planted is what is delivered, and a feed that goes on at its mark gets it all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
-use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, WireTrouble, drop_files};
+use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, Truth, WireTrouble, drop_files};
 use jintuo::base::Day;
 use jintuo::wire;
 
@@ -15,6 +16,7 @@ fn plan(seed: u64) -> Plan {
     Plan {
         seed,
         banks: BANKS_USUAL,
+        absent: 0,
         days: day("2026-06-01").through(day("2026-06-12")).collect(),
         accounts: 6,
         trouble_permille: 300,
@@ -32,7 +34,7 @@ fn the_same_seed_makes_the_same_trouble() {
     }
     assert_ne!(one.manifest, other.manifest);
     let kinds: BTreeSet<Trouble> = one.manifest.planted.iter().map(|p| p.trouble).collect();
-    assert_eq!(kinds.len(), 6, "{kinds:?}");
+    assert_eq!(kinds.len(), 9, "{kinds:?}");
     let wire: BTreeSet<WireTrouble> = one.manifest.wire.iter().map(|p| p.trouble).collect();
     assert_eq!(wire.len(), 3, "{wire:?}");
     let calm = Sim::new(&Plan {
@@ -61,21 +63,20 @@ fn the_manifest_says_what_the_files_hold() {
     let mut closings: BTreeMap<&str, i64> = BTreeMap::new();
     for truth in &sim.manifest.statements {
         let bank = sim.bank(truth.bank).unwrap();
-        let file = bank
-            .deliveries
-            .iter()
-            .find(|d| d.name == truth.file)
-            .unwrap();
+        let before = closings.insert(&truth.account_id, truth.closing_fen);
+        assert!(
+            before.is_none_or(|before| before == truth.opening_fen),
+            "the truth has no gap"
+        );
+        let file = bank.deliveries.iter().find(|d| d.name == truth.file);
+        assert_eq!(file.map(|f| f.visible_from), truth.visible_from);
+        let Some(file) = file else { continue };
         assert!(
             file.visible_from > truth.day,
             "not before its time: {truth:?}"
         );
-        assert_eq!(file.visible_from, truth.visible_from);
         let format = wire::sniff(&file.bytes).unwrap();
         assert!(!format!("{format:?}").is_empty());
-        if let Some(before) = closings.insert(&truth.account_id, truth.closing_fen) {
-            assert_eq!(before, truth.opening_fen, "the truth has no gap");
-        }
     }
     for planted in &sim.manifest.planted {
         let bank = sim.bank(planted.bank).unwrap();
@@ -83,6 +84,10 @@ fn the_manifest_says_what_the_files_hold() {
         let truth = sim.manifest.statements.iter();
         let mut truth = truth.filter(|t| t.account_id == planted.account_id);
         let own = truth.clone().find(|t| t.day == planted.day).unwrap();
+        if planted.trouble == Trouble::Never {
+            assert!(bank.deliveries.iter().all(|d| d.name != own.file));
+            continue;
+        }
         let (wrong, right) = (
             &bank.deliveries[at(&planted.file)],
             &bank.deliveries[at(&own.file)],
@@ -93,8 +98,19 @@ fn the_manifest_says_what_the_files_hold() {
             Trouble::Truncated => assert!(right.bytes.starts_with(&wrong.bytes)),
             Trouble::Corrected => assert!(wrong.visible_from < right.visible_from),
             Trouble::Contradicting => assert_ne!(wrong.bytes, right.bytes),
+            Trouble::Overtaken => assert!(wrong.visible_from > right.visible_from),
+            Trouble::Adrift => {
+                let next = truth.find(|t| t.day > planted.day);
+                let calm = |t: &Truth| {
+                    let at = (&t.account_id, t.day);
+                    (sim.manifest.planted.iter()).all(|p| (&p.account_id, p.day) != at)
+                };
+                assert!(next.is_none_or(calm), "{next:?}");
+            }
+            Trouble::Never => unreachable!("it is not there"),
             Trouble::Reordered => {
-                let next = truth.find(|t| t.day > planted.day).unwrap();
+                let next = truth.find(|t| t.day > planted.day && t.visible_from.is_some());
+                let next = next.unwrap();
                 let overtaken =
                     next.visible_from > own.visible_from || at(&next.file) < at(&own.file);
                 assert!(overtaken, "{own:?} comes after {next:?}");
@@ -188,7 +204,6 @@ impl Drop for Running {
 
 #[tokio::test]
 async fn the_command_writes_its_files_and_says_where_it_serves() {
-    use std::io::BufRead as _;
     let dir = Dir::new();
     let path = dir.path().join("sim").display().to_string();
     let args = [
@@ -228,7 +243,9 @@ async fn the_command_writes_its_files_and_says_where_it_serves() {
     assert_eq!(own, 30, "3 accounts, 10 days");
     let names: BTreeSet<&str> = basket.names().into_iter().collect();
     for truth in stated.iter().filter(|t| t["bank"] == "sim-d") {
-        assert!(names.contains(truth["file"].as_str().unwrap()), "{truth}");
+        let shown = !truth["visible_from"].is_null();
+        let file = truth["file"].as_str().unwrap();
+        assert_eq!(names.contains(file), shown, "{truth}");
     }
     let dropped = std::fs::read_dir(dir.path().join("sim/drop/sim-d"))
         .unwrap()
@@ -238,4 +255,114 @@ async fn the_command_writes_its_files_and_says_where_it_serves() {
     let url = format!("sqlite:{}", dir.path().join("books.db").display());
     let registry = dir.path().join("sim/registry").display().to_string();
     jintuo(&["--db", &url, "import", &registry]).ended(0);
+}
+
+/// The command with its arguments, and the lines it says on standard error up to one that ends so.
+fn say(args: &[&str], last: &str) -> (Running, Vec<String>) {
+    let mut child = command(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let running = Running(child);
+    let mut lines = Vec::new();
+    let mut stderr = std::io::BufReader::new(stderr).lines();
+    while !lines.last().is_some_and(|l: &String| l.ends_with(last)) {
+        lines.push(stderr.next().expect("it serves").unwrap());
+    }
+    (running, lines)
+}
+
+fn line_with<'a>(lines: &'a [String], start: &str, end: &str) -> &'a str {
+    let found = (lines.iter()).find(|l| l.starts_with(start) && l.ends_with(end));
+    found.unwrap_or_else(|| panic!("{start}…{end} in {lines:?}"))
+}
+
+#[tokio::test]
+async fn the_command_serves_https_to_clients_of_its_authority_only() {
+    let dir = Dir::new();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (sim, tls, ca, client) = (
+        path("sim"),
+        path("tls"),
+        path("tls/ca.pem"),
+        path("tls/client.pem"),
+    );
+    let base = [
+        "bank-sim",
+        "--dir",
+        &sim,
+        "--today",
+        "2026-07-10",
+        "--wire-trouble",
+        "0",
+    ];
+    let own = ["--tls", &tls, "--client-ca", &ca];
+    let args = [&base[..], &own[..]].concat();
+    let ask = async |lines: &[String], client: &str| {
+        let url = line_with(lines, "https://", "/sim-a/statements");
+        let source = format!(
+            "kind = \"https\"\nurl = {url:?}\nallow_loopback_http = true\nmin_interval_ms = 0\n\
+             ca_file = {ca:?}\n{client}"
+        );
+        let mut basket = Basket::default();
+        let asked = open(&source).fetch(june(1, 30), None, &mut basket).await;
+        asked.map(|_| basket.files.len())
+    };
+    let shown = format!("client_cert_file = {client:?}");
+    let last = "/sim-d/statements";
+    {
+        let (_running, lines) = say(&args, last);
+        assert!(ask(&lines, &shown).await.unwrap() > 0);
+        assert!(ask(&lines, "").await.is_err(), "no certificate, no answer");
+    }
+    // Another start shows the same certificate, from files or from the folder.
+    let before = std::fs::read(&ca).unwrap();
+    let (cert, key) = (path("tls/server.pem"), path("tls/server.key"));
+    let files = ["--tls-cert", &cert, "--tls-key", &key];
+    for how in [&files[..], &["--tls", &tls][..]] {
+        let args = [&base[..], how].concat();
+        let (_running, lines) = say(&args, last);
+        assert!(ask(&lines, "").await.unwrap() > 0, "{how:?}");
+    }
+    assert_eq!(std::fs::read(&ca).unwrap(), before);
+    std::fs::remove_file(&key).unwrap();
+    let ran = jintuo(&args).ended(1);
+    assert!(ran.stderr.contains("server.key"), "{}", ran.stderr);
+}
+
+#[cfg(feature = "sftp")]
+#[tokio::test]
+async fn the_command_serves_sftp_with_keys_of_its_own() {
+    let dir = Dir::new();
+    let sim = dir.path().join("sim").display().to_string();
+    let args = [
+        "bank-sim",
+        "--dir",
+        &sim,
+        "--today",
+        "2026-07-10",
+        "--sftp",
+        "127.0.0.1:0",
+    ];
+    let (_running, lines) = say(&args, "/sim-d");
+    let address = line_with(&lines, "sftp://jintuo@127.0.0.1:", "/sim-a");
+    let port = address.split([':', '/']).nth(4).unwrap();
+    let host_key = std::fs::read_to_string(dir.path().join("sim/sftp/host_key.pub")).unwrap();
+    let key = dir.path().join("sim/sftp/login_key").display().to_string();
+    let pull = open(&format!(
+        "kind = \"sftp\"\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"jintuo\"\nfolder = \"/sim-a\"\n\
+         allow_loopback = true\ncompanion = \".ok\"\nhost_key = {:?}\nkey = {{ file = {key:?} }}",
+        host_key.trim()
+    ));
+    let mut basket = Basket::default();
+    pull.fetch(june(1, 30), None, &mut basket).await.unwrap();
+    // The same files, byte by byte, as in the folder.
+    let drop = dir.path().join("sim/drop/sim-a");
+    for file in &basket.files {
+        assert_eq!(std::fs::read(drop.join(&file.name)).unwrap(), file.bytes);
+    }
+    let dropped = std::fs::read_dir(drop).unwrap().count();
+    assert_eq!(dropped, 2 * basket.files.len(), "each with its companion");
 }

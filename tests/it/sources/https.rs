@@ -41,26 +41,27 @@ async fn windows_are_widened_cut_and_paged() {
     let bank = Bank::start(two_pages).await;
     let pull = open(&source(&bank, "window_days = 10\noverlap_days = 3"));
     let mut basket = Basket::default();
-    let mark = pull.fetch(june(15, 30), None, &mut basket).await.unwrap();
+    // The 19th is a holiday, and a weekend follows: three working days back is the 16th.
+    let mark = pull.fetch(june(22, 30), None, &mut basket).await.unwrap();
     assert_eq!(mark, None, "a complete pull leaves nothing to go on at");
     assert_eq!(basket.mark.as_deref(), Some(""));
     let asked: Vec<String> = bank.asked().into_iter().map(|a| a.target).collect();
     assert_eq!(
         asked,
         [
-            "/statements?branch=1&from=2026-06-12&to=2026-06-21",
-            "/statements?branch=1&from=2026-06-12&to=2026-06-21&cursor=p2",
-            "/statements?branch=1&from=2026-06-22&to=2026-06-30",
-            "/statements?branch=1&from=2026-06-22&to=2026-06-30&cursor=p2",
+            "/statements?branch=1&from=2026-06-16&to=2026-06-25",
+            "/statements?branch=1&from=2026-06-16&to=2026-06-25&cursor=p2",
+            "/statements?branch=1&from=2026-06-26&to=2026-06-30",
+            "/statements?branch=1&from=2026-06-26&to=2026-06-30&cursor=p2",
         ]
     );
     assert_eq!(
         basket.names(),
         [
-            "2026-06-12_2026-06-21_0",
-            "2026-06-12-two.xml",
-            "2026-06-22_2026-06-30_0",
-            "2026-06-22-two.xml"
+            "2026-06-16_2026-06-25_0",
+            "2026-06-16-two.xml",
+            "2026-06-26_2026-06-30_0",
+            "2026-06-26-two.xml"
         ]
     );
 }
@@ -231,6 +232,7 @@ async fn requests_keep_their_distance_also_across_fetches() {
     for _ in 0..2 {
         let mut basket = Basket::default();
         pull.fetch(june(1, 2), None, &mut basket).await.unwrap();
+        assert_eq!(basket.requests, 2, "each request is noted first");
     }
     assert_eq!(bank.asked().len(), 4);
     assert!(

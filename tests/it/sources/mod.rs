@@ -29,6 +29,8 @@ struct Basket {
     breaks_at: Option<usize>,
     /// The mark stored last.
     mark: Option<String>,
+    /// Requests that were noted.
+    requests: usize,
 }
 
 impl Basket {
@@ -65,6 +67,11 @@ impl Sink for Basket {
                 Ok(())
             }
         })
+    }
+
+    fn asks(&mut self) -> BoxFuture<'_, Result<(), KeepError>> {
+        self.requests += 1;
+        Box::pin(async { Ok(()) })
     }
 
     fn refused(&mut self, name: &str, reason: &str) {
