@@ -86,6 +86,7 @@
 //! |---|---|---|
 //! | day D is owed by working days and settings; its first firing comes | [`schedule::times`] | rows planned |
 //! | claim the row, and prolong the claim while the work goes on; ask the bank for D | [`feed::source::Source::fetch`] | claim; each beat |
+//! | before each request, store until when the bank is to be left alone, whoever asks next | [`feed::deliveries::set_not_before`] | one a request, under the claim |
 //! | keep each file as a delivery, with the mark where to go on | [`feed::deliveries::keep_delivery`] | one a file, under the claim |
 //! | it answered: done. It did not: later again, by pause or firing | [`feed::jobs::store::finish`], [`feed::jobs::store::retry`] | ends the claim |
 //! | count an attempt at deliveries, then read them in one import | [`intake::take_deliveries`] | attempt; then as any import, which settles them |
