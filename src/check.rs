@@ -473,6 +473,15 @@ const RECORDS: [(&str, &str); 19] = [
          WHERE m.to_run <= m.from_run OR NOT EXISTS \
            (SELECT 1 FROM run r WHERE r.run_id = m.from_run AND r.policy_no = m.policy_no)",
     ),
+    (
+        "three-way proof",
+        "SELECT 'account ' || a.account_id || ' in run ' || CAST(p.from_run AS TEXT) \
+         FROM account_proof p \
+         JOIN account_directory a ON a.inst_id = p.inst_id AND a.account_no = p.account_no \
+         WHERE p.closing_fen + p.under_way_in_fen - p.under_way_out_fen \
+            <> p.contract_cash_fen + p.unallocated_fen + p.unidentified_fen + p.difference_fen \
+             + p.fee_fen + p.batch_refund_fen + p.unauthorised_fen + p.brought_forward_fen + p.gap_fen",
+    ),
 ];
 
 async fn imports(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {

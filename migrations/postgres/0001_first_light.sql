@@ -366,6 +366,33 @@ CREATE TABLE finding (
 );
 CREATE INDEX finding_run ON finding (policy_no, to_run);
 
+-- The three-way proof of a custody account as of its newest proven day: closing + under way in - under way out
+-- is contract cash + unallocated + the rest. Each amount has the sign with which it adds to its side, but
+-- under_way_out_fen, which is what is to leave. `items` counts what the sums are made of.
+CREATE TABLE account_proof (
+  inst_id BIGINT NOT NULL,
+  policy_no BIGINT NOT NULL,
+  account_no BIGINT NOT NULL,
+  from_run BIGINT NOT NULL,
+  to_run BIGINT NOT NULL DEFAULT 9223372036854775807,
+  day BIGINT NOT NULL,
+  closing_fen BIGINT NOT NULL,
+  under_way_in_fen BIGINT NOT NULL,
+  under_way_out_fen BIGINT NOT NULL,
+  contract_cash_fen BIGINT NOT NULL,
+  unallocated_fen BIGINT NOT NULL,
+  unidentified_fen BIGINT NOT NULL,
+  difference_fen BIGINT NOT NULL,
+  fee_fen BIGINT NOT NULL,
+  batch_refund_fen BIGINT NOT NULL,
+  unauthorised_fen BIGINT NOT NULL,
+  brought_forward_fen BIGINT NOT NULL,
+  gap_fen BIGINT NOT NULL,
+  items BIGINT NOT NULL,
+  expired_items BIGINT NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, account_no, from_run)
+);
+
 -- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
 -- match and 0 for several payments, which are in match_item. `pack` and `rule` name the rule of the policy that
 -- matched it: the place of the pack among the district's, and the rule's in the pack from 1. `difference_fen`
@@ -463,7 +490,7 @@ BEGIN
       TO jintuo_runtime;
     -- Results and totals change, but only a row that waited is ever removed.
     GRANT SELECT, INSERT, UPDATE ON
-      import, source_file, quarantine, waiting_row, institution_head, contract_state, ledger_balance, run, position, finding, match_line, match_item, match_review, district_coverage
+      import, source_file, quarantine, waiting_row, institution_head, contract_state, ledger_balance, run, position, finding, match_line, match_item, match_review, account_proof, district_coverage
       TO jintuo_runtime;
     GRANT DELETE ON waiting_row TO jintuo_runtime;
     GRANT SELECT, UPDATE ON job_lock TO jintuo_runtime;

@@ -361,6 +361,33 @@ CREATE TABLE finding (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX finding_run ON finding (policy_no, to_run);
 
+-- The three-way proof of a custody account as of its newest proven day: closing + under way in - under way out
+-- is contract cash + unallocated + the rest. Each amount has the sign with which it adds to its side, but
+-- under_way_out_fen, which is what is to leave. `items` counts what the sums are made of.
+CREATE TABLE account_proof (
+  inst_id INTEGER NOT NULL,
+  policy_no INTEGER NOT NULL,
+  account_no INTEGER NOT NULL,
+  from_run INTEGER NOT NULL,
+  to_run INTEGER NOT NULL DEFAULT 9223372036854775807,
+  day INTEGER NOT NULL,
+  closing_fen INTEGER NOT NULL,
+  under_way_in_fen INTEGER NOT NULL,
+  under_way_out_fen INTEGER NOT NULL,
+  contract_cash_fen INTEGER NOT NULL,
+  unallocated_fen INTEGER NOT NULL,
+  unidentified_fen INTEGER NOT NULL,
+  difference_fen INTEGER NOT NULL,
+  fee_fen INTEGER NOT NULL,
+  batch_refund_fen INTEGER NOT NULL,
+  unauthorised_fen INTEGER NOT NULL,
+  brought_forward_fen INTEGER NOT NULL,
+  gap_fen INTEGER NOT NULL,
+  items INTEGER NOT NULL,
+  expired_items INTEGER NOT NULL,
+  PRIMARY KEY (inst_id, policy_no, account_no, from_run)
+) WITHOUT ROWID, STRICT;
+
 -- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
 -- match and 0 for several payments, which are in match_item. `pack` and `rule` name the rule of the policy that
 -- matched it: the place of the pack among the district's, and the rule's in the pack from 1. `difference_fen`

@@ -334,6 +334,8 @@ pub(super) enum ReportName {
     Matches,
     /// Credits that the rules left to people, with the payments that may be meant.
     Reviews,
+    /// Of each custody account, bank and books to the fen: closing and what is under way, contract cash and rest.
+    Proofs,
     /// Per bank and month: how late, how often corrected, how well named.
     Banks,
 }

@@ -340,6 +340,7 @@ async fn report(
         ReportName::Institutions => report::institutions(&mut tx, &run).await?,
         ReportName::Breaks => report::breaks(&mut tx, &run).await?,
         ReportName::Matches => report::matches(&mut tx, &run).await?,
+        ReportName::Proofs => report::proofs(&mut tx, &run).await?,
         ReportName::Reviews => report::reviews(&mut tx, &run).await?,
         ReportName::Banks => {
             let obligations = Obligations::of(config).map_err(anyhow::Error::msg)?;

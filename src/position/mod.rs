@@ -28,6 +28,7 @@
 //! residual line of closed institutions that still owe lessons; they stay in their district.
 
 mod formulae;
+mod proof;
 mod since;
 pub mod store;
 
@@ -36,6 +37,7 @@ use serde::Serialize;
 use crate::base::{Money, Ratio};
 
 pub use formulae::{Account, ContractPosition, DepositShort, Measured, Position, measure};
+pub use proof::{AccountProof, Item, ItemKind, prove_accounts};
 pub use since::{ContractSince, Since, needs_sweep, since};
 
 /// Coverage status of an institution, first that applies (`domain.md` §6.5).

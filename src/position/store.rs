@@ -1,7 +1,7 @@
 //! SQL of positions: a row per change, from the run that found it up to the run that found otherwise.
 
-use super::Position;
-use crate::base::Day;
+use super::{AccountProof, ItemKind, Position};
+use crate::base::{Day, Money};
 use crate::on;
 use crate::store::bulk::{ints, opt_ints, texts};
 use crate::store::changes::{self, ByRun, OPEN};
@@ -200,4 +200,144 @@ pub async fn store(
         ),
     ];
     changes::write(tx, "position", by, ended, new).await
+}
+
+/// The numbers of an account's proof, in the order of [`PROOF_COLUMNS`].
+type Proof = [i64; PROOF_COLUMNS.len()];
+
+const PROOF_COLUMNS: [&str; 15] = [
+    "day",
+    "closing_fen",
+    "under_way_in_fen",
+    "under_way_out_fen",
+    "contract_cash_fen",
+    "unallocated_fen",
+    "unidentified_fen",
+    "difference_fen",
+    "fee_fen",
+    "batch_refund_fen",
+    "unauthorised_fen",
+    "brought_forward_fen",
+    "gap_fen",
+    "items",
+    "expired_items",
+];
+
+#[derive(sqlx::FromRow)]
+struct ProofRow {
+    inst_id: i64,
+    account_no: i64,
+    from_run: i64,
+    day: i64,
+    closing_fen: i64,
+    under_way_in_fen: i64,
+    under_way_out_fen: i64,
+    contract_cash_fen: i64,
+    unallocated_fen: i64,
+    unidentified_fen: i64,
+    difference_fen: i64,
+    fee_fen: i64,
+    batch_refund_fen: i64,
+    unauthorised_fen: i64,
+    brought_forward_fen: i64,
+    gap_fen: i64,
+    items: i64,
+    expired_items: i64,
+}
+
+impl ProofRow {
+    fn numbers(&self) -> Proof {
+        [
+            self.day,
+            self.closing_fen,
+            self.under_way_in_fen,
+            self.under_way_out_fen,
+            self.contract_cash_fen,
+            self.unallocated_fen,
+            self.unidentified_fen,
+            self.difference_fen,
+            self.fee_fen,
+            self.batch_refund_fen,
+            self.unauthorised_fen,
+            self.brought_forward_fen,
+            self.gap_fen,
+            self.items,
+            self.expired_items,
+        ]
+    }
+}
+
+fn numbers(proof: &AccountProof) -> Proof {
+    let under_way = |out: bool| {
+        let of = proof.items.iter().filter(|i| i.kind.is_under_way());
+        let of = of.filter(|i| (i.amount < Money::ZERO) == out);
+        of.fold(Money::ZERO, |sum, i| sum.saturating_add(i.amount))
+            .fen()
+    };
+    let sum = |kinds: &[ItemKind]| proof.sum(|k| kinds.contains(&k)).fen();
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let expired = |e: &Option<Day>| e.is_some_and(|day| day < proof.day);
+    [
+        days::number(proof.day),
+        proof.closing.fen(),
+        under_way(false),
+        -under_way(true),
+        proof.contract_cash.fen(),
+        proof.unallocated.fen(),
+        sum(&[ItemKind::Unidentified, ItemKind::Duplicate]),
+        sum(&[ItemKind::Difference]),
+        sum(&[ItemKind::Fee]),
+        sum(&[ItemKind::BatchRefund]),
+        sum(&[ItemKind::Unauthorised]),
+        sum(&[ItemKind::BroughtForward]),
+        sum(&[ItemKind::Gap]),
+        count(proof.items.len()),
+        count(
+            proof
+                .items
+                .iter()
+                .filter(|i| expired(&i.expires_on))
+                .count(),
+        ),
+    ]
+}
+
+/// Stores what changed in the proofs of accounts of institutions `first..=last` since the run before.
+pub async fn store_proofs(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    by: ByRun,
+    proofs: &[(i64, AccountProof)],
+) -> Result<()> {
+    let standing: Vec<ProofRow> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, account_no, from_run, day, closing_fen, under_way_in_fen, under_way_out_fen, \
+                    contract_cash_fen, unallocated_fen, unidentified_fen, difference_fen, fee_fen, \
+                    batch_refund_fen, unauthorised_fen, brought_forward_fen, gap_fen, items, expired_items \
+             FROM account_proof \
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+    .map_err(DbError::sql("reading proofs of accounts"))?;
+    let found: Vec<(i64, i64, Proof)> = (proofs.iter())
+        .map(|(inst_id, proof)| (*inst_id, proof.account_no, numbers(proof)))
+        .collect();
+    let (ended, new) = changes::differ(
+        &standing,
+        &found,
+        |row| (row.inst_id, row.account_no),
+        |proof| (proof.0, proof.1),
+        |row, proof| row.numbers() == proof.2,
+    );
+    let ended = vec![
+        ("inst_id", ints(&ended, |r| r.inst_id)),
+        ("account_no", ints(&ended, |r| r.account_no)),
+        ("from_run", ints(&ended, |r| r.from_run)),
+    ];
+    let mut columns = vec![
+        ("inst_id", ints(&new, |p| p.0)),
+        ("account_no", ints(&new, |p| p.1)),
+    ];
+    for (at, name) in PROOF_COLUMNS.into_iter().enumerate() {
+        columns.push((name, ints(&new, |p| p.2[at])));
+    }
+    changes::write(tx, "account_proof", by, ended, columns).await
 }

@@ -65,18 +65,40 @@ pub struct Compared {
 pub enum Veto {
     OtherAccount,
     NoReference,
-    OtherReference { reported: String, banked: String },
-    OtherAmount { difference: Money },
-    OtherChannel { banked: String },
-    Before { days: i32 },
-    Beyond { last: Day },
-    Taken { by: Vec<String> },
+    OtherReference {
+        reported: String,
+        banked: String,
+    },
+    OtherAmount {
+        #[serde(rename = "difference_fen")]
+        difference: Money,
+    },
+    OtherChannel {
+        banked: String,
+    },
+    Before {
+        days: i32,
+    },
+    Beyond {
+        last: Day,
+    },
+    Taken {
+        by: Vec<String>,
+    },
     Undone,
-    Described { batch_no: String },
-    DaySum { day: Day, sum: Money },
+    Described {
+        batch_no: String,
+    },
+    DaySum {
+        day: Day,
+        #[serde(rename = "sum_fen")]
+        sum: Money,
+    },
     Ambiguous,
     Contested,
-    TooMany { candidates: usize },
+    TooMany {
+        candidates: usize,
+    },
     NoRule,
 }
 

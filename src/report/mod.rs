@@ -334,3 +334,67 @@ pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Table> {
         rows,
     })
 }
+
+/// The proofs report: of each custody account, bank and books to the fen.
+pub async fn proofs(tx: &mut Tx, run: &Run) -> Result<Table> {
+    let registry = registry::store::load(tx, run.source_cut).await?;
+    let institutions: HashMap<i64, String> = (registry.institutions.iter())
+        .map(|(id, i)| (id.0, i.institution_id.clone()))
+        .collect();
+    let mut rows = Vec::new();
+    for p in store::proofs(tx, run).await? {
+        let adjusted = p.closing_fen + p.under_way_in_fen - p.under_way_out_fen;
+        let rest = [
+            p.unidentified_fen,
+            p.difference_fen,
+            p.fee_fen,
+            p.batch_refund_fen,
+            p.unauthorised_fen,
+            p.brought_forward_fen,
+            p.gap_fen,
+        ];
+        let book = p.contract_cash_fen + p.unallocated_fen + rest.iter().sum::<i64>();
+        let mut row = vec![
+            Cell::text(p.account_id),
+            Cell::opt(institutions.get(&p.inst_id).cloned()),
+            Cell::text(days::day(p.day, "account_proof")?.to_string()),
+            Cell::Int(p.closing_fen),
+            Cell::Int(p.under_way_in_fen),
+            Cell::Int(p.under_way_out_fen),
+            Cell::Int(adjusted),
+            Cell::Int(book),
+            Cell::Int(adjusted - book),
+            Cell::Int(p.contract_cash_fen),
+            Cell::Int(p.unallocated_fen),
+        ];
+        row.extend(rest.map(Cell::Int));
+        row.extend([Cell::Int(p.items), Cell::Int(p.expired_items)]);
+        rows.push(row);
+    }
+    Ok(Table {
+        name: "proofs",
+        columns: &[
+            "account_id",
+            "institution_id",
+            "day",
+            "closing_fen",
+            "under_way_in_fen",
+            "under_way_out_fen",
+            "adjusted_bank_fen",
+            "book_fen",
+            "unexplained_fen",
+            "contract_cash_fen",
+            "unallocated_fen",
+            "unidentified_fen",
+            "difference_fen",
+            "fee_fen",
+            "batch_refund_fen",
+            "unauthorised_fen",
+            "brought_forward_fen",
+            "gap_fen",
+            "items",
+            "expired_items",
+        ],
+        rows,
+    })
+}

@@ -521,6 +521,48 @@ pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Vec<ReviewRow>> {
     .map_err(DbError::sql("reading lines left to people"))
 }
 
+/// The proof of one account, as [`crate::position::store`] keeps it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ProofRow {
+    pub inst_id: i64,
+    pub account_no: i64,
+    pub account_id: String,
+    pub day: i64,
+    pub closing_fen: i64,
+    pub under_way_in_fen: i64,
+    pub under_way_out_fen: i64,
+    pub contract_cash_fen: i64,
+    pub unallocated_fen: i64,
+    pub unidentified_fen: i64,
+    pub difference_fen: i64,
+    pub fee_fen: i64,
+    pub batch_refund_fen: i64,
+    pub unauthorised_fen: i64,
+    pub brought_forward_fen: i64,
+    pub gap_fen: i64,
+    pub items: i64,
+    pub expired_items: i64,
+}
+
+/// Proofs of a run in order of institution and account.
+pub async fn proofs(tx: &mut Tx, run: &Run) -> Result<Vec<ProofRow>> {
+    let district = run.district_id.as_deref().unwrap_or("");
+    on!(tx, c => sqlx::query_as(
+            "SELECT p.inst_id, p.account_no, a.account_id, p.day, p.closing_fen, p.under_way_in_fen, \
+                    p.under_way_out_fen, p.contract_cash_fen, p.unallocated_fen, p.unidentified_fen, \
+                    p.difference_fen, p.fee_fen, p.batch_refund_fen, p.unauthorised_fen, \
+                    p.brought_forward_fen, p.gap_fen, p.items, p.expired_items \
+             FROM account_proof p \
+             JOIN account_directory a ON a.inst_id = p.inst_id AND a.account_no = p.account_no \
+             WHERE p.policy_no = $1 AND p.to_run > $2 AND p.from_run <= $2 \
+               AND ($3 = '' OR EXISTS (SELECT 1 FROM position o WHERE o.inst_id = p.inst_id \
+                     AND o.policy_no = p.policy_no AND o.to_run > $2 AND o.from_run <= $2 \
+                     AND o.district_id = $3)) \
+             ORDER BY p.inst_id, p.account_no")
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).fetch_all(c).await)
+    .map_err(DbError::sql("reading proofs of accounts"))
+}
+
 /// Of each as-of day up to `last` the completed run that knew most, newest day first, at most `limit`: runs
 /// over all districts, and over `district` where one is named.
 pub async fn runs_by_day(

@@ -248,6 +248,7 @@ async fn write(tx: &mut Tx, by: ByRun, found: &Found) -> Result<(), DbError> {
     reconcile::store::store_matches(tx, range, by, (&found.lines, &found.items, &found.reviews))
         .await?;
     position::store::store(tx, range, by, &found.positions).await?;
+    position::store::store_proofs(tx, range, by, &found.proofs).await?;
     flag::store::store(tx, range, by, &found.findings).await
 }
 

@@ -16,7 +16,7 @@ use crate::flag::{self, Finding};
 use crate::ledger;
 use crate::policy::{PolicyVersion, Regime};
 use crate::position::store::NewPosition;
-use crate::position::{self, Measured, Since};
+use crate::position::{self, AccountProof, Measured, Since};
 use crate::reconcile::store::Seen;
 use crate::reconcile::{
     self, CreditOutcome, ExpectedRange, Facts, LessonDay, MatchedItem, MatchedLine, Matching,
@@ -68,6 +68,7 @@ pub(super) struct Found {
     pub(super) items: Vec<MatchedItem>,
     pub(super) reviews: Vec<ReviewedLine>,
     pub(super) positions: Vec<NewPosition>,
+    pub(super) proofs: Vec<(i64, AccountProof)>,
     pub(super) findings: Vec<(i64, Finding)>,
     /// Credits that were matched.
     pub(super) matched: u64,
@@ -207,6 +208,7 @@ async fn find(
         items: Vec::new(),
         reviews: Vec::new(),
         positions: Vec::new(),
+        proofs: Vec::new(),
         findings: Vec::new(),
         matched: 0,
     };
@@ -239,6 +241,9 @@ impl Found {
         self.lines.extend(w.matching.lines(&w.facts));
         self.items.extend(w.matching.items(&w.facts));
         self.reviews.extend(w.matching.reviewed(&w.facts));
+        let policy = &context.policy.policy;
+        let proofs = position::prove_accounts(&w.measured.accounts, &w.facts, &w.matching, policy);
+        self.proofs.extend(proofs.into_iter().map(|p| (inst, p)));
         let since = w.since(context, lessons);
         self.positions.push(NewPosition {
             inst_id: inst,

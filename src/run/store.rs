@@ -68,6 +68,7 @@ pub(super) async fn leave_out(
         "match_line",
         "match_item",
         "match_review",
+        "account_proof",
     ] {
         changes::end_all_of(tx, table, by, &gone).await?;
     }

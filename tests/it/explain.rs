@@ -10,6 +10,7 @@ on_both!(
     what_was_not_matched_says_why_each_candidate_was_not,
     lines_left_to_people_are_kept_with_their_candidates,
     a_finding_says_what_it_rests_on,
+    an_account_is_proved_item_by_item,
 );
 
 fn bundle() -> Bundle {
@@ -199,4 +200,53 @@ async fn a_finding_says_what_it_rests_on(store: Store) {
     let both = explained(&store, "E3");
     assert_eq!(both["findings"][0]["code"], "UNMATCHED_CREDIT");
     assert_eq!(both["movements"][0]["outcome"], "unmatched");
+}
+
+async fn an_account_is_proved_item_by_item(store: Store) {
+    start(&store).await;
+    let proof = explained(&store, "A1")["proof"].clone();
+    assert_eq!(
+        (&proof["closing_fen"], &proof["unexplained_fen"]),
+        (&32_790.into(), &0.into())
+    );
+    let items: Vec<(String, String, i64)> = (proof["items"].as_array().into_iter().flatten())
+        .map(|i| {
+            let text = |name: &str| i[name].as_str().unwrap_or_default().to_owned();
+            (
+                text("kind"),
+                text("id"),
+                i["amount_fen"].as_i64().expect("fen"),
+            )
+        })
+        .collect();
+    let item = |kind: &str, id: &str, fen: i64| (kind.to_owned(), id.to_owned(), fen);
+    assert_eq!(
+        items,
+        [
+            item("in_transit", "P2", 20_000),
+            item("in_transit", "P3", 3_000),
+            item("in_transit", "P4", 3_000),
+            item("in_transit", "P6", 700),
+            item("in_transit", "P5", 500),
+            item("refund_pending", "F1", -900),
+            item("unidentified", "E3", 20_000),
+            item("unidentified", "E4", 3_500),
+            item("unidentified", "E6", 90),
+            item("unauthorised", "E5", -800),
+        ]
+    );
+    let report = store
+        .jintuo(&["report", "proofs", "--format", "csv"])
+        .ended(0);
+    let report = Rows::parse(&report.stdout);
+    let row = report.find("account_id", "A1");
+    assert_eq!(row["contract_cash_fen"], "36300");
+    assert_eq!(row["adjusted_bank_fen"], row["book_fen"]);
+    assert_eq!(
+        (row["unexplained_fen"].as_str(), row["items"].as_str()),
+        ("0", "10")
+    );
+    let text = store.jintuo(&["explain", "A1"]).ended(0).stdout;
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.contains("unexplained 0.00"), "{text}");
 }

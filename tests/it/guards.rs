@@ -346,6 +346,7 @@ fn a_vandal_is_named() {
             "UPDATE institution_directory SET institution_id = 'I0' WHERE institution_id = 'I2'",
             "DELETE FROM source_file WHERE source_no = (SELECT MIN(source_no) FROM posting)",
             "UPDATE position SET from_run = 99",
+            "UPDATE account_proof SET closing_fen = closing_fen + 1 WHERE account_no = 1",
             "DROP TRIGGER settlement_no_update",
             "UPDATE settlement SET version = 2",
             "INSERT INTO account_freeze VALUES (1, 1, 'F1', 2, 1, 'court', NULL, NULL, NULL)",
@@ -373,7 +374,14 @@ fn a_vandal_is_named() {
                 "{record}: {broken:?}"
             );
         }
-        for invariant in ["raw-file", "versions", "directory", "provenance", "results"] {
+        for invariant in [
+            "raw-file",
+            "versions",
+            "directory",
+            "provenance",
+            "results",
+            "three-way proof",
+        ] {
             assert!(
                 broken.iter().any(|b| b.invariant == invariant),
                 "{invariant}: {broken:?}"

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use jintuo::base::{Clock, Money};
 use jintuo::policy::Policy;
+use jintuo::position::{self, ItemKind};
 use jintuo::reconcile::{
-    Approval, CreditOutcome, DebitOutcome, Facts, Line, Payment, PaymentOutcome, match_lines,
+    AccountDays, Approval, CreditOutcome, DebitOutcome, Facts, Line, Payment, PaymentOutcome,
+    StatedDay, match_lines,
 };
 use jintuo::registry::AccountKind;
 use jintuo::report::{self, Wanted};
@@ -399,5 +401,85 @@ proptest! {
         let expected = outcomes(&given);
         Chance(seed).shuffle(&mut given);
         prop_assert_eq!(outcomes(&given), expected);
+    }
+}
+
+/// States days of account 1 by its lines: without those of `missing`, each opening off by `off` fen.
+fn state(facts: &mut Facts, brought: i64, missing: &BTreeSet<i32>, off: &BTreeMap<i32, i64>) {
+    let fen = |l: &Line| l.amount.fen();
+    let mut balance = brought;
+    for n in 0..DAYS {
+        let on = day(FIRST).plus(n);
+        let of = |lines: &[Line]| -> i64 {
+            let own = lines.iter().filter(|l| l.account_no == 1 && l.day == on);
+            own.map(fen).sum()
+        };
+        let moved = of(&facts.credits) - of(&facts.debits);
+        balance += off.get(&n).copied().unwrap_or(0);
+        if !missing.contains(&n) {
+            facts.days.push(StatedDay {
+                account_no: 1,
+                day: on,
+                version: 1,
+                opening: balance,
+                closing: balance + moved,
+            });
+        }
+        balance += moved;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever moves, in whatever order, with days that are missing or do not go on: what the bank states and
+    /// what the books say differ by listed items and by nothing else, on every day that a statement proves.
+    #[test]
+    fn bank_and_books_agree_to_the_fen(
+        moves in moves(),
+        brought in 0_i64..1_000_000,
+        missing in prop::collection::btree_set(0..DAYS, 0..4),
+        off in prop::collection::btree_map(0..DAYS, -500_i64..500, 0..3),
+        upto in 0..DAYS,
+        policy in prop::sample::select(vec![WORKLOAD, "default"]),
+    ) {
+        let moves = sent_once(moves);
+        let numbered: Vec<(usize, Move)> = moves.into_iter().enumerate().collect();
+        let mut facts = facts(&numbered);
+        state(&mut facts, brought, &missing, &off);
+        let policy = Policy::built_in(policy).expect("the policy");
+        let packs = policy.packs("D");
+        let kind = |account: i64| match account {
+            1 => AccountKind::Custody,
+            _ => AccountKind::Deposit,
+        };
+        let matching = match_lines(&facts, (&policy, &packs), day(LAST), kind);
+        let proved = facts.days.iter().rfind(|d| d.day <= day(FIRST).plus(upto));
+        let latest = proved.map(|d| (d.day, d.closing));
+        let account = position::Account {
+            account_no: 1,
+            account_id: "A1".into(),
+            kind: AccountKind::Custody,
+            filed: true,
+            agreement_covers: true,
+            in_use: true,
+            min_deposit: Money::ZERO,
+            closing: Money::from_fen(latest.map_or(0, |(_, closing)| closing)),
+            frozen: Money::ZERO,
+            days: AccountDays { latest, ..AccountDays::default() },
+        };
+        let proofs = position::prove_accounts(&[account], &facts, &matching, &policy);
+        prop_assert_eq!(proofs.len(), usize::from(latest.is_some()));
+        for proof in proofs {
+            prop_assert_eq!(proof.unexplained(), Money::ZERO, "{:?}", proof);
+            // A gap is what the days say it is.
+            let gaps: i64 = off.iter()
+                .filter(|(n, _)| day(FIRST).plus(**n) <= proof.day)
+                .map(|(_, fen)| fen)
+                .sum();
+            let first = facts.days.first().map(|d| d.day.since(day(FIRST))).unwrap_or(0);
+            let before: i64 = off.range(..=first).map(|(_, fen)| fen).sum();
+            prop_assert_eq!(proof.sum(|k| k == ItemKind::Gap).fen(), gaps - before);
+        }
     }
 }

@@ -11,10 +11,11 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::store::{FindingRecord, Run, findings_about};
-use crate::base::Day;
-use crate::policy;
+use crate::base::{Day, Money};
+use crate::policy::{self, Expected};
+use crate::position::{self, AccountProof};
 use crate::reconcile::match_lines;
-use crate::reconcile::store::{Seen, facts};
+use crate::reconcile::store::{Seen, expected_range, facts};
 use crate::reconcile::why::{At, Explainer, Moved, Why};
 use crate::registry::{self, Account, AccountKind, Registry};
 use crate::store::{Result, Tx};
@@ -26,6 +27,8 @@ pub struct Explanation {
     pub institution: String,
     pub movements: Vec<Why>,
     pub findings: Vec<FindingRecord>,
+    /// Where the id is a custody account's: its proof, item by item.
+    pub proof: Option<AccountProof>,
     /// Account ids by their numbers, for the accounts that are named.
     accounts: HashMap<i64, String>,
 }
@@ -50,6 +53,7 @@ pub async fn explain(tx: &mut Tx, run: &Run, id: &str) -> Result<Vec<Explanation
     let findings = findings_about(tx, run, subject).await?;
     let mut inst_ids = store::holders(tx, subject, run.source_cut).await?;
     inst_ids.extend(findings.iter().map(|f| f.inst_id));
+    inst_ids.extend(registry.accounts.get(subject).map(|a| a.inst_id.0));
     inst_ids.sort_unstable();
     inst_ids.dedup();
     let mut told = Vec::new();
@@ -58,7 +62,10 @@ pub async fn explain(tx: &mut Tx, run: &Run, id: &str) -> Result<Vec<Explanation
             |f: &&FindingRecord| f.inst_id == inst_id && code.is_none_or(|c| f.code.as_str() == c);
         let findings: Vec<FindingRecord> = findings.iter().filter(about).cloned().collect();
         let explained = one(tx, run, &registry, (inst_id, subject), findings).await?;
-        told.extend(explained.filter(|e| !e.movements.is_empty() || !e.findings.is_empty()));
+        let says = |e: &Explanation| {
+            !e.movements.is_empty() || !e.findings.is_empty() || e.proof.is_some()
+        };
+        told.extend(explained.filter(says));
     }
     Ok(told)
 }
@@ -105,11 +112,23 @@ async fn one(
         payee: &institution.name,
     };
     let found: Vec<At> = explainer.find(subject);
+    let own = accounts.iter().find(|a| a.account_id == subject);
+    let range = match version.statements.expected {
+        Expected::Bundle => expected_range(tx, run.source_cut).await?,
+        Expected::Working => None,
+    };
+    let proof = own.and_then(|account| {
+        let view = (&version, range, seen.day);
+        let measured = position::measure(institution, &accounts, &facts, &matching, view);
+        let proofs = position::prove_accounts(&measured.accounts, &facts, &matching, &version);
+        (proofs.into_iter()).find(|p| p.account_no == account.account_no.0)
+    });
     Ok(Some(Explanation {
         institution_id: institution.institution_id.clone(),
         institution: institution.name.clone(),
         movements: found.into_iter().map(|at| explainer.why(at)).collect(),
         findings,
+        proof,
         accounts: (accounts.iter())
             .map(|a| (a.account_no.0, a.account_id.clone()))
             .collect(),
@@ -135,10 +154,24 @@ impl Explanation {
             })
             .collect();
         let movements: Vec<Value> = self.movements.iter().map(|w| self.movement(w)).collect();
+        let proof = self.proof.as_ref().map(|p| {
+            json!({
+                "account_id": self.account(p.account_no),
+                "day": p.day,
+                "closing_fen": p.closing.fen(),
+                "adjusted_bank_fen": p.adjusted_bank().fen(),
+                "book_fen": p.book().fen(),
+                "unexplained_fen": p.unexplained().fen(),
+                "contract_cash_fen": p.contract_cash.fen(),
+                "unallocated_fen": p.unallocated.fen(),
+                "items": p.items,
+            })
+        });
         json!({
             "institution_id": self.institution_id,
             "movements": movements,
             "findings": findings,
+            "proof": proof,
         })
     }
 
@@ -198,6 +231,9 @@ impl Explanation {
         let mut lines = Vec::new();
         for why in &self.movements {
             self.tell(why, &mut lines);
+        }
+        if let Some(proof) = &self.proof {
+            prove(proof, self.account(proof.account_no), &mut lines);
         }
         for f in &self.findings {
             let (code, severity, amount) = (f.code.as_str(), f.severity.as_str(), f.amount);
@@ -260,4 +296,34 @@ impl Explanation {
             );
         }
     }
+}
+
+/// Both sides of an account's proof, item by item.
+fn prove(proof: &AccountProof, account_id: &str, lines: &mut Vec<String>) {
+    let mut side = |title: String, under_way: bool, (name, sum): (&str, Money)| {
+        lines.push(title);
+        for item in proof
+            .items
+            .iter()
+            .filter(|i| i.kind.is_under_way() == under_way)
+        {
+            let kind = serde_json::to_value(item.kind).unwrap_or_default();
+            let kind = kind.as_str().unwrap_or_default().replace('_', " ");
+            let until = item
+                .expires_on
+                .map_or(String::new(), |d| format!(", until {d}"));
+            let (id, opened, amount) = (&item.id, item.opened_on, item.amount);
+            lines.push(format!("    {amount}  {kind} {id} since {opened}{until}"));
+        }
+        lines.push(format!("  = {name} {sum}"));
+    };
+    let bank = format!(
+        "account {account_id} as of {}: the bank's closing {}",
+        proof.day, proof.closing
+    );
+    side(bank, true, ("adjusted bank", proof.adjusted_bank()));
+    let (cash, rest) = (proof.contract_cash, proof.unallocated);
+    let books = format!("  contract cash {cash}, releases without a contract {rest}");
+    side(books, false, ("book", proof.book()));
+    lines.push(format!("  unexplained {}", proof.unexplained()));
 }
