@@ -363,7 +363,7 @@ async fn records(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
 }
 
 /// Name of an invariant, and a query whose rows break it.
-const RECORDS: [(&str, &str); 19] = [
+const RECORDS: [(&str, &str); 20] = [
     (
         "versions",
         "SELECT 'district ' || district_id FROM district GROUP BY district_id \
