@@ -47,7 +47,7 @@ pub const WHOLE_BYTES_MAX: u64 = 16 << 20;
 /// import.
 pub const STATEMENT_ENTRIES_MAX: usize = 200_000;
 /// Lines of such a file that are posted in one transaction, whole statements.
-pub const GROUP_LINES: usize = 10_000;
+pub const GROUP_LINES: usize = 5_000;
 /// Rows collected before they are sorted and posted. Bounds the memory of an import.
 pub const BATCH_ROWS: usize = 1_000_000;
 

@@ -1,6 +1,7 @@
 //! One import under way: what it knows, what it has collected, what it has counted.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::facts::Pending;
 use super::records;
@@ -59,7 +60,8 @@ struct OpenFile {
 pub(super) struct Session<'a> {
     pub(super) db: &'a Db,
     lock: &'a JobLock,
-    pub(super) registry: Registry,
+    /// Shared with readers of large files.
+    pub(super) registry: Arc<Registry>,
     pub(super) contracts: Contracts,
     pub(super) batch: Batch,
     pub(super) days: Vec<StatementDay>,
@@ -138,7 +140,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             db,
             lock,
-            registry,
+            registry: Arc::new(registry),
             contracts: Contracts::default(),
             batch: Batch::default(),
             days: Vec::new(),
@@ -178,6 +180,11 @@ impl<'a> Session<'a> {
             tx.narrow_cache(true).await?;
         }
         Ok(tx)
+    }
+
+    /// The registry, to add to it.
+    pub(super) fn registry_mut(&mut self) -> &mut Registry {
+        Arc::make_mut(&mut self.registry)
     }
 
     /// Says that no large file passes through any more.

@@ -6,7 +6,7 @@ use super::{Conn, DbError, Result, Tx};
 /// What a SQLite connection keeps at hand.
 pub(super) const CACHE: &str = "-65536";
 /// What is left of it while a large file passes through.
-const NARROW: &str = "PRAGMA cache_size = -8192";
+const NARROW: &str = "PRAGMA cache_size = -4096";
 const WIDE: &str = "PRAGMA cache_size = -65536";
 
 impl Tx {

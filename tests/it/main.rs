@@ -31,5 +31,6 @@ mod sources;
 mod statement_life;
 mod statements;
 mod story;
+mod streamed;
 mod tidy;
 mod wire;

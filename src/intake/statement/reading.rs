@@ -1,8 +1,9 @@
 //! Work on the bytes of a kept file that are fetched while it is being done, piece by piece.
 //!
 //! A parser pushes what it reads and waits for bytes, a database is asked without waiting: the parser works
-//! on a thread of its own, and asks for the next piece between two statements it has read. What is read is
-//! what was kept, whatever has become of the file it came from; the database is asked in transactions of a
+//! on a thread of its own, which asks for the next piece or hands over what it has made of the file. It does so
+//! in few large blocks: a million texts that one thread makes and another lets go would cost the allocator
+//! more memory than they fill. What is read is what was kept, whatever has become of the file it came from; the database is asked in transactions of a
 //! piece each, since a rehearsal has one at a time.
 //! Invariants: a work whose reading is dropped ends, at its next piece; a panic of the work is its reader's.
 
@@ -14,27 +15,26 @@ use tokio::task::JoinHandle;
 use super::super::ImportError;
 use crate::feed::store;
 use crate::store::{Db, DbError};
-use crate::wire::Statement;
 
 /// Work under way.
-pub(super) struct Reading<T> {
+pub(super) struct Reading<M, T> {
     /// Digests of the pieces not given yet.
     left: std::vec::IntoIter<Vec<u8>>,
-    said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<Said<M>>,
     bytes: mpsc::Sender<Vec<u8>>,
     work: JoinHandle<T>,
 }
 
-enum Said {
+enum Said<M> {
     WantsBytes,
-    Statement(Box<Statement>),
+    Made(M),
 }
 
-impl<T: Send + 'static> Reading<T> {
-    /// Starts work on the pieces. It hands each statement it has read to what it is given.
-    pub(super) fn start<W>(pieces: &[Vec<u8>], work: W) -> Reading<T>
+impl<M: Send + 'static, T: Send + 'static> Reading<M, T> {
+    /// Starts work on the pieces. What it makes of them on its way it gives to what it is handed.
+    pub(super) fn start<W>(pieces: &[Vec<u8>], work: W) -> Reading<M, T>
     where
-        W: FnOnce(Pieces, &mut dyn FnMut(Statement)) -> T + Send + 'static,
+        W: FnOnce(Pieces<M>, &mut dyn FnMut(M)) -> T + Send + 'static,
     {
         let (says, said) = mpsc::channel(1);
         let (bytes, given) = mpsc::channel(1);
@@ -46,9 +46,9 @@ impl<T: Send + 'static> Reading<T> {
                 at: 0,
                 over: false,
             };
-            work(reader, &mut |statement| {
+            work(reader, &mut |made| {
                 // Where nobody listens any more, the next piece does not come either.
-                let _ = says.blocking_send(Said::Statement(Box::new(statement)));
+                let _ = says.blocking_send(Said::Made(made));
             })
         });
         Reading {
@@ -59,12 +59,12 @@ impl<T: Send + 'static> Reading<T> {
         }
     }
 
-    /// The next statement; `None` once the work has ended.
-    pub(super) async fn next(&mut self, db: &Db) -> Result<Option<Statement>, DbError> {
+    /// What it makes next; `None` once it has ended.
+    pub(super) async fn next(&mut self, db: &Db) -> Result<Option<M>, DbError> {
         loop {
             match self.said.recv().await {
                 None => return Ok(None),
-                Some(Said::Statement(statement)) => return Ok(Some(*statement)),
+                Some(Said::Made(made)) => return Ok(Some(made)),
                 Some(Said::WantsBytes) => {
                     let piece = match self.left.next() {
                         Some(digest) => fetch(db, &digest).await?,
@@ -75,6 +75,12 @@ impl<T: Send + 'static> Reading<T> {
                 }
             }
         }
+    }
+
+    /// What comes of work that makes nothing on its way.
+    pub(super) async fn whole(mut self, db: &Db) -> Result<T, ImportError> {
+        while self.next(db).await?.is_some() {}
+        self.end().await
     }
 
     /// What came of the work.
@@ -102,15 +108,15 @@ async fn fetch(db: &Db, digest: &[u8]) -> Result<Vec<u8>, DbError> {
 }
 
 /// The bytes of the file.
-pub(super) struct Pieces {
-    says: mpsc::Sender<Said>,
+pub(super) struct Pieces<M> {
+    says: mpsc::Sender<Said<M>>,
     given: mpsc::Receiver<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
     over: bool,
 }
 
-impl BufRead for Pieces {
+impl<M> BufRead for Pieces<M> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.piece.len() && !self.over {
             let unheard = || io::Error::other("nobody reads any more");
@@ -129,7 +135,7 @@ impl BufRead for Pieces {
     }
 }
 
-impl Read for Pieces {
+impl<M> Read for Pieces<M> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let length = available.len().min(into.len());

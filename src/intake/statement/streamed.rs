@@ -6,26 +6,29 @@
 //! the books; what is posted is what was proved, since both are read from the bytes that are kept; a file of
 //! which a part is posted is not known yet, and whatever import comes next posts the rest first, from the
 //! kept bytes ([`finish_half_posted`]): statements that are there already are found equal. Memory is that of
-//! the largest statement, or of one group.
+//! the largest statement, or of one part.
 //! Absent on purpose: waiting for pages in other files. A file that needs them is read as a whole where it is
 //! not too large for that, and refused otherwise.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::super::bundle::Input;
 use super::super::session::Session;
 use super::super::{ImportError, STATEMENT_BYTES_MAX, STATEMENT_ENTRIES_MAX, STREAMED_BYTES_MAX};
+use super::plan::Plan;
 use super::reading::Reading;
 use super::{Arrived, is_settled, located, plan, post, refuse, take_whole};
 use crate::base::{Defect, DefectCode};
 use crate::feed::store::{self, HalfPosted, PIECE_BYTES};
+use crate::registry::Registry;
 use crate::store::DbError;
 use crate::wire::{self, Assumptions, DEFECTS_MAX, Format, Statement};
 
 /// Pieces kept in one transaction: a long one keeps other writers waiting.
-const PIECES_AT_ONCE: usize = 8;
+const PIECES_AT_ONCE: usize = 4;
 /// How much of a file tells its format.
 const HEAD_BYTES: u64 = 64 << 10;
 /// What a statement counts beside its lines in a group, for its days.
@@ -85,11 +88,11 @@ async fn take_kept(
     tx.commit().await?;
     if session.summary.dry_run {
         let (named, assumed) = (name.to_owned(), session.options.assumed.clone());
-        let mut reading = Reading::start(&kept.pieces, move |bytes, _| {
+        let reading = Reading::<(), _>::start(&kept.pieces, move |bytes, _| {
             wire::inspect_with(&named, bytes, &assumed)
         });
-        while reading.next(session.db).await?.is_some() {}
-        session.note_inspected(source_no, reading.end().await?);
+        let inspected = reading.whole(session.db).await?;
+        session.note_inspected(source_no, inspected);
     }
     let arrived = Arrived {
         source_no,
@@ -196,13 +199,15 @@ async fn prove_and_post(
     pieces: &[Vec<u8>],
 ) -> Result<(), ImportError> {
     let name = arrived.name;
-    match prove(session, arrived, pieces).await? {
+    let terms = Terms::of(session, arrived);
+    let proof = Reading::<(), _>::start(pieces, move |bytes, _| terms.prove(bytes));
+    match proof.whole(session.db).await? {
         Proof::Holds { remarks, assumed } => {
             for remark in remarks {
                 session.note_defect(remark.file(name));
             }
             session.note_assumed(arrived.source_no, assumed.clone());
-            post_groups(session, arrived, (pieces, &assumed)).await
+            post_parts(session, arrived, (pieces, &assumed)).await
         }
         Proof::Refused(why) => {
             let named = why.into_iter().map(|d| d.file(name)).collect();
@@ -218,124 +223,159 @@ async fn prove_and_post(
     }
 }
 
-/// Starts to read a file's statements.
-fn statements(
-    pieces: &[Vec<u8>],
-    assumed: &Assumptions,
-) -> Reading<Result<Vec<Defect>, Vec<Defect>>> {
-    let assumed = assumed.clone();
-    Reading::start(pieces, move |bytes, take| {
-        wire::one_by_one(Format::Camt, bytes, &assumed, STATEMENT_ENTRIES_MAX, take)
-    })
+/// What a file is read and proved with.
+struct Terms {
+    registry: Arc<Registry>,
+    assumed: Assumptions,
+    bank: Option<String>,
+    source_no: i64,
+    bytes: u64,
+    part_lines: usize,
 }
 
-/// Reads a file to its end and proves every statement. Of each, only the account and the days are held.
-async fn prove(
-    session: &Session<'_>,
-    arrived: &Arrived<'_>,
-    pieces: &[Vec<u8>],
-) -> Result<Proof, ImportError> {
-    let given = &session.options.assumed;
-    let terms = (arrived.source_no, given, session.options.bank.as_deref());
-    let (mut spans, mut refused, mut paged) = (Vec::new(), Vec::new(), Vec::new());
-    let mut filled = Assumptions::default();
-    let mut reading = statements(pieces, given);
-    while let Some(statement) = reading.next(session.db).await? {
-        filled.add(&statement.assumed);
-        if wire::is_page(&statement) {
-            paged.push(statement.account.unwrap_or_default());
-            continue;
-        }
-        match plan::plan(&session.registry, std::slice::from_ref(&statement), terms) {
-            Ok(plan) => spans.extend(plan.statements.into_iter().map(|s| {
-                let account = (s.key.inst_id, s.key.account_no);
-                (account, s.key.first_day, s.key.last_day)
-            })),
-            Err(why) if refused.len() < DEFECTS_MAX => refused.extend(why),
-            Err(_) => {}
+/// Some statements of a proved file.
+struct Part {
+    plan: Plan,
+    is_last: bool,
+}
+
+/// The account of a statement, its first and its last day.
+type Span = ((i64, i64), i64, i64);
+
+impl Terms {
+    fn of(session: &Session<'_>, arrived: &Arrived<'_>) -> Terms {
+        Terms {
+            registry: Arc::clone(&session.registry),
+            assumed: session.options.assumed.clone(),
+            bank: session.options.bank.clone(),
+            source_no: arrived.source_no,
+            bytes: arrived.bytes,
+            part_lines: session.options.group_lines,
         }
     }
-    let small = arrived.bytes <= STATEMENT_BYTES_MAX;
-    let remarks = match reading.end().await? {
-        Ok(remarks) => remarks,
-        Err(why) if small && why.iter().any(|d| d.code == DefectCode::TooLarge) => {
-            return Ok(Proof::Whole);
+
+    fn plan(&self, statements: &[Statement]) -> Result<Plan, Vec<Defect>> {
+        let terms = (self.source_no, &self.assumed, self.bank.as_deref());
+        plan::plan(&self.registry, statements, terms)
+    }
+
+    fn read(
+        &self,
+        bytes: impl BufRead,
+        take: &mut dyn FnMut(Statement),
+    ) -> Result<Vec<Defect>, Vec<Defect>> {
+        let entries_max = STATEMENT_ENTRIES_MAX;
+        wire::one_by_one(Format::Camt, bytes, &self.assumed, entries_max, take)
+    }
+
+    /// Reads a file to its end and proves every statement. Of each, only the account and the days are held.
+    fn prove(&self, bytes: impl BufRead) -> Proof {
+        let (mut spans, mut refused, mut paged) = (Vec::new(), Vec::new(), Vec::new());
+        let mut filled = Assumptions::default();
+        let read = self.read(bytes, &mut |statement| {
+            filled.add(&statement.assumed);
+            if wire::is_page(&statement) {
+                paged.push(statement.account.unwrap_or_default());
+                return;
+            }
+            match self.plan(std::slice::from_ref(&statement)) {
+                Ok(plan) => spans.extend(plan.statements.iter().map(|s| -> Span {
+                    let account = (s.key.inst_id, s.key.account_no);
+                    (account, s.key.first_day, s.key.last_day)
+                })),
+                Err(why) if refused.len() < DEFECTS_MAX => refused.extend(why),
+                Err(_) => {}
+            }
+        });
+        let small = self.bytes <= STATEMENT_BYTES_MAX;
+        let remarks = match read {
+            Ok(_) if small && !paged.is_empty() => return Proof::Whole,
+            Ok(remarks) => remarks,
+            Err(why) if small && why.iter().any(|d| d.code == DefectCode::TooLarge) => {
+                return Proof::Whole;
+            }
+            Err(why) => return Proof::Refused(why),
+        };
+        refused.extend(paged.iter().take(DEFECTS_MAX).map(|account| {
+            let found = format!(
+                "a page of account {account} has no neighbour in the file; a file of more than \
+                 {STATEMENT_BYTES_MAX} bytes must have all pages of its statements"
+            );
+            Defect::new(DefectCode::Gap, found)
+        }));
+        if says_a_day_twice(spans) {
+            let found = "the file states one account's day twice";
+            refused.push(Defect::new(DefectCode::Duplicate, found));
         }
-        Err(why) => return Ok(Proof::Refused(why)),
-    };
-    if small && !paged.is_empty() {
-        return Ok(Proof::Whole);
-    }
-    for account in paged.iter().take(DEFECTS_MAX) {
-        let found = format!(
-            "a page of account {account} has no neighbour in the file; a file of more than \
-             {STATEMENT_BYTES_MAX} bytes must have all pages of its statements"
-        );
-        refused.push(Defect::new(DefectCode::Gap, found));
-    }
-    // A statement covers every day from its first to its last.
-    spans.sort_unstable();
-    if (spans.windows(2)).any(|pair| pair[0].0 == pair[1].0 && pair[1].1 <= pair[0].2) {
-        let found = "the file states one account's day twice";
-        refused.push(Defect::new(DefectCode::Duplicate, found));
-    }
-    Ok(if refused.is_empty() {
+        if !refused.is_empty() {
+            return Proof::Refused(located(refused, remarks));
+        }
         Proof::Holds {
             remarks,
             assumed: filled,
         }
-    } else {
-        Proof::Refused(located(refused, remarks))
-    })
+    }
+
+    /// Reads a proved file again and gives it part by part.
+    fn parts(&self, bytes: impl BufRead, give: &mut dyn FnMut(Part)) -> Result<(), Vec<Defect>> {
+        let (mut statements, mut weight) = (Vec::new(), 0);
+        let mut refused = Vec::new();
+        self.read(bytes, &mut |statement| {
+            let more = statement.entries.len() + STATEMENT_WEIGHT;
+            if weight > 0 && weight + more > self.part_lines {
+                let is_last = false;
+                match self.plan(&std::mem::take(&mut statements)) {
+                    Ok(plan) => give(Part { plan, is_last }),
+                    Err(why) => refused.extend(why),
+                }
+                weight = 0;
+            }
+            weight += more;
+            statements.push(statement);
+        })?;
+        let plan = self.plan(&statements)?;
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        let is_last = true;
+        give(Part { plan, is_last });
+        Ok(())
+    }
 }
 
-/// Reads a proved file again and posts it, some statements at a time.
-async fn post_groups(
+/// A statement covers every day from its first to its last.
+fn says_a_day_twice(mut spans: Vec<Span>) -> bool {
+    spans.sort_unstable();
+    (spans.windows(2)).any(|pair| pair[0].0 == pair[1].0 && pair[1].1 <= pair[0].2)
+}
+
+/// Posts a proved file, each part in a transaction.
+async fn post_parts(
     session: &mut Session<'_>,
     arrived: &Arrived<'_>,
     (pieces, assumed): (&[Vec<u8>], &Assumptions),
 ) -> Result<(), ImportError> {
-    let mut reading = statements(pieces, &session.options.assumed);
-    let (mut group, mut weight) = (Vec::new(), 0);
-    while let Some(statement) = reading.next(session.db).await? {
-        let more = statement.entries.len() + STATEMENT_WEIGHT;
-        if weight > 0 && weight + more > session.options.group_lines {
-            post_group(
-                session,
-                arrived,
-                (std::mem::take(&mut group), assumed, true),
-            )
-            .await?;
-            weight = 0;
-        }
-        weight += more;
-        group.push(statement);
+    let terms = Terms::of(session, arrived);
+    let mut reading = Reading::start(pieces, move |bytes, give| terms.parts(bytes, give));
+    let mut is_over = false;
+    while let Some(part) = reading.next(session.db).await? {
+        is_over = part.is_last;
+        let pages = post::Pages {
+            digest: &arrived.digest,
+            accounts: Vec::new(),
+            assumed: assumed.clone(),
+            unfinished: !part.is_last,
+        };
+        post::post(session, part.plan, pages, (arrived.source_no, arrived.name)).await?;
     }
-    if reading.end().await?.is_err() {
-        return Err(no_longer(arrived));
+    reading.end().await?.map_err(|why| {
+        let why = why.first().map(ToString::to_string).unwrap_or_default();
+        let found = format!("{} was proved and is not any more: {why}", arrived.name);
+        DbError::Inconsistent(found)
+    })?;
+    if is_over {
+        return Ok(());
     }
-    post_group(session, arrived, (group, assumed, false)).await
-}
-
-async fn post_group(
-    session: &mut Session<'_>,
-    arrived: &Arrived<'_>,
-    (group, assumed, unfinished): (Vec<Statement>, &Assumptions, bool),
-) -> Result<(), ImportError> {
-    let (given, bank) = (&session.options.assumed, session.options.bank.as_deref());
-    let terms = (arrived.source_no, given, bank);
-    let plan = plan::plan(&session.registry, &group, terms).map_err(|_| no_longer(arrived))?;
-    drop(group);
-    let pages = post::Pages {
-        digest: &arrived.digest,
-        accounts: Vec::new(),
-        assumed: assumed.clone(),
-        unfinished,
-    };
-    post::post(session, plan, pages, (arrived.source_no, arrived.name)).await
-}
-
-fn no_longer(arrived: &Arrived<'_>) -> ImportError {
-    let found = format!("{} was proved and is not any more", arrived.name);
-    DbError::Inconsistent(found).into()
+    let found = format!("{} was proved and has no end", arrived.name);
+    Err(DbError::Inconsistent(found).into())
 }
