@@ -32,7 +32,7 @@ enum Said<M> {
 
 impl<M: Send + 'static, T: Send + 'static> Reading<M, T> {
     /// Starts work on the pieces. What it makes of them on its way it gives to what it is handed.
-    pub(super) fn start<W>(pieces: &[Vec<u8>], work: W) -> Reading<M, T>
+    pub(super) fn start<W>(pieces: Vec<Vec<u8>>, work: W) -> Reading<M, T>
     where
         W: FnOnce(Pieces<M>, &mut dyn FnMut(M)) -> T + Send + 'static,
     {
@@ -52,7 +52,7 @@ impl<M: Send + 'static, T: Send + 'static> Reading<M, T> {
             })
         });
         Reading {
-            left: pieces.to_vec().into_iter(),
+            left: pieces.into_iter(),
             said,
             bytes,
             work,

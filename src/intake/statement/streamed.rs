@@ -88,7 +88,7 @@ async fn take_kept(
     tx.commit().await?;
     if session.summary.dry_run {
         let (named, assumed) = (name.to_owned(), session.options.assumed.clone());
-        let reading = Reading::<(), _>::start(&kept.pieces, move |bytes, _| {
+        let reading = Reading::<(), _>::start(kept.pieces.clone(), move |bytes, _| {
             wire::inspect_with(&named, bytes, &assumed)
         });
         let inspected = reading.whole(session.db).await?;
@@ -200,7 +200,7 @@ async fn prove_and_post(
 ) -> Result<(), ImportError> {
     let name = arrived.name;
     let terms = Terms::of(session, arrived);
-    let proof = Reading::<(), _>::start(pieces, move |bytes, _| terms.prove(bytes));
+    let proof = Reading::<(), _>::start(pieces.to_vec(), move |bytes, _| terms.prove(bytes));
     match proof.whole(session.db).await? {
         Proof::Holds { remarks, assumed } => {
             for remark in remarks {
@@ -356,7 +356,7 @@ async fn post_parts(
     (pieces, assumed): (&[Vec<u8>], &Assumptions),
 ) -> Result<(), ImportError> {
     let terms = Terms::of(session, arrived);
-    let mut reading = Reading::start(pieces, move |bytes, give| terms.parts(bytes, give));
+    let mut reading = Reading::start(pieces.to_vec(), move |bytes, give| terms.parts(bytes, give));
     let mut is_over = false;
     while let Some(part) = reading.next(session.db).await? {
         is_over = part.is_last;
