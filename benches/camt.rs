@@ -1,7 +1,7 @@
 //! The program behind `camt.py`: writes camt.053 files of any length and reads them, once through the
 //! product and once through bare quick-xml, so that a script can measure both.
 //!
-//! `camt write BYTES` (to stdout), `camt stream FILE`, `camt bare FILE`. Without arguments, as under
+//! `camt write BYTES [STATEMENTS]` (to stdout; each statement is of an account of its own), `camt stream FILE`, `camt bare FILE`. Without arguments, as under
 //! `cargo bench`, it says how to run it.
 
 use std::fs::File;
@@ -20,7 +20,8 @@ fn main() -> io::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.as_slice() {
-        ["write", bytes] => write(&mut out, bytes.parse().map_err(io::Error::other)?)?,
+        ["write", bytes] => write(&mut out, number(bytes)?, 1)?,
+        ["write", bytes, statements] => write(&mut out, number(bytes)?, number(statements)?)?,
         ["stream", file] => {
             let (entries, closed) = through_the_product(open(file)?)?;
             writeln!(out, "{entries} entries in {closed} statements")?;
@@ -29,6 +30,10 @@ fn main() -> io::Result<()> {
         _ => writeln!(out, "run benches/camt.py")?,
     }
     out.flush()
+}
+
+fn number(text: &str) -> io::Result<u64> {
+    text.parse().map_err(io::Error::other)
 }
 
 fn open(file: &str) -> io::Result<impl BufRead> {
@@ -67,9 +72,9 @@ fn bare(reader: impl BufRead) -> io::Result<u64> {
     }
 }
 
-/// A statement of about so many bytes that proves itself. Entries look like those of a bank: dated,
+/// Statements of about so many bytes together that prove themselves. Entries look like those of a bank: dated,
 /// referenced, with one payment's details each.
-fn write(out: &mut impl Write, bytes: u64) -> io::Result<()> {
+fn write(out: &mut impl Write, bytes: u64, statements: u64) -> io::Result<()> {
     let entry = |at: u64| {
         let fen = at % FEN_CYCLE;
         format!(
@@ -85,7 +90,6 @@ fn write(out: &mut impl Write, bytes: u64) -> io::Result<()> {
     };
     let one = entry(0).len() as u64;
     let entries = bytes / (one + 24);
-    let fen: u64 = (0..entries).map(|at| 100 + at % FEN_CYCLE).sum();
     let balance = |kind: &str, fen: u64| {
         format!(
             "      <Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy=\"CNY\">{}.{:02}</Amt>\
@@ -97,12 +101,22 @@ fn write(out: &mut impl Write, bytes: u64) -> io::Result<()> {
     writeln!(
         out,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\">\n  <BkToCstmrStmt>\n    <Stmt>\n      \
-         <Id>LONG</Id>\n      <Acct><Id><Othr><Id>6217000000000000001</Id></Othr></Id><Ccy>CNY</Ccy></Acct>"
+         <Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\">\n  <BkToCstmrStmt>"
     )?;
-    write!(out, "{}{}", balance("OPBD", 0), balance("CLBD", fen))?;
-    for at in 0..entries {
-        out.write_all(entry(at).as_bytes())?;
+    for statement in 0..statements {
+        let span = entries * statement / statements..entries * (statement + 1) / statements;
+        let fen: u64 = span.clone().map(|at| 100 + at % FEN_CYCLE).sum();
+        let account = statement + 1;
+        writeln!(
+            out,
+            "    <Stmt>\n      <Id>LONG</Id>\n      \
+             <Acct><Id><Othr><Id>6217{account:015}</Id></Othr></Id><Ccy>CNY</Ccy></Acct>"
+        )?;
+        write!(out, "{}{}", balance("OPBD", 0), balance("CLBD", fen))?;
+        for at in span {
+            out.write_all(entry(at).as_bytes())?;
+        }
+        writeln!(out, "    </Stmt>")?;
     }
-    writeln!(out, "    </Stmt>\n  </BkToCstmrStmt>\n</Document>")
+    writeln!(out, "  </BkToCstmrStmt>\n</Document>")
 }

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::Money;
+use crate::feed::store as kept;
 use crate::ledger::{GENESIS, Kind, LessonState, Link, store as ledger_store};
 use crate::position::DistrictTotals;
 use crate::registry::Terms;
@@ -319,20 +320,39 @@ async fn erased(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
 
 /// Files as received: their bytes are those of their digest, and a statement that was read is kept.
 async fn raw_files(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
-    let sql = "SELECT digest, bytes, content FROM raw_file";
-    bulk::each(
-        tx,
-        sql,
-        &[],
-        |(digest, bytes, content): (Vec<u8>, i64, Vec<u8>)| {
-            let whole = i64::try_from(content.len()).is_ok_and(|len| len == bytes);
-            if !whole || Sha256::digest(&content).as_slice() != digest.as_slice() {
-                check.say("raw-file", format!("file {} has other bytes", hex(&digest)));
-            }
-            Ok(())
-        },
-    )
+    let mut in_pieces = Vec::new();
+    let sql = "SELECT digest, bytes, content, pieces FROM raw_file";
+    type Row = (Vec<u8>, i64, Vec<u8>, Vec<u8>);
+    bulk::each(tx, sql, &[], |(digest, bytes, content, pieces): Row| {
+        if !pieces.is_empty() {
+            in_pieces.push((digest, bytes));
+            return Ok(());
+        }
+        let whole = i64::try_from(content.len()).is_ok_and(|len| len == bytes);
+        if !whole || Sha256::digest(&content).as_slice() != digest.as_slice() {
+            check.say("raw-file", format!("file {} has other bytes", hex(&digest)));
+        }
+        Ok(())
+    })
     .await?;
+    for (digest, bytes) in in_pieces {
+        let mut read = Sha256::new();
+        let mut length = 0;
+        for piece in kept::raw_pieces(tx, &digest).await? {
+            match kept::raw_piece(tx, &piece).await {
+                Ok(content) => {
+                    length += i64::try_from(content.len()).unwrap_or(i64::MAX);
+                    read.update(&content);
+                }
+                // One that is gone shows in the digest.
+                Err(DbError::Inconsistent(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if length != bytes || read.finalize().as_slice() != digest.as_slice() {
+            check.say("raw-file", format!("file {} has other bytes", hex(&digest)));
+        }
+    }
     let sql = "SELECT f.source_no FROM source_file f WHERE f.kind = 'statement' \
                  AND f.digest IS NOT NULL AND LENGTH(f.digest) > 0 AND NOT EXISTS \
                  (SELECT 1 FROM raw_file r WHERE r.digest = f.digest)";

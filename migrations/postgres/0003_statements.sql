@@ -79,10 +79,22 @@ CREATE TABLE delivery_decision (
   PRIMARY KEY (delivery_no, version)
 );
 
+-- Bytes of large files, by their own digest: `pieces` of such a file names them one after the other, 32
+-- bytes each, and its `content` is empty. They are kept before the file's row, so a file is whole or not there.
+ALTER TABLE raw_file ADD COLUMN pieces BYTEA NOT NULL DEFAULT '';
+CREATE TABLE raw_piece (
+  digest BYTEA PRIMARY KEY,
+  content BYTEA NOT NULL
+);
+DO $$ BEGIN
+  ALTER TABLE raw_piece ALTER COLUMN content SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN NULL;
+END $$;
+
 DO $$
 BEGIN
   IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'jintuo_runtime') THEN
-    GRANT SELECT, INSERT ON statement, statement_dispute, statement_exemption, delivery_decision TO jintuo_runtime;
+    GRANT SELECT, INSERT ON raw_piece, statement, statement_dispute, statement_exemption, delivery_decision TO jintuo_runtime;
     GRANT SELECT, INSERT, DELETE ON waiting_page TO jintuo_runtime;
   END IF;
 END $$;

@@ -79,7 +79,18 @@ CREATE TABLE delivery_decision (
   PRIMARY KEY (delivery_no, version)
 ) WITHOUT ROWID, STRICT;
 
+-- Bytes of large files, by their own digest: `pieces` of such a file names them one after the other, 32
+-- bytes each, and its `content` is empty. They are kept before the file's row, so a file is whole or not there.
+ALTER TABLE raw_file ADD COLUMN pieces BLOB NOT NULL DEFAULT x'';
+CREATE TABLE raw_piece (
+  digest BLOB PRIMARY KEY,
+  content BLOB NOT NULL
+) STRICT;
+
 -- Append-only: a row of these tables is never changed or removed.
+CREATE TRIGGER raw_piece_no_update BEFORE UPDATE ON raw_piece BEGIN SELECT RAISE(ABORT, 'raw_piece is append-only'); END;
+CREATE TRIGGER raw_piece_no_delete BEFORE DELETE ON raw_piece BEGIN SELECT RAISE(ABORT, 'raw_piece is append-only'); END;
+CREATE TRIGGER raw_piece_no_replace BEFORE INSERT ON raw_piece WHEN EXISTS (SELECT 1 FROM raw_piece WHERE digest = NEW.digest OR rowid = NEW.rowid) BEGIN SELECT RAISE(IGNORE); END;
 CREATE TRIGGER statement_no_update BEFORE UPDATE ON statement BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
 CREATE TRIGGER statement_no_delete BEFORE DELETE ON statement BEGIN SELECT RAISE(ABORT, 'statement is append-only'); END;
 CREATE TRIGGER statement_dispute_no_update BEFORE UPDATE ON statement_dispute BEGIN SELECT RAISE(ABORT, 'statement_dispute is append-only'); END;

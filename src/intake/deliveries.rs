@@ -143,6 +143,7 @@ async fn take(
             .map(|d| u64::try_from(d.bytes).unwrap_or(0))
             .sum(),
     );
+    statement::finish_half_posted(&mut session).await?;
     for delivery in batch {
         let mut tx = db.begin_read().await?;
         let bytes = store::raw(&mut tx, &delivery.digest).await?;

@@ -6,8 +6,9 @@
 //! [`take_deliveries`] takes what feeds brought.
 //!
 //! Invariants: a row that cannot be used changes nothing stored; a statement file that cannot be used is
-//! quarantined whole, and one that can is taken in one transaction; the order of rows in a file does not
-//! change the books. [`rehearse`] runs the same code and takes everything back: what it says is what an import would have said at that moment.
+//! quarantined whole, and one that can is taken in one transaction, or, where it is large, in several, of which
+//! a later import posts those that are missing before it does anything else; the order of rows in a file does
+//! not change the books. [`rehearse`] runs the same code and takes everything back: what it says is what an import would have said at that moment.
 
 mod bundle;
 mod deliveries;
@@ -36,8 +37,17 @@ pub use stated::{Becomes, Stated};
 
 pub use deliveries::{FeedTerms, TermsOfFeeds, decide, take_deliveries};
 
-/// The largest statement file taken in one piece.
+/// The largest statement file of a format that is read as a whole.
 pub const STATEMENT_BYTES_MAX: u64 = 64 << 20;
+/// The largest statement file of a format that is read statement by statement.
+pub const STREAMED_BYTES_MAX: u64 = 4 << 30;
+/// The largest file of such a format that is read as a whole all the same: in one step, and in memory.
+pub const WHOLE_BYTES_MAX: u64 = 16 << 20;
+/// The most entries of one statement in a file that is read statement by statement: bounds the memory of an
+/// import.
+pub const STATEMENT_ENTRIES_MAX: usize = 200_000;
+/// Lines of such a file that are posted in one transaction, whole statements.
+pub const GROUP_LINES: usize = 5_000;
 /// Rows collected before they are sorted and posted. Bounds the memory of an import.
 pub const BATCH_ROWS: usize = 1_000_000;
 
@@ -56,6 +66,10 @@ pub struct Options {
     pub supersede: bool,
     /// Unpacked bytes of one entry of a zip.
     pub zip_entry_bytes_max: u64,
+    /// Bytes of a statement file that is read as a whole, whatever its format.
+    pub whole_bytes_max: u64,
+    /// Lines of a larger one that are posted together.
+    pub group_lines: usize,
     /// What statement files may leave open.
     pub assumed: Assumptions,
     /// The bank whose accounts, and no others, statement files may state; any bank's where absent.
@@ -69,6 +83,8 @@ impl Default for Options {
             adopt: false,
             supersede: false,
             zip_entry_bytes_max: ZIP_ENTRY_BYTES_MAX,
+            whole_bytes_max: WHOLE_BYTES_MAX,
+            group_lines: GROUP_LINES,
             assumed: Assumptions::default(),
             bank: None,
         }
@@ -274,6 +290,7 @@ async fn work(
 
 /// Reads every file, parents before children; after each kind, the rows of it that waited.
 async fn take_in(session: &mut Session<'_>, files: &[bundle::Input]) -> Result<(), ImportError> {
+    statement::finish_half_posted(session).await?;
     for kind in FileKind::ALL {
         session.retry_waiting(kind).await?;
         for file in files.iter().filter(|f| f.kind() == Some(kind)) {

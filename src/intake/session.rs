@@ -1,6 +1,7 @@
 //! One import under way: what it knows, what it has collected, what it has counted.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::facts::Pending;
 use super::records;
@@ -10,7 +11,9 @@ use super::waits::Waits;
 use super::{FileSummary, ImportError, Options, Progress, SUMMARY_DEFECTS_MAX, Summary};
 use crate::base::{Defect, DefectCode, InstId};
 use crate::feed::deliveries;
-use crate::feed::store::{self, FileResult, Opened, Quarantined, StatementDay, TakenFile};
+use crate::feed::store::{
+    self, FileResult, HalfPosted, Opened, Quarantined, StatementDay, TakenFile,
+};
 use crate::ledger::{self, Batch, Contracts, Posted};
 use crate::registry::{self, Registry};
 use crate::store::lock::JobLock;
@@ -57,7 +60,8 @@ struct OpenFile {
 pub(super) struct Session<'a> {
     pub(super) db: &'a Db,
     lock: &'a JobLock,
-    pub(super) registry: Registry,
+    /// Shared with readers of large files.
+    pub(super) registry: Arc<Registry>,
     pub(super) contracts: Contracts,
     pub(super) batch: Batch,
     pub(super) days: Vec<StatementDay>,
@@ -84,6 +88,10 @@ pub(super) struct Session<'a> {
     pub(super) last_inst_id: i64,
     pub(super) last_account_no: HashMap<InstId, i64>,
     import_no: i64,
+    /// Files that an interrupted import has brought into the books in part.
+    pub(super) half_posted: Vec<HalfPosted>,
+    /// A large file passes through.
+    pub(super) narrow: bool,
     pub(super) options: Options,
     progress: &'a mut dyn Progress,
     bytes_done: u64,
@@ -104,6 +112,10 @@ impl<'a> Session<'a> {
             Opened::New(import_no) => (import_no, None),
             Opened::Resumed(import_no, interrupted) => (import_no, Some(interrupted)),
             Opened::HalfTaken(interrupted) => return Err(ImportError::HalfTaken(interrupted)),
+        };
+        let half_posted = match &resumed {
+            Some(_) => store::half_posted(&mut tx, import_no).await?,
+            None => Vec::new(),
         };
         let registry = registry::store::load(&mut tx, i64::MAX).await?;
         let first_load = ledger::store::is_empty(&mut tx).await?;
@@ -128,7 +140,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             db,
             lock,
-            registry,
+            registry: Arc::new(registry),
             contracts: Contracts::default(),
             batch: Batch::default(),
             days: Vec::new(),
@@ -152,6 +164,8 @@ impl<'a> Session<'a> {
             last_inst_id,
             last_account_no,
             import_no,
+            half_posted,
+            narrow: false,
             options,
             progress,
             bytes_done: 0,
@@ -161,7 +175,24 @@ impl<'a> Session<'a> {
 
     /// Starts a write transaction under the import's lock.
     pub(super) async fn begin_write(&self) -> Result<Tx, DbError> {
-        self.lock.begin_write(self.db).await
+        let mut tx = self.lock.begin_write(self.db).await?;
+        if self.narrow {
+            tx.narrow_cache(true).await?;
+        }
+        Ok(tx)
+    }
+
+    /// The registry, to add to it.
+    pub(super) fn registry_mut(&mut self) -> &mut Registry {
+        Arc::make_mut(&mut self.registry)
+    }
+
+    /// Says that no large file passes through any more.
+    pub(super) async fn widen(&mut self) -> Result<(), DbError> {
+        self.narrow = false;
+        let mut tx = self.begin_write().await?;
+        tx.narrow_cache(false).await?;
+        tx.rollback().await
     }
 
     /// Numbers a file about to be read.
@@ -197,7 +228,7 @@ impl<'a> Session<'a> {
         Ok((source_no, taken))
     }
 
-    fn opened(&mut self, source_no: i64, name: &str, kind: &'static str) {
+    pub(super) fn opened(&mut self, source_no: i64, name: &str, kind: &'static str) {
         self.has_bundle_lines |= kind == FileKind::BankEntries.stem();
         self.progress.file(name);
         self.files.push(OpenFile {
@@ -250,6 +281,23 @@ impl<'a> Session<'a> {
         if let Some(result) = self.file_result(source_no) {
             counts.tell(result);
             store::close_file(tx, source_no, result).await?;
+        }
+        Ok(())
+    }
+
+    /// Says in a transaction that posts a part of a file that the rest follows.
+    pub(super) async fn leave_file_open(
+        &mut self,
+        tx: &mut Tx,
+        source_no: i64,
+    ) -> Result<(), DbError> {
+        store::quarantine(tx, &self.quarantined).await?;
+        self.quarantined.clear();
+        let counts = self.counts.get(&source_no).copied().unwrap_or_default();
+        let supersede = self.options.supersede;
+        if let Some(result) = self.file_result(source_no) {
+            counts.tell(result);
+            store::close_file(tx, source_no, &result.half_posted(supersede)).await?;
         }
         Ok(())
     }

@@ -84,10 +84,15 @@ impl Seen {
 impl Session<'_> {
     /// Looks at a statement file of a rehearsal.
     pub(super) fn note_statements(&mut self, source_no: i64, name: &str, bytes: &[u8]) {
-        if !self.summary.dry_run {
-            return;
+        if self.summary.dry_run {
+            let said = wire::inspect_with(name, bytes, &self.options.assumed);
+            self.note_inspected(source_no, said);
         }
-        for mut says in wire::inspect_with(name, bytes, &self.options.assumed) {
+    }
+
+    /// Takes note of what the statements of a file say.
+    pub(super) fn note_inspected(&mut self, source_no: i64, inspected: Vec<Inspection>) {
+        for mut says in inspected {
             self.seen.total += 1;
             if self.seen.statements.len() < SUMMARY_STATEMENTS_MAX {
                 says.defects.truncate(SUMMARY_DEFECTS_MAX);

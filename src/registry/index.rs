@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// A set of ids, each with the number of its insertion.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct IdIndex {
     text: String,
     /// End of each id in `text`; an id starts where the one before it ends.

@@ -264,6 +264,7 @@ pub struct Record<T> {
 }
 
 /// Records by their senders' ids, in memory.
+#[derive(Clone)]
 pub struct Records<T> {
     ids: IdIndex,
     records: Vec<Record<T>>,
@@ -312,7 +313,7 @@ impl<T> Records<T> {
 }
 
 /// A city's districts, institutions, accounts and licences as known up to a point.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     pub districts: Records<District>,
     pub institutions: Records<(InstId, Institution)>,

@@ -15,6 +15,7 @@ static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 /// PostgreSQL, in the migrations that make them.
 pub const APPEND_ONLY_TABLES: &[&str] = &[
     "raw_file",
+    "raw_piece",
     "district",
     "licence",
     "institution",

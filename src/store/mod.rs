@@ -11,6 +11,7 @@
 //! retries (an error from COMMIT is not a rollback: the caller repeats the whole step by its key).
 
 pub mod bulk;
+mod cache;
 pub mod changes;
 pub mod days;
 pub mod dialect;
@@ -367,7 +368,7 @@ async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<D
         .foreign_keys(true)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
         .row_buffer_size(SQLITE_ROW_BUFFER)
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", cache::CACHE)
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "67108864")
         .pragma("wal_autocheckpoint", "16384")

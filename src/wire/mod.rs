@@ -25,6 +25,7 @@ mod lines;
 mod mt940;
 mod mt_field;
 mod ofx;
+mod one_by_one;
 mod pages;
 mod proof;
 mod running;
@@ -49,6 +50,7 @@ pub use decode::{LINE_MAX_BYTES, TEXT_MAX_BYTES};
 pub use identity::entry_identity;
 pub use inspect::{Booked, Inspection, inspect, inspect_reader, inspect_with};
 pub use lines::ROW_BYTES_MAX;
+pub use one_by_one::{PAGES_HELD_MAX, one_by_one};
 pub use pages::{is_page, join_pages, pages_in_order};
 pub use sniff::{resembles_statement, sniff};
 pub use verify::{continuity, verify};
@@ -103,6 +105,11 @@ impl Format {
             Format::Bill(kind) => kind.as_str(),
             Format::Zip => "zip",
         }
+    }
+
+    /// Whether a file of any length is read in fixed memory.
+    pub const fn streams(self) -> bool {
+        matches!(self, Format::Camt)
     }
 }
 

@@ -53,6 +53,62 @@ pub fn pages_in_order(statements: Vec<Statement>) -> Vec<Statement> {
     ordered
 }
 
+/// Pages that wait for their neighbours while a file is read statement by statement. What it gives back is
+/// what [`join_pages`] makes of [`pages_in_order`], as soon as it is whole.
+#[derive(Default)]
+pub(super) struct Chains {
+    held: Vec<Statement>,
+}
+
+impl Chains {
+    /// Takes the next statement; gives it, or what its pages make together, once nothing is missing.
+    pub(super) fn take(&mut self, statement: Statement) -> Option<Statement> {
+        if !is_page(&statement) {
+            return Some(statement);
+        }
+        let mut chain = statement;
+        let mut place = self.held.len();
+        if let Some(before) = self.held.iter().position(|held| follows(held, &chain)) {
+            chain = joined(self.held.remove(before), chain);
+            place = before;
+        }
+        while let Some(after) = self.held.iter().position(|held| follows(&chain, held)) {
+            chain = joined(chain, self.held.remove(after));
+            place -= usize::from(after < place);
+        }
+        if is_page(&chain) {
+            self.held.insert(place, chain);
+            return None;
+        }
+        Some(chain)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Entries of all that wait.
+    pub(super) fn entries(&self) -> usize {
+        self.held.iter().map(|s| s.entries.len()).sum()
+    }
+
+    /// What has waited in vain.
+    pub(super) fn finish(self) -> Vec<Statement> {
+        self.held
+    }
+}
+
+fn joined(first: Statement, second: Statement) -> Statement {
+    let mut whole = join_pages(vec![first, second]);
+    whole.swap_remove(0)
+}
+
+/// Whether the second is the page behind the first.
+fn follows(first: &Statement, second: &Statement) -> bool {
+    (&first.account, &first.currency) == (&second.account, &second.currency) && meets(first, second)
+}
+
 /// Whether a statement is a page whose neighbour is missing.
 pub fn is_page(statement: &Statement) -> bool {
     let ends = [&statement.opening, &statement.closing];
@@ -118,5 +174,27 @@ mod tests {
         assert_eq!(joined[0].entries.len(), 3);
         let days = daily_balances(&joined[0]).unwrap();
         assert_eq!((days[0].1.fen(), days[0].2.fen()), (100, 700));
+        let mut chains = Chains::default();
+        let (statements, _) = parse(Format::Mt940, text.as_bytes());
+        let whole: Vec<Statement> = (statements.into_iter())
+            .filter_map(|s| chains.take(s))
+            .collect();
+        assert_eq!(whole, joined);
+        assert_eq!((chains.len(), chains.entries()), (0, 0));
+    }
+
+    #[test]
+    fn a_page_without_its_neighbour_waits_to_the_end() {
+        let text = ":20:S\n:25:1\n:28C:9/2\n:60M:C260604CNY3,\n:61:2606040604C2,NTRF\n\
+                    :62M:C260604CNY5,\n-\n:20:S\n:25:2\n:28C:1\n:60F:C260603CNY1,\n:62F:C260604CNY1,\n-\n";
+        let (statements, _) = parse(Format::Mt940, text.as_bytes());
+        let mut chains = Chains::default();
+        let whole: Vec<Option<String>> = (statements.into_iter())
+            .filter_map(|s| chains.take(s))
+            .map(|s| s.account)
+            .collect();
+        assert_eq!(whole, [Some("2".to_owned())]);
+        assert_eq!((chains.len(), chains.entries()), (1, 1));
+        assert!(is_page(&chains.finish()[0]));
     }
 }

@@ -32,6 +32,7 @@ mod sources;
 mod statement_life;
 mod statements;
 mod story;
+mod streamed;
 mod tidy;
 mod versions;
 mod wire;

@@ -266,6 +266,7 @@ async fn replace(store: Store) {
 fn first_column(table: &str) -> &'static str {
     match table {
         "raw_file" => "bytes",
+        "raw_piece" => "digest",
         "district" | "licence" => "name",
         "policy_version" => "params",
         _ => "inst_id",

@@ -11,7 +11,7 @@ use crate::harness::{Store, on_both, postgres_url};
 const PICKS_MAX: usize = 10;
 
 /// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 21] = [
+const SHARED_TABLES: [(&str, &str); 22] = [
     (
         "delivery_decision",
         "files of a feed hold many institutions",
@@ -23,6 +23,7 @@ const SHARED_TABLES: [(&str, &str); 21] = [
     ("import", "an import brings many institutions"),
     ("source_file", "a file speaks of many institutions"),
     ("raw_file", "bytes are kept before anybody has read them"),
+    ("raw_piece", "bytes are kept before anybody has read them"),
     (
         "waiting_page",
         "a file that waits may speak of many accounts",

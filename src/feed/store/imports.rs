@@ -165,6 +165,66 @@ pub async fn taken_files(tx: &mut Tx, digest: &[u8]) -> Result<Vec<TakenFile>> {
         .collect()
 }
 
+/// What is said of a file of which a part is in the books, while the rest follows.
+const POSTING: &str = "posting";
+/// The same of one whose word holds against what other statements said.
+const SUPERSEDING: &str = "superseding";
+
+/// A file of which a part is in the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HalfPosted {
+    pub source_no: i64,
+    pub name: String,
+    pub digest: Vec<u8>,
+    pub bytes: i64,
+    /// Its word holds against what other statements said.
+    pub supersede: bool,
+    /// With what help it was read.
+    pub assumed: Assumptions,
+}
+
+impl FileResult {
+    /// What is said of the file until the rest of it is in the books. Such a file is not known yet.
+    #[must_use]
+    pub fn half_posted(&self, supersede: bool) -> FileResult {
+        FileResult {
+            outcome: if supersede { SUPERSEDING } else { POSTING },
+            ..self.clone()
+        }
+    }
+}
+
+/// Files of an import of which a part is in the books: whoever goes on with it finishes them from the bytes
+/// that are kept, whatever else it is given.
+pub async fn half_posted(tx: &mut Tx, import_no: i64) -> Result<Vec<HalfPosted>> {
+    type Row = (
+        i64,
+        String,
+        Vec<u8>,
+        i64,
+        String,
+        Option<String>,
+        Option<String>,
+    );
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(
+            "SELECT source_no, name, digest, bytes, outcome, assumed_account, assumed_unit \
+             FROM source_file WHERE import_no = $1 AND outcome IN ($2, $3) ORDER BY source_no")
+            .bind(import_no).bind(POSTING).bind(SUPERSEDING).fetch_all(c).await)
+    .map_err(DbError::sql("looking for files that are half in the books"))?;
+    (rows.into_iter())
+        .map(|(source_no, name, digest, bytes, outcome, account, unit)| {
+            Ok(HalfPosted {
+                source_no,
+                name,
+                digest,
+                bytes,
+                supersede: outcome == SUPERSEDING,
+                assumed: assumptions(account, unit.as_deref())?,
+            })
+        })
+        .collect()
+}
+
 /// Assumptions as their columns keep them.
 pub(super) fn assumptions(account: Option<String>, unit: Option<&str>) -> Result<Assumptions> {
     let amount_unit = unit

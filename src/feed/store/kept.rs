@@ -18,16 +18,88 @@ pub async fn keep_raw(tx: &mut Tx, digest: &[u8], content: &[u8]) -> Result<()> 
     .map_err(DbError::sql("keeping a file's bytes"))
 }
 
-/// A kept file's bytes.
+/// How many bytes of a large file lie in one row: far below what either database holds in a value, and what
+/// a reader needs at a time.
+pub const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of a digest.
+const DIGEST_BYTES: usize = 32;
+
+/// Keeps pieces of a file by their own digests, which they are given with. One that is kept already is not
+/// sent again.
+pub async fn keep_pieces(tx: &mut Tx, pieces: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+    let known: Vec<(Vec<u8>,)> = bulk::lookup(
+        tx,
+        vec![("digest", bytes(pieces, |p| p.0.as_slice()))],
+        "SELECT r.digest FROM wanted w CROSS JOIN raw_piece r WHERE r.digest = w.digest",
+    )
+    .await?;
+    for (digest, content) in pieces.iter().filter(|p| !known.contains(&(p.0.clone(),))) {
+        on!(tx, c => sqlx::query(
+                "INSERT INTO raw_piece (digest, content) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(digest).bind(content).execute(c).await.map(|_| ()))
+        .map_err(DbError::sql("keeping a piece of a file"))?;
+    }
+    Ok(())
+}
+
+/// Keeps a file whose pieces are kept, given by their digests in the order of the file.
+pub async fn keep_raw_of(
+    tx: &mut Tx,
+    digest: &[u8],
+    file_bytes: u64,
+    pieces: &[Vec<u8>],
+) -> Result<()> {
+    let now = tx.now();
+    let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX);
+    on!(tx, c => sqlx::query(
+            "INSERT INTO raw_file (digest, received_at, bytes, content, pieces) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING")
+            .bind(digest).bind(now).bind(file_bytes).bind(Vec::<u8>::new()).bind(pieces.concat())
+            .execute(c).await.map(|_| ()))
+    .map_err(DbError::sql("keeping a file's bytes"))
+}
+
+/// Digests of the pieces of a kept file, in their order; none where it is kept in one.
 ///
 /// # Errors
 /// A digest nobody kept, or a database that does not answer.
-pub async fn raw(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
+pub async fn raw_pieces(tx: &mut Tx, digest: &[u8]) -> Result<Vec<Vec<u8>>> {
     let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(
-            "SELECT content FROM raw_file WHERE digest = $1").bind(digest).fetch_optional(c).await)
+            "SELECT pieces FROM raw_file WHERE digest = $1").bind(digest).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for a file's bytes"))?;
+    let (pieces,) = row.ok_or_else(gone)?;
+    Ok(pieces.chunks(DIGEST_BYTES).map(<[u8]>::to_vec).collect())
+}
+
+/// A kept piece's bytes.
+///
+/// # Errors
+/// As [`raw_pieces`].
+pub async fn raw_piece(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
+    let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(
+            "SELECT content FROM raw_piece WHERE digest = $1").bind(digest).fetch_optional(c).await)
+    .map_err(DbError::sql("reading a piece of a file"))?;
+    row.map(|(content,)| content).ok_or_else(gone)
+}
+
+/// A kept file's bytes, for files that fit into memory.
+///
+/// # Errors
+/// As [`raw_pieces`].
+pub async fn raw(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
+    type Row = (Vec<u8>, Vec<u8>);
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(
+            "SELECT content, pieces FROM raw_file WHERE digest = $1").bind(digest).fetch_optional(c).await)
     .map_err(DbError::sql("reading a file's bytes"))?;
-    row.map(|(content,)| content)
-        .ok_or_else(|| DbError::Inconsistent("a delivery's bytes are gone".to_owned()))
+    let (mut content, pieces) = row.ok_or_else(gone)?;
+    for piece in pieces.chunks(DIGEST_BYTES) {
+        content.extend(raw_piece(tx, piece).await?);
+    }
+    Ok(content)
+}
+
+fn gone() -> DbError {
+    DbError::Inconsistent("the bytes of a kept file are gone".to_owned())
 }
 
 /// A row that cannot be used.

@@ -10,12 +10,12 @@ pub use bank_facts::{
     append_statement_days, freezes, has_no_statement_days, settlements, statement_days,
 };
 pub use imports::{
-    FileResult, Opened, TakenFile, close_file, complete, cut, has_file_of, latest_visible,
-    note_assumed, open, open_file, taken_files,
+    FileResult, HalfPosted, Opened, TakenFile, close_file, complete, cut, half_posted, has_file_of,
+    latest_visible, note_assumed, open, open_file, taken_files,
 };
 pub use kept::{
-    Kept, Quarantined, Waiting, WaitingKey, keep_raw, quarantine, raw, stop_waiting, wait, waiting,
-    waiting_about, waits,
+    Kept, PIECE_BYTES, Quarantined, Waiting, WaitingKey, keep_pieces, keep_raw, keep_raw_of,
+    quarantine, raw, raw_piece, raw_pieces, stop_waiting, wait, waiting, waiting_about, waits,
 };
 pub use statements::{
     Dispute, Exemption, KnownVersion, StatementKey, StatementVersion, append_disputes,

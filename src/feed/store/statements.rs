@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::imports::assumptions;
+use super::kept::raw;
 use crate::base::Day;
 use crate::on;
 use crate::store::bulk::{self, bytes, ints, opt_ints, texts};
@@ -300,21 +301,24 @@ pub async fn waiting_pages(
     tx: &mut Tx,
     accounts: &[String],
 ) -> Result<Vec<(Vec<u8>, Assumptions)>> {
-    type Row = (i64, Vec<u8>, Vec<u8>, Option<String>, Option<String>);
+    type Row = (i64, Vec<u8>, Option<String>, Option<String>);
     let mut rows: Vec<Row> = bulk::lookup(
         tx,
         vec![("account", texts(accounts, String::as_str))],
-        "SELECT p.source_no, p.digest, f.content, s.assumed_account, s.assumed_unit \
-         FROM wanted w CROSS JOIN waiting_page p JOIN raw_file f ON f.digest = p.digest \
+        "SELECT p.source_no, p.digest, s.assumed_account, s.assumed_unit \
+         FROM wanted w CROSS JOIN waiting_page p \
          LEFT JOIN source_file s ON s.source_no = p.source_no \
          WHERE p.account = w.account",
     )
     .await?;
     rows.sort_unstable();
     rows.dedup_by(|a, b| a.1 == b.1);
-    (rows.into_iter())
-        .map(|(_, _, content, account, unit)| Ok((content, assumptions(account, unit.as_deref())?)))
-        .collect()
+    let mut pages = Vec::with_capacity(rows.len());
+    for (_, digest, account, unit) in rows {
+        let content = raw(tx, &digest).await?;
+        pages.push((content, assumptions(account, unit.as_deref())?));
+    }
+    Ok(pages)
 }
 
 /// The pages of these accounts have found their neighbours.

@@ -218,7 +218,7 @@ impl Versioned for District {
     }
 
     fn records<'r>(session: &'r mut Session<'_>) -> &'r mut Records<District> {
-        &mut session.registry.districts
+        &mut session.registry_mut().districts
     }
 }
 
@@ -228,7 +228,7 @@ impl Versioned for Licence {
     }
 
     fn records<'r>(session: &'r mut Session<'_>) -> &'r mut Records<Licence> {
-        &mut session.registry.licences
+        &mut session.registry_mut().licences
     }
 }
 
@@ -238,7 +238,7 @@ impl Versioned for (InstId, Institution) {
     }
 
     fn records<'r>(session: &'r mut Session<'_>) -> &'r mut Records<(InstId, Institution)> {
-        &mut session.registry.institutions
+        &mut session.registry_mut().institutions
     }
 
     fn number(rows: &mut [Self], session: &mut Session<'_>) {
@@ -257,7 +257,7 @@ impl Versioned for Account {
     }
 
     fn records<'r>(session: &'r mut Session<'_>) -> &'r mut Records<Account> {
-        &mut session.registry.accounts
+        &mut session.registry_mut().accounts
     }
 
     fn number(rows: &mut [Self], session: &mut Session<'_>) {

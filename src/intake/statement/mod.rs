@@ -5,13 +5,16 @@
 //! an account nobody registered is quarantined whole with its reason; its bytes are kept, and it may be
 //! sent again once the cause is mended. Of a statement that can be used, each day is judged for itself
 //! ([`life`]): new, the same again, a revision, or a contradiction, which is kept as a dispute. A page
-//! whose neighbour is missing waits for it.
+//! whose neighbour is missing waits for it. A large file of a format that can be read so is taken statement
+//! by statement ([`streamed`]).
 
 mod bundle;
 mod life;
 mod plan;
 mod post;
+mod reading;
 mod stored;
+mod streamed;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -22,14 +25,26 @@ use super::bundle::Input;
 use super::session::Session;
 use super::{ImportError, STATEMENT_BYTES_MAX};
 use crate::base::{Defect, DefectCode};
-use crate::feed::store;
+use crate::feed::store::{self, TakenFile};
 use crate::wire::{self, Assumptions, Statement};
 
 pub(super) use bundle::{Unexplained, bundle_days, bundle_lines};
 use plan::Plan;
+pub(super) use streamed::finish_half_posted;
+
+/// A file whose bytes are kept.
+struct Arrived<'f> {
+    source_no: i64,
+    name: &'f str,
+    digest: Vec<u8>,
+    bytes: u64,
+}
 
 /// Takes one statement file in.
 pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(), ImportError> {
+    if file.size() > session.options.whole_bytes_max && streamed::suits(file) {
+        return streamed::take_in(session, file).await;
+    }
     let bytes = match read(file) {
         Ok(bytes) => bytes,
         Err(defect) => {
@@ -42,42 +57,68 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
     let (source_no, taken) = session.keep_file(&file.name, (&digest, &bytes)).await?;
     session.step_progress(bytes.len() as u64);
     session.note_statements(source_no, &file.name, &bytes);
+    let arrived = Arrived {
+        source_no,
+        name: &file.name,
+        digest,
+        bytes: bytes.len() as u64,
+    };
+    if is_settled(session, &arrived, &taken) {
+        return Ok(());
+    }
+    take_whole(session, &arrived, &bytes).await
+}
+
+/// Notes a file, and whether nothing is left to be done with it: its bytes are known, or cannot be read
+/// otherwise than before.
+fn is_settled(session: &mut Session<'_>, arrived: &Arrived<'_>, taken: &[TakenFile]) -> bool {
     let assumed = session.options.assumed.clone();
     let known = taken.iter().find(|t| t.assumed.hold_under(&assumed));
     let again = known.map(|first| session.outcome_again(first));
-    if let Some(result) = session.file_result(source_no) {
-        result.digest.clone_from(&digest);
-        result.bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    if let Some(result) = session.file_result(arrived.source_no) {
+        result.digest.clone_from(&arrived.digest);
+        result.bytes = i64::try_from(arrived.bytes).unwrap_or(i64::MAX);
         result.outcome = again.unwrap_or(result.outcome);
     }
     if known.is_some() {
-        session.count(source_no).same += 1;
-        return Ok(());
+        session.count(arrived.source_no).same += 1;
+        return true;
     }
     let contradicts = |with: &&Assumptions| with.contradict(&assumed);
-    if let Some(with) = taken.iter().map(|t| &t.assumed).find(contradicts) {
-        let found = format!(
-            "the same bytes were taken in as {with} by settings, which now say {assumed}; \
-             if these are right, import the file with --supersede"
-        );
-        let defect = Defect::new(DefectCode::Conflict, found).file(&file.name);
-        refuse(session, source_no, vec![defect]);
-        return Ok(());
-    }
-    match with_waiting_pages(session, &bytes, (source_no, &assumed)).await? {
+    let Some(with) = taken.iter().map(|t| &t.assumed).find(contradicts) else {
+        return false;
+    };
+    let found = format!(
+        "the same bytes were taken in as {with} by settings, which now say {assumed}; \
+         if these are right, import the file with --supersede"
+    );
+    let defect = Defect::new(DefectCode::Conflict, found).file(arrived.name);
+    refuse(session, arrived.source_no, vec![defect]);
+    true
+}
+
+/// Proves and posts a file that is at hand as a whole.
+async fn take_whole(
+    session: &mut Session<'_>,
+    arrived: &Arrived<'_>,
+    bytes: &[u8],
+) -> Result<(), ImportError> {
+    let (source_no, name) = (arrived.source_no, arrived.name);
+    let assumed = session.options.assumed.clone();
+    match with_waiting_pages(session, bytes, (source_no, &assumed)).await? {
         Ok((mut plan, pages)) => {
             for remark in std::mem::take(&mut plan.remarks) {
-                session.note_defect(remark.file(&file.name));
+                session.note_defect(remark.file(name));
             }
             session.note_assumed(source_no, pages.assumed.clone());
             let pages = post::Pages {
-                digest: &digest,
+                digest: &arrived.digest,
                 ..pages
             };
-            post::post(session, plan, pages, (source_no, &file.name)).await
+            post::post(session, plan, pages, (source_no, name)).await
         }
         Err(defects) => {
-            let named = defects.into_iter().map(|d| d.file(&file.name)).collect();
+            let named = defects.into_iter().map(|d| d.file(name)).collect();
             refuse(session, source_no, named);
             Ok(())
         }
@@ -128,6 +169,7 @@ async fn with_waiting_pages(
                     digest: &[],
                     accounts: paged,
                     assumed: filled,
+                    unfinished: false,
                 };
                 Ok((Plan { remarks, ..plan }, pages))
             }
@@ -150,7 +192,10 @@ fn located(mut why: Vec<Defect>, remarks: Vec<Defect>) -> Vec<Defect> {
 fn read(file: &Input) -> Result<Vec<u8>, Defect> {
     let unreadable = |e: std::io::Error| Defect::new(DefectCode::Unreadable, e.to_string());
     let too_large = || {
-        let found = format!("the file has more than {STATEMENT_BYTES_MAX} bytes");
+        let found = format!(
+            "the file has more than {STATEMENT_BYTES_MAX} bytes; only camt files may be larger: \
+             ask the bank for files of fewer days or accounts"
+        );
         Defect::new(DefectCode::TooLarge, found)
     };
     if file.size() > STATEMENT_BYTES_MAX {

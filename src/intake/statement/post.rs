@@ -25,6 +25,8 @@ pub(super) struct Pages<'p> {
     pub(super) accounts: Vec<String>,
     /// What the file does not say itself.
     pub(super) assumed: Assumptions,
+    /// More of the file follows in transactions of its own.
+    pub(super) unfinished: bool,
 }
 
 /// What a file changes.
@@ -46,7 +48,7 @@ struct Changes {
     outdated: BTreeMap<String, Vec<Day>>,
 }
 
-/// Posts a proved file in one transaction. A day that contradicts a stored one is kept as a dispute and
+/// Posts a proved file, or a part of one, in one transaction. A day that contradicts a stored one is kept as a dispute and
 /// named; the file's other days stand.
 pub(super) async fn post(
     session: &mut Session<'_>,
@@ -114,7 +116,11 @@ pub(super) async fn post(
     )
     .await?;
     tell(session, &changes, &plan, posted, (source_no, name));
-    session.close_file(&mut tx, source_no).await?;
+    if pages.unfinished {
+        session.leave_file_open(&mut tx, source_no).await?;
+    } else {
+        session.close_file(&mut tx, source_no).await?;
+    }
     tx.commit().await?;
     session.days_stored_to = Some(i64::MAX);
     session.has_statements = true;

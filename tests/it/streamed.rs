@@ -1,0 +1,386 @@
+//! Large statement files, read statement by statement: the same books as in one piece, wherever they are cut.
+
+use std::path::{Path, PathBuf};
+
+use jintuo::base::DefectCode;
+use jintuo::intake::{self, Becomes, Options, Silent, Summary};
+
+use crate::harness::{Store, on_both};
+use crate::interrupted::cut;
+use crate::quarantine::registry;
+
+on_both!(
+    a_large_file_ends_in_the_books_of_a_whole_one,
+    a_large_file_is_refused_whole_with_every_reason,
+    a_large_file_may_be_cut_anywhere,
+    a_superseding_file_that_was_cut_goes_on_superseding,
+    pages_of_a_large_file_are_joined_and_wait,
+    a_rehearsal_of_a_large_file_stores_nothing,
+    a_damaged_piece_is_named,
+);
+
+const ACCOUNTS: [&str; 4] = ["6217000001", "6217000002", "6217000003", "6217000004"];
+
+/// Every file is large, and few lines are posted together.
+fn streamed() -> Options {
+    Options {
+        whole_bytes_max: 0,
+        group_lines: 60,
+        ..Options::default()
+    }
+}
+
+async fn import(store: &Store, at: i64, file: &Path, options: &Options) -> Summary {
+    let db = store.open(at).await;
+    let inputs = [file.to_owned()];
+    let summary = intake::import(&db, &inputs, options, &mut Silent).await;
+    db.close().await;
+    summary.expect("the import works")
+}
+
+/// A statement of an account: its balance kinds, its days in January 2026, what it opens with, lines a day.
+struct Stated {
+    account: &'static str,
+    kinds: (&'static str, &'static str),
+    days: (u32, u32),
+    opening: usize,
+    lines: usize,
+}
+
+impl Stated {
+    fn of(account: &'static str, days: (u32, u32), opening: usize) -> Stated {
+        Stated {
+            account,
+            kinds: ("OPBD", "CLBD"),
+            days,
+            opening,
+            lines: 7,
+        }
+    }
+
+    fn closing(&self) -> usize {
+        let days = usize::try_from(self.days.1 - self.days.0 + 1).expect("days");
+        self.opening + days * self.lines * 150
+    }
+
+    fn xml(&self) -> String {
+        let (account, days) = (self.account, self.days);
+        let amount = |fen: usize| format!("{}.{:02}", fen / 100, fen % 100);
+        let balance = |kind: &str, fen: usize, on: u32| {
+            format!(
+                "<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy=\"CNY\">{}</Amt>\
+                 <CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-{on:02}</Dt></Dt></Bal>\n",
+                amount(fen)
+            )
+        };
+        let mut text = format!(
+            "<Stmt><Id>S{account}-{}</Id><Acct><Id><Othr><Id>{account}</Id></Othr></Id>\
+             <Ccy>CNY</Ccy></Acct>\n",
+            days.1
+        );
+        text += &balance(self.kinds.0, self.opening, days.0);
+        text += &balance(self.kinds.1, self.closing(), days.1);
+        for on in days.0..=days.1 {
+            for n in 0..self.lines {
+                text += &format!(
+                    "<Ntry><Amt Ccy=\"CNY\">1.50</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>\
+                     <BookgDt><Dt>2026-01-{on:02}</Dt></BookgDt><AcctSvcrRef>R{}</AcctSvcrRef></Ntry>\n",
+                    // Some lines of a day are equal.
+                    n / 2
+                );
+            }
+        }
+        text + "</Stmt>\n"
+    }
+}
+
+fn camt(stated: &[Stated]) -> String {
+    let inside: String = stated.iter().map(Stated::xml).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\"><BkToCstmrStmt>\
+         {inside}</BkToCstmrStmt></Document>\n"
+    )
+}
+
+/// Two statements of each account, of three days each.
+fn large() -> String {
+    let first = ACCOUNTS.map(|account| Stated::of(account, (5, 7), 0));
+    let second = (first.each_ref()).map(|s| Stated::of(s.account, (8, 10), s.closing()));
+    camt(&[first, second].into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// What of a file is in the books, without the order in which it came there.
+async fn books(store: &Store) -> Vec<String> {
+    let db = store.open(0).await;
+    let mut tx = db.begin_read().await.expect("a transaction");
+    let mut found = Vec::new();
+    for sql in [
+        "SELECT CAST(account_no AS TEXT) || ' ' || source_id || ' ' || CAST(amount_fen AS TEXT) || ' ' || \
+                CAST(revision AS TEXT) || ' ' || CAST(business_day AS TEXT) FROM posting ORDER BY 1",
+        "SELECT CAST(account_no AS TEXT) || ' ' || CAST(day AS TEXT) || ' ' || CAST(version AS TEXT) \
+                || ' ' || CAST(opening_fen AS TEXT) || ' ' || CAST(closing_fen AS TEXT) \
+         FROM statement_day ORDER BY 1",
+        "SELECT CAST(account_no AS TEXT) || ' ' || number || ' ' || CAST(version AS TEXT) || ' ' || \
+                CAST(lines AS TEXT) FROM statement ORDER BY 1",
+        "SELECT CAST(ledger_account AS TEXT) || ' ' || CAST(debit_fen - credit_fen AS TEXT) \
+         FROM ledger_balance ORDER BY 1",
+    ] {
+        let rows: Vec<(String,)> = jintuo::on!(tx, c => sqlx::query_as(sql).fetch_all(c).await)
+            .expect("the books can be read");
+        found.extend(rows.into_iter().map(|r| r.0));
+    }
+    tx.rollback().await.expect("a rollback");
+    db.close().await;
+    found
+}
+
+async fn known(store: &Store) {
+    let known = registry(&ACCOUNTS).write(&store.dir, "registry");
+    store.import(1, &[&known]).await;
+}
+
+async fn a_large_file_ends_in_the_books_of_a_whole_one(store: Store) {
+    let file = store.dir.write("large.xml", large());
+    let whole = store.another().await;
+    known(&whole).await;
+    let summary = import(&whole, 2, &file, &Options::default()).await;
+    let expected = books(&whole).await;
+    assert_eq!(whole.rows("raw_piece").await, 0);
+    whole.remove().await;
+
+    known(&store).await;
+    let other = import(&store, 2, &file, &streamed()).await;
+    assert_eq!(other.quarantined, []);
+    assert_eq!(other.files, summary.files);
+    assert!(store.rows("posting").await > 100);
+    assert_eq!(books(&store).await, expected);
+    assert!(store.rows("raw_piece").await > 0);
+    assert_eq!(store.check().await, []);
+    // The same bytes again are known, whichever way they are read.
+    for options in [streamed(), Options::default()] {
+        let again = import(&store, 3, &file, &options).await;
+        assert_eq!(again.files[0].outcome, "known");
+        assert_eq!(books(&store).await, expected);
+    }
+    assert_eq!(store.rows("raw_file").await, 1);
+}
+
+async fn a_large_file_is_refused_whole_with_every_reason(store: Store) {
+    known(&store).await;
+    let of = |account| Stated::of(account, (5, 7), 0);
+    let unbalanced = of(ACCOUNTS[1]).xml().replace("1.50", "1.51");
+    let good = camt(&[of(ACCOUNTS[0]), of("6217000009"), of(ACCOUNTS[2])]);
+    let bad = good.replace("</BkToCstmrStmt>", &(unbalanced + "</BkToCstmrStmt>"));
+    let summary = import(&store, 2, &store.dir.write("bad.xml", bad), &streamed()).await;
+    let codes: Vec<DefectCode> = summary.quarantined.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [DefectCode::UnknownAccount, DefectCode::Unbalanced]);
+    assert_eq!(summary.files[0].outcome, "quarantined");
+    let twice = camt(&[
+        of(ACCOUNTS[0]),
+        Stated::of(ACCOUNTS[0], (7, 8), of(ACCOUNTS[0]).closing()),
+    ]);
+    let cut: String = large().chars().take(large().len() * 2 / 3).collect();
+    for (at, name, text, code) in [
+        (3, "twice.xml", twice, DefectCode::Duplicate),
+        (4, "cut.xml", cut, DefectCode::Truncated),
+    ] {
+        let summary = import(&store, at, &store.dir.write(name, text), &streamed()).await;
+        assert_eq!(summary.quarantined.len(), 1, "{name}");
+        assert_eq!(summary.quarantined[0].code, code, "{name}");
+    }
+    assert_eq!(store.rows("posting").await, 0);
+    assert_eq!(store.rows("statement_day").await, 0);
+    assert_eq!(store.check().await, []);
+}
+
+/// Imports a file and cuts the import after so many polls; true where it ended by itself.
+async fn cut_import(store: &Store, file: &Path, (options, polls): (&Options, usize)) -> bool {
+    let db = store.open(2).await;
+    let inputs: [PathBuf; 1] = [file.to_owned()];
+    let ended = cut(polls, intake::import(&db, &inputs, options, &mut Silent)).await;
+    db.close().await;
+    ended
+}
+
+async fn outcomes(store: &Store, outcome: &str) -> i64 {
+    let db = store.open(0).await;
+    let mut tx = db.begin_read().await.expect("a transaction");
+    let (n,): (i64,) = jintuo::on!(tx, c => sqlx::query_as(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM source_file WHERE outcome = $1")
+        .bind(outcome).fetch_one(c).await)
+    .expect("files can be counted");
+    tx.rollback().await.expect("a rollback");
+    db.close().await;
+    n
+}
+
+async fn a_large_file_may_be_cut_anywhere(store: Store) {
+    let whole = store.another().await;
+    known(&whole).await;
+    let file = whole.dir.write("large.xml", large());
+    import(&whole, 2, &file, &streamed()).await;
+    let expected = books(&whole).await;
+    whole.remove().await;
+    let step = if store.is_postgres() { 19 } else { 5 };
+    let (mut polls, mut halves) = (1, 0);
+    loop {
+        let store = store.another().await;
+        known(&store).await;
+        let file = store.dir.write("large.xml", large());
+        let ended = cut_import(&store, &file, (&streamed(), polls)).await;
+        let half = outcomes(&store, "posting").await == 1;
+        halves += i64::from(half);
+        // Whatever comes next finishes what was begun, without the file.
+        std::fs::remove_file(&file).expect("the file is there");
+        let other = registry(&["6217000008"]).write(&store.dir, "other");
+        store.import(3, &[&other]).await;
+        let found = books(&store).await;
+        if half {
+            assert_eq!(found, expected, "cut after {polls} polls");
+        }
+        assert!(
+            found == expected || store.rows("posting").await == 0,
+            "cut after {polls} polls, half a file is seen"
+        );
+        assert_eq!(outcomes(&store, "posting").await, 0);
+        // And the file again adds nothing but what was not begun.
+        let file = store.dir.write("large.xml", large());
+        import(&store, 4, &file, &streamed()).await;
+        assert_eq!(books(&store).await, expected, "cut after {polls} polls");
+        assert_eq!(store.check().await, [], "cut after {polls} polls");
+        store.remove().await;
+        if ended {
+            break;
+        }
+        polls += step;
+    }
+    assert!(halves > 0, "the import was cut between two groups");
+}
+
+async fn a_superseding_file_that_was_cut_goes_on_superseding(store: Store) {
+    let options = Options {
+        supersede: true,
+        ..streamed()
+    };
+    let mut polls = 30;
+    loop {
+        let store = store.another().await;
+        known(&store).await;
+        // Other statements say otherwise of the same days.
+        let other = ACCOUNTS.map(|account| Stated {
+            lines: 6,
+            ..Stated::of(account, (5, 7), 0)
+        });
+        let other = camt(&other).replace("<Id>S", "<Id>T");
+        store
+            .import(2, &[&store.dir.write("other.xml", other)])
+            .await;
+        let file = store.dir.write("large.xml", large());
+        let ended = cut_import(&store, &file, (&options, polls)).await;
+        let half = outcomes(&store, "superseding").await == 1;
+        if half {
+            std::fs::remove_file(&file).expect("the file is there");
+            let other = registry(&["6217000008"]).write(&store.dir, "more");
+            let summary = store.import(3, &[&other]).await;
+            assert_eq!(summary.quarantined, []);
+            assert_eq!(summary.files[0].outcome, "used");
+            assert_eq!(store.rows("statement_dispute").await, 0);
+            // Twelve days and their revisions, and twelve that are new.
+            assert_eq!(store.rows("statement_day").await, 36);
+            assert_eq!(store.check().await, []);
+        }
+        store.remove().await;
+        if half {
+            return;
+        }
+        assert!(!ended, "the import was never cut between two groups");
+        polls += 10;
+    }
+}
+
+async fn pages_of_a_large_file_are_joined_and_wait(store: Store) {
+    known(&store).await;
+    let first = Stated {
+        kinds: ("OPBD", "ITBD"),
+        ..Stated::of(ACCOUNTS[0], (5, 5), 0)
+    };
+    let second = Stated {
+        kinds: ("ITBD", "CLBD"),
+        ..Stated::of(ACCOUNTS[0], (5, 5), first.closing())
+    };
+    let other = Stated::of(ACCOUNTS[1], (5, 7), 0);
+    let file = camt(&[second, other, first]);
+    let summary = import(&store, 2, &store.dir.write("pages.xml", file), &streamed()).await;
+    assert_eq!(summary.quarantined, []);
+    assert_eq!(store.rows("statement_day").await, 4);
+    assert_eq!(store.rows("posting").await, 14 + 21);
+    // One whose neighbour is in another file waits, as it does in a small file.
+    let first = Stated {
+        kinds: ("OPBD", "ITBD"),
+        ..Stated::of(ACCOUNTS[2], (5, 5), 0)
+    };
+    let second = Stated {
+        kinds: ("ITBD", "CLBD"),
+        ..Stated::of(ACCOUNTS[2], (5, 5), first.closing())
+    };
+    let summary = import(
+        &store,
+        3,
+        &store.dir.write("first.xml", camt(&[first])),
+        &streamed(),
+    )
+    .await;
+    assert_eq!(summary.files[0].outcome, "waiting");
+    let summary = import(
+        &store,
+        4,
+        &store.dir.write("second.xml", camt(&[second])),
+        &streamed(),
+    )
+    .await;
+    assert_eq!(summary.files[0].outcome, "used");
+    assert_eq!(store.rows("statement_day").await, 5);
+    assert_eq!(store.check().await, []);
+}
+
+async fn a_rehearsal_of_a_large_file_stores_nothing(store: Store) {
+    known(&store).await;
+    let file = store.dir.write("large.xml", large());
+    let db = store.open(2).await;
+    let summary = intake::rehearse(&db, &[file], &streamed(), &mut Silent)
+        .await
+        .expect("the rehearsal works");
+    db.close().await;
+    assert_eq!(summary.statements_total, 8);
+    assert!(summary.statements.iter().all(|s| s.outcome == Becomes::New));
+    assert_eq!(summary.files[0].outcome, "used");
+    for table in ["posting", "raw_piece", "raw_file", "statement"] {
+        assert_eq!(store.rows(table).await, 0, "{table}");
+    }
+}
+
+async fn a_damaged_piece_is_named(store: Store) {
+    known(&store).await;
+    let file = store.dir.write("large.xml", large());
+    import(&store, 2, &file, &streamed()).await;
+    assert_eq!(store.check().await, []);
+    let damage = "UPDATE raw_piece SET content = digest";
+    if store.is_postgres() {
+        store.as_superuser(damage).await;
+    } else {
+        let db = store.open(3).await;
+        let mut tx = db.begin_write().await.expect("a transaction");
+        for sql in ["DROP TRIGGER raw_piece_no_update", damage] {
+            jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
+                .expect("the damage is done");
+        }
+        tx.commit().await.expect("a commit");
+        db.close().await;
+    }
+    let broken = store.check().await;
+    assert!(
+        broken.iter().any(|b| b.invariant == "raw-file"),
+        "{broken:?}"
+    );
+}
