@@ -112,6 +112,23 @@ pub(super) enum Command {
     },
     /// Re-prove the database's invariants; silent and 0 when all hold.
     Check,
+    /// Re-prove the books as `check` does; with --replay, do a completed run again from the facts it knew and
+    /// compare every row it left. 1 where something differs.
+    Verify {
+        #[arg(long)]
+        replay: bool,
+        /// The business day of the run; the newest reconciled one if absent.
+        #[arg(long, value_parser = parse_day, value_name = "DATE", requires = "replay")]
+        as_of: Option<Day>,
+        /// Only runs that knew no more than this instant.
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT", requires = "replay")]
+        known_at: Option<Instant>,
+        #[arg(long, value_name = "NAME", requires = "replay")]
+        policy: Option<String>,
+        /// Institutions at a time are prepared on so many threads.
+        #[arg(long, value_name = "N", requires = "replay")]
+        threads: Option<NonZeroUsize>,
+    },
     /// Look at the settings.
     Config {
         #[command(subcommand)]

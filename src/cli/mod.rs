@@ -15,6 +15,7 @@ mod import;
 mod progress;
 mod reload;
 mod serve;
+mod verify;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -188,6 +189,22 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
                 ..Wanted::default()
             };
             explain::explain(&config, &id, &wanted, json).await
+        }
+        Command::Verify {
+            replay,
+            as_of,
+            known_at,
+            policy,
+            threads,
+        } => {
+            let wanted = Wanted {
+                as_of,
+                known_at,
+                policy: policy.as_deref(),
+                ..Wanted::default()
+            };
+            let how = (replay, threads.map(usize::from));
+            verify::verify(&config, &wanted, how, json).await
         }
         Command::Check => run_check(&config, json).await,
         // Was answered before the settings were needed.

@@ -4,7 +4,7 @@ use super::Finding;
 use crate::base::{FlagCode, Severity};
 use crate::on;
 use crate::store::bulk::{ints, opt_ints, texts};
-use crate::store::changes::{self, ByRun, OPEN};
+use crate::store::changes::{self, ByRun};
 use crate::store::{DbError, Result, Tx, days};
 
 type Key<'a> = (i64, i64, &'a str, i64, i64);
@@ -67,12 +67,12 @@ pub async fn store(
     (first, last): (i64, i64),
     by: ByRun,
     findings: &[(i64, Finding)],
-) -> Result<()> {
+) -> Result<u64> {
     let standing: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, code, subject, account_no, date_day, from_run, amount_fen, n, severity, first_day, \
                     due_day, evidence \
-             FROM finding WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+             FROM finding WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
     let (ended, new) = changes::differ(&standing, findings, Row::key, key_of, |row, (_, f)| {
         row.says_the_same(f)

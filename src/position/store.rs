@@ -4,7 +4,7 @@ use super::{AccountProof, ItemKind, Position};
 use crate::base::{Day, Money};
 use crate::on;
 use crate::store::bulk::{ints, opt_ints, texts};
-use crate::store::changes::{self, ByRun, OPEN};
+use crate::store::changes::{self, ByRun};
 use crate::store::{DbError, Result, Tx, days};
 
 /// A position to store, with what the registry says of its institution.
@@ -135,7 +135,7 @@ pub async fn store(
     (first, last): (i64, i64),
     by: ByRun,
     positions: &[NewPosition],
-) -> Result<()> {
+) -> Result<u64> {
     let standing: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, from_run, district_id, mode, status, required_fen, held_fen, \
                     explained_fen, uncovered_fen, covered_fen, deposit_required_fen, \
@@ -145,8 +145,8 @@ pub async fn store(
                     contracts, must_be_held, under_custody, accounts_expected, accounts_proven, missing_days, \
                     uncovered_since_day \
              FROM position \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading positions"))?;
     let found: Vec<Row> = positions.iter().map(|p| p.to_row(by.run_id)).collect();
     let inst_id = |row: &Row| row.inst_id;
@@ -308,14 +308,14 @@ pub async fn store_proofs(
     (first, last): (i64, i64),
     by: ByRun,
     proofs: &[(i64, AccountProof)],
-) -> Result<()> {
+) -> Result<u64> {
     let standing: Vec<ProofRow> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, account_no, from_run, day, closing_fen, under_way_in_fen, under_way_out_fen, \
                     contract_cash_fen, unallocated_fen, unidentified_fen, difference_fen, fee_fen, \
                     batch_refund_fen, unauthorised_fen, brought_forward_fen, gap_fen, items, expired_items \
              FROM account_proof \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading proofs of accounts"))?;
     let found: Vec<(i64, i64, Proof)> = (proofs.iter())
         .map(|(inst_id, proof)| (*inst_id, proof.account_no, numbers(proof)))

@@ -89,6 +89,15 @@ pub async fn find_run(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Option<Run>> {
     }))
 }
 
+/// The one district a run was of; `None` for all.
+pub async fn district_of_run(tx: &mut Tx, run_id: i64) -> Result<Option<String>> {
+    let row: Option<(Option<String>,)> =
+        on!(tx, c => sqlx::query_as("SELECT district_id FROM run WHERE run_id = $1")
+            .bind(run_id).fetch_optional(c).await)
+        .map_err(DbError::sql("reading a run"))?;
+    Ok(row.and_then(|(district,)| district))
+}
+
 /// The far end of time as both databases can store it.
 trait StoredInstant {
     const MAX_UTC_STORED: Instant;

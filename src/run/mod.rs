@@ -6,6 +6,7 @@
 //! incomplete and changes no completed run: results are kept per run, so the command is given again.
 
 mod portion;
+mod replay;
 mod store;
 mod totals;
 
@@ -23,6 +24,8 @@ use crate::registry::{self, Registry};
 use crate::store::changes::ByRun;
 use crate::store::lock::Job;
 use crate::store::{Db, DbError, Tx};
+
+pub use replay::{Differing, Replayed, Subject, replay};
 
 use portion::{Ahead, Context, Found};
 use totals::Totals;
@@ -185,6 +188,7 @@ async fn work_day(
     let by = ByRun {
         policy_no: policy.policy_no,
         run_id,
+        only_compared: false,
     };
 
     let mut totals = Totals::new(&registry, options.district.as_deref());
@@ -243,13 +247,20 @@ fn portions(scope: &[InstId]) -> Vec<(InstId, InstId)> {
 }
 
 /// Writes what differs from what stands.
-async fn write(tx: &mut Tx, by: ByRun, found: &Found) -> Result<(), DbError> {
+async fn write(tx: &mut Tx, by: ByRun, found: &Found) -> Result<Differing, DbError> {
     let range = found.range;
-    reconcile::store::store_matches(tx, range, by, (&found.lines, &found.items, &found.reviews))
-        .await?;
-    position::store::store(tx, range, by, &found.positions).await?;
-    position::store::store_proofs(tx, range, by, &found.proofs).await?;
-    flag::store::store(tx, range, by, &found.findings).await
+    Ok(Differing {
+        matches: reconcile::store::store_matches(
+            tx,
+            range,
+            by,
+            (&found.lines, &found.items, &found.reviews),
+        )
+        .await?,
+        positions: position::store::store(tx, range, by, &found.positions).await?,
+        proofs: position::store::store_proofs(tx, range, by, &found.proofs).await?,
+        findings: flag::store::store(tx, range, by, &found.findings).await?,
+    })
 }
 
 #[cfg(test)]

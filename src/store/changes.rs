@@ -15,6 +15,8 @@ pub const OPEN: i64 = i64::MAX;
 pub struct ByRun {
     pub policy_no: i64,
     pub run_id: i64,
+    /// Nothing is written: what the run found is compared with what is stored as found by it.
+    pub only_compared: bool,
 }
 
 /// Compares what stands with what a run found, by key: the standing rows that end, in their order, and
@@ -42,7 +44,8 @@ pub fn differ<'s, 'f, K: Eq + Hash, S, F>(
     (ended.into_iter().map(|at| &standing[at]).collect(), new)
 }
 
-/// Ends the standing rows of the keys `ended` (`from_run` among them) and appends `new` from this run.
+/// Ends the standing rows of the keys `ended` (`from_run` among them) and appends `new` from this run, unless
+/// the two are only compared; says how many rows that is.
 ///
 /// # Errors
 /// An ended key that is not stored: the caller has just read it in the same transaction.
@@ -52,8 +55,12 @@ pub async fn write(
     by: ByRun,
     mut ended: Columns<'_>,
     mut new: Columns<'_>,
-) -> Result<()> {
+) -> Result<u64> {
     let (total, rows) = (bulk::rows(&ended), bulk::rows(&new));
+    let differing = (total + rows) as u64;
+    if by.only_compared {
+        return Ok(differing);
+    }
     ended.push(("policy_no", repeated(by.policy_no, total)));
     let changed = end(tx, table, by.run_id, ended).await?;
     if changed != total as u64 {
@@ -64,7 +71,8 @@ pub async fn write(
     }
     new.push(("policy_no", repeated(by.policy_no, rows)));
     new.push(("from_run", repeated(by.run_id, rows)));
-    bulk::append(tx, table, new).await
+    bulk::append(tx, table, new).await?;
+    Ok(differing)
 }
 
 /// Ends whatever stands for the institutions; there may be nothing.

@@ -24,6 +24,7 @@ mod properties;
 mod push;
 mod quarantine;
 mod rehearsal;
+mod replay;
 mod revisions;
 mod schedule;
 mod settings;

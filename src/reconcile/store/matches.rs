@@ -3,19 +3,21 @@
 use crate::on;
 use crate::reconcile::{MatchedItem, MatchedLine, ReviewedLine};
 use crate::store::bulk::ints;
-use crate::store::changes::{self, ByRun, OPEN};
+use crate::store::changes::{self, ByRun};
 use crate::store::{DbError, Result, Tx};
 
-/// Stores what changed in the matches of institutions `first..=last` since the run before.
+/// Stores what changed in the matches of institutions `first..=last` since the run before; says how many
+/// rows that is.
 pub async fn store_matches(
     tx: &mut Tx,
     (first, last): (i64, i64),
     by: ByRun,
     (lines, items, reviews): (&[MatchedLine], &[MatchedItem], &[ReviewedLine]),
-) -> Result<()> {
-    store_lines(tx, (first, last), by, lines).await?;
-    store_items(tx, (first, last), by, items).await?;
-    store_reviews(tx, (first, last), by, reviews).await
+) -> Result<u64> {
+    let differing = store_lines(tx, (first, last), by, lines).await?
+        + store_items(tx, (first, last), by, items).await?
+        + store_reviews(tx, (first, last), by, reviews).await?;
+    Ok(differing)
 }
 
 #[derive(sqlx::FromRow)]
@@ -64,12 +66,12 @@ async fn store_lines(
     (first, last): (i64, i64),
     by: ByRun,
     lines: &[MatchedLine],
-) -> Result<()> {
+) -> Result<u64> {
     let standing: Vec<LineRow> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, entry_seq, from_run, kind, payment_seq, n, amount_fen, pack, rule, \
                     difference_fen, fee_fen FROM match_line \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading matches"))?;
     let (mut ended, mut new) = changes::differ(
         &standing,
@@ -113,11 +115,11 @@ async fn store_items(
     (first, last): (i64, i64),
     by: ByRun,
     items: &[MatchedItem],
-) -> Result<()> {
+) -> Result<u64> {
     let standing: Vec<ItemRow> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, payment_seq, from_run, entry_seq FROM match_item \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading batches"))?;
     let (mut ended, mut new) = changes::differ(
         &standing,
@@ -157,11 +159,11 @@ async fn store_reviews(
     (first, last): (i64, i64),
     by: ByRun,
     reviews: &[ReviewedLine],
-) -> Result<()> {
+) -> Result<u64> {
     let standing: Vec<ReviewRow> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, entry_seq, payment_seq, from_run, pack, rule, doubt FROM match_review \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND to_run = $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(OPEN).fetch_all(c).await)
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
+            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading lines left to people"))?;
     let (mut ended, mut new) = changes::differ(
         &standing,
@@ -171,7 +173,7 @@ async fn store_reviews(
         |row, r| (row.pack, row.rule, row.doubt) == (r.pack, r.rule, r.doubt),
     );
     if ended.is_empty() && new.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     ended.sort_unstable_by_key(|r| (r.inst_id, r.entry_seq, r.payment_seq));
     new.sort_unstable();
