@@ -70,11 +70,15 @@
 //!
 //! [`run::day`] takes the run lock and opens the run's row with its policy version and its cut of file
 //! numbers (transaction 1). Then, in portions of 256 institutions, one transaction each:
-//! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] matches,
-//! [`position::measure`] measures, [`flag::raise`] raises, all pure per institution; the three stores write
-//! only what differs from the run before ([`reconcile::store::store_matches`], [`position::store::store`],
-//! [`flag::store::store`], all through [`store::changes`]). The last transaction sums districts and
-//! completes the row. A killed run is never seen.
+//! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] matches by the rule packs of
+//! the policy, [`position::measure`] measures, [`position::prove_accounts`] proves each account to the fen,
+//! [`flag::raise`] raises, all pure per institution; the stores write only what differs from the run before
+//! ([`reconcile::store::store_matches`], [`position::store`], [`flag::store::store`], all through
+//! [`store::changes`]). The last transaction sums districts and completes the row. A killed run is never seen.
+//!
+//! Because all of it is a function of facts, day, cut and policy version, [`report::explain()`] does one
+//! institution's matching again to say why a line was matched or each candidate near it was not, and
+//! [`run::replay`] does a whole run again and compares every row it left.
 //!
 //! # The story of an unattended day
 //!
