@@ -190,6 +190,8 @@ pub mod registry;
 pub mod ledger;
 // What arrived: imports, raw files, quarantine, waiting rows, statement days; where files are fetched from.
 pub mod feed;
+// What people decided beside the rules: proposals, who approved them, what was undone.
+pub mod decision;
 // Bank lines against what was reported; which statement days are proven.
 pub mod reconcile;
 // Required, held, explained, uncovered; status and coverage.
