@@ -132,7 +132,7 @@ pub struct Said {
     pub at: Instant,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     Payment,
     Line,
@@ -201,9 +201,7 @@ impl Decision {
 
     /// Who approved it, unless it was undone since.
     pub fn approved(&self) -> Option<&Said> {
-        self.said
-            .last()
-            .filter(|s| s.step == Step::Approved)
+        self.said.last().filter(|s| s.step == Step::Approved)
     }
 
     pub fn has_expired(&self, day: Day) -> bool {

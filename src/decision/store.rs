@@ -27,14 +27,14 @@ struct DecisionRow {
 
 impl DecisionRow {
     fn read(self) -> Result<Decision> {
-        let kind = DecisionKind::from_number(self.kind).ok_or_else(|| {
-            DbError::Inconsistent(format!("decision has the kind {}", self.kind))
-        })?;
+        let kind = DecisionKind::from_number(self.kind)
+            .ok_or_else(|| DbError::Inconsistent(format!("decision has the kind {}", self.kind)))?;
         let about = match self.code {
             0 => None,
             code => Some(About {
-                code: FlagCode::from_number(code)
-                    .ok_or_else(|| DbError::Inconsistent(format!("decision has the code {code}")))?,
+                code: FlagCode::from_number(code).ok_or_else(|| {
+                    DbError::Inconsistent(format!("decision has the code {code}"))
+                })?,
                 subject: self.subject,
                 account_no: self.account_no,
                 date: match self.date_day {
