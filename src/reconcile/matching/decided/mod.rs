@@ -255,3 +255,6 @@ impl Matcher<'_> {
             && (payments.iter()).any(|p| credits.iter().any(|c| self.is_kept_apart(*p, *c)))
     }
 }
+
+#[cfg(test)]
+mod tests;
