@@ -204,6 +204,31 @@ impl Decision {
         self.said.last().filter(|s| s.step == Step::Approved)
     }
 
+    /// What is wrong with it as a record, whoever wrote it.
+    pub fn broken(&self) -> Option<&'static str> {
+        let steps: Vec<Step> = self.said.iter().map(|s| s.step).collect();
+        let has = |side| self.members.iter().any(|m| m.side == side);
+        let is_whole = has(Side::Payment) && has(Side::Line);
+        let approver = self.said.iter().find(|s| s.step == Step::Approved);
+        let of_findings = matches!(self.kind, DecisionKind::WriteOff | DecisionKind::Waive);
+        if !matches!(
+            steps[..],
+            [] | [Step::Approved] | [Step::Rejected] | [Step::Approved, Step::Undone]
+        ) {
+            Some("was decided in a wrong order")
+        } else if approver.is_some_and(|s| same_person(&s.by, &self.proposed_by)) {
+            Some("was approved by its author")
+        } else if of_findings != self.about.is_some() {
+            Some("is about no finding where it should be, or about one where it should not")
+        } else if !of_findings && !is_whole {
+            Some("has no member on one side")
+        } else if self.kind == DecisionKind::Waive && self.expires.is_none() {
+            Some("is a waiver without end")
+        } else {
+            None
+        }
+    }
+
     pub fn has_expired(&self, day: Day) -> bool {
         self.expires.is_some_and(|last| last < day)
     }

@@ -1,7 +1,8 @@
 //! Decisions of people, from outside: proposed, approved by another, applied, expired, lapsed, undone.
 
 use jintuo::base::{FlagCode, Money};
-use jintuo::decision::{Decision, DecisionId, Step};
+use jintuo::decision::store::append_event;
+use jintuo::decision::{Decision, DecisionId, Said, Step};
 use jintuo::intake::ImportError;
 use jintuo::intake::decisions::{self, Listed, Members, NamedFinding, Proposal, Standing, What};
 use jintuo::report::{self, Wanted};
@@ -21,6 +22,7 @@ on_both!(
     a_line_is_claimed_once,
     what_does_not_fit_is_refused_with_what_to_do,
     the_terminal_tells_all_of_it,
+    a_check_tells_what_no_command_writes,
 );
 
 const AS_OF: &str = "2026-01-09";
@@ -608,4 +610,24 @@ async fn the_terminal_tells_all_of_it(store: Store) {
         ran.stderr
     );
     assert_eq!(store.check().await, []);
+}
+
+async fn a_check_tells_what_no_command_writes(store: Store) {
+    start(&store).await;
+    let id = propose(&store, 2, matching(&["P2"], &["E2"], 0), None).await;
+    assert_eq!(store.check().await, []);
+    let db = store.open(3).await;
+    let mut tx = db.begin_write().await.expect("a transaction");
+    let said = Said {
+        step: Step::Approved,
+        by: "LI NA".to_owned(),
+        reason: String::new(),
+        at: minute(3),
+    };
+    append_event(&mut tx, id, &said, 1).await.expect("a row");
+    tx.commit().await.expect("a commit");
+    db.close().await;
+    let broken = store.check().await;
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert_eq!(broken[0].what, "D1.1 was approved by its author");
 }
