@@ -541,6 +541,8 @@ async fn what_does_not_fit_is_refused_with_what_to_do(store: Store) {
     store.reconcile(4, AS_OF, "default").await;
     let kinds = wrong(matching(&["P4"], &["E8"], 0)).await;
     assert!(kinds.contains("different kinds"), "{kinds}");
+    let accounts = wrong(matching(&["P4"], &["A1/E2", "A2/E6"], 700)).await;
+    assert!(accounts.contains("lines of one"), "{accounts}");
     let both = wrong(matching(&["P2"], &["E2"], 0)).await;
     assert!(both.contains("--institution"), "{both}");
     let lines = wrong(matching(&["P4"], &["E2"], 0)).await;

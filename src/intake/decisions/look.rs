@@ -179,8 +179,8 @@ impl Look<'_> {
                 .map(|no| format!("{} keeps them apart already", self.id(no)));
         }
         let inst_id = f.inst_id;
-        if !named.are_of_one_kind(&members, &|no| kind_of(&self.kinds, no)) {
-            return Some(crate::reconcile::Lapse::Kinds.english(inst_id));
+        if let Err(why) = named.may_settle(&members, &|no| kind_of(&self.kinds, no)) {
+            return Some(why.english(inst_id));
         }
         for i in &members.payments {
             if let PaymentOutcome::Settled { group, .. } = m.payments[*i] {

@@ -2,8 +2,8 @@
 //!
 //! Invariants: decisions are applied in the order of their numbers, so that of two that want one movement the
 //! earlier holds; one that no longer fits its facts is not applied and says why; a line the bank took back settles
-//! nothing, whoever says so; money is matched across accounts of one kind only, since what custody does not hold
-//! covers nothing.
+//! nothing, whoever says so; the lines of a match are of one account, so that each account is proved by itself, and of
+//! the kind the payments were reported into, since what custody does not hold covers nothing.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,9 @@ pub enum Lapse {
     Undone { id: String },
     /// An earlier decision settles a member otherwise, or keeps two of them apart.
     Decided { id: String, by: i64 },
-    /// The members are of accounts of different kinds.
+    /// The lines are of several accounts.
+    Accounts,
+    /// The payments were reported into accounts of another kind than the lines'.
     Kinds,
 }
 
@@ -37,6 +39,9 @@ impl Lapse {
             Lapse::Changed { id, was, is } => format!("{id} is {is} now, and was {was}"),
             Lapse::Undone { id } => format!("the bank took {id} back"),
             Lapse::Decided { id, by } => format!("D{inst_id}.{by} decides otherwise about {id}"),
+            Lapse::Accounts => {
+                "the lines are of several accounts; a match has lines of one".to_owned()
+            }
             Lapse::Kinds => {
                 "their accounts are of different kinds, and what custody does not hold \
                              covers nothing"
@@ -116,18 +121,28 @@ impl<'a> Named<'a> {
         Ok(members)
     }
 
-    /// True where all members are of accounts of one kind.
-    pub fn are_of_one_kind(
+    /// Whether what is matched may be: lines of one account, which is of the kind the payments were reported into.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_settle(
         &self,
         members: &Members,
         kind_of: &impl Fn(i64) -> AccountKind,
-    ) -> bool {
+    ) -> Result<(), Lapse> {
         let f = self.facts;
-        let payments = members.payments.iter().map(|i| f.payments[*i].account_no);
-        let credits = members.credits.iter().map(|i| f.credits[*i].account_no);
-        let mut kinds = payments.chain(credits).map(kind_of);
-        let first = kinds.next();
-        kinds.all(|kind| Some(kind) == first)
+        let mut accounts = members.credits.iter().map(|i| f.credits[*i].account_no);
+        let first = accounts.next();
+        if !accounts.all(|no| Some(no) == first) {
+            return Err(Lapse::Accounts);
+        }
+        let kind = first.map(kind_of);
+        let mut reported = members.payments.iter().map(|i| f.payments[*i].account_no);
+        if reported.all(|no| Some(kind_of(no)) == kind) {
+            Ok(())
+        } else {
+            Err(Lapse::Kinds)
+        }
     }
 }
 
@@ -198,9 +213,7 @@ impl Matcher<'_> {
                 return Err(Lapse::Decided { id, by });
             }
         }
-        if !named.are_of_one_kind(&members, kind_of) {
-            return Err(Lapse::Kinds);
-        }
+        named.may_settle(&members, kind_of)?;
         let kind = MatchKind::of(payments.len(), credits.len());
         let paid = payments
             .iter()

@@ -252,6 +252,13 @@ fn what_no_longer_fits_is_not_applied_and_says_why() {
     w.decide(DecisionKind::Match, &pay, &line);
     w.unmatch(pay[0], line[0]);
     assert_eq!(lapse(&w), [(1, decided(2))]);
+    // Lines of two accounts.
+    let mut w = world();
+    w.credit("E2", 0, ledger::LINE_TRANSFER, 0, "", 7);
+    w.0.credits[1].account_no = OTHER;
+    w.decide(DecisionKind::Match, &pay, &[line[0], ("E2", 7)]);
+    w.0.decisions[0].members[2].account_no = OTHER;
+    assert_eq!(lapse(&w), [(1, Lapse::Accounts)]);
     // Of accounts of two kinds.
     let mut w = world();
     w.0.payments[0].account_no = OTHER;
