@@ -3,7 +3,7 @@
 //! What is proved: each institution's chain is whole and gapless, and every fact names a file that was
 //! read; running balances and contract totals are the fold of the postings; a reversal mirrors the row it
 //! names; versions of a record have no gap and its directory entry leads to it; a file's bytes are those
-//! of its digest; results belong to runs; a run's districts are the sums of its institutions; history
+//! of its digest; two people stand behind each decision in force; results belong to runs; a run's districts are the sums of its institutions; history
 //! cannot be changed by the login the service uses.
 //! Absent on purpose: reconciling again to compare results, which is a run's work, not a check's.
 
@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::Money;
+use crate::decision;
 use crate::feed::store as kept;
 use crate::ledger::{GENESIS, Kind, LessonState, Link, store as ledger_store};
 use crate::position::DistrictTotals;
@@ -63,6 +64,7 @@ pub async fn check(db: &Db) -> Result<Vec<Broken>, DbError> {
     if !db.is_locked(Job::Import).await? {
         imports(&mut tx, &mut check).await?;
     }
+    decisions(&mut tx, &mut check).await?;
     districts(&mut tx, &mut check).await?;
     append_only(&mut tx, &mut check).await?;
     tx.rollback().await?;
@@ -503,6 +505,23 @@ const RECORDS: [(&str, &str); 20] = [
              + p.fee_fen + p.batch_refund_fen + p.unauthorised_fen + p.brought_forward_fen + p.gap_fen",
     ),
 ];
+
+/// Decisions are numbered without a gap and made as they must be.
+async fn decisions(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
+    let mut last = (0, 0);
+    for d in decision::store::known(tx, (0, i64::MAX), i64::MAX).await? {
+        let id = d.id;
+        let before = if last.0 == id.inst_id { last.1 } else { 0 };
+        if id.decision_no != before + 1 {
+            check.say("decision", format!("there is no decision before {id}"));
+        }
+        last = (id.inst_id, id.decision_no);
+        if let Some(what) = d.broken() {
+            check.say("decision", format!("{id} {what}"));
+        }
+    }
+    Ok(())
+}
 
 async fn imports(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
     let open: Vec<(i64, String)> = on!(tx, c => sqlx::query_as(

@@ -66,13 +66,22 @@
 //! 6. [`feed::store::complete`] makes everything visible at once. A killed import left only whole
 //!    transactions; the same command finds them equal and goes on.
 //!
+//! # The story of a decision
+//!
+//! [`intake::decisions`] records what people decide beside the rules: a proposal, and its approval by another person,
+//! each an import of its own with a file number, so that "as known before" holds for decisions too. Members are the
+//! senders' ids with the amounts they had; [`reconcile::match_lines`] resolves them anew in every run and leaves out what no
+//! longer fits ([`reconcile::Lapse`]). A write-off or waiver marks its finding ([`flag::raise`]); no figure of
+//! [`position`] reads one.
+//!
 //! # The story of a run
 //!
 //! [`run::day`] takes the run lock and opens the run's row with its policy version and its cut of file
 //! numbers (transaction 1). Then, in portions of 256 institutions, one transaction each:
-//! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] matches by the rule packs of
-//! the policy, [`position::measure`] measures, [`position::prove_accounts`] proves each account to the fen,
-//! [`flag::raise`] raises, all pure per institution; the stores write only what differs from the run before
+//! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] applies what people decided
+//! ([`decision`]) and matches the rest by the rule packs of the policy, [`position::measure`] measures,
+//! [`position::prove_accounts`] proves each account to the fen, [`flag::raise`] raises, all pure per
+//! institution; the stores write only what differs from the run before
 //! ([`reconcile::store::store_matches`], [`position::store`], [`flag::store::store`], all through
 //! [`store::changes`]). The last transaction sums districts and completes the row. A killed run is never seen.
 //!
@@ -125,7 +134,7 @@
 //!
 //! Repository and service traits; an ORM; `sqlx::Any`; floats; retries of a commit whose outcome is unknown
 //! (steps are repeated under the same keys instead); matching on an amount alone; editing or deleting facts;
-//! clearing a finding by a click; names of pupils or parents; JavaScript on pages.
+//! clearing a finding by a click, or by one person; names of pupils or parents; JavaScript on pages.
 //!
 //! Absent still: accounts and sign-in, cases, signed reports, a distributed store.
 //!
@@ -195,6 +204,8 @@ pub mod registry;
 pub mod ledger;
 // What arrived: imports, raw files, quarantine, waiting rows, statement days; where files are fetched from.
 pub mod feed;
+// What people decided beside the rules: proposals, who approved them, what was undone.
+pub mod decision;
 // Bank lines against what was reported; which statement days are proven.
 pub mod reconcile;
 // Required, held, explained, uncovered; status and coverage.

@@ -340,7 +340,7 @@ CREATE TABLE position (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX position_run ON position (policy_no, to_run);
 
--- account_no tells bank lines of one id apart and is 0 else. date_day 0 stands for "the as-of day": a state that is true while it is listed.
+-- account_no tells bank lines of one id apart and is 0 else. decision_no is the write-off or waiver that covers it, 0 for none. date_day 0 stands for "the as-of day": a state that is true while it is listed.
 CREATE TABLE finding (
   inst_id INTEGER NOT NULL,
   policy_no INTEGER NOT NULL,
@@ -357,6 +357,7 @@ CREATE TABLE finding (
   due_day INTEGER,
   due_provisional INTEGER NOT NULL,
   evidence TEXT NOT NULL,
+  decision_no INTEGER NOT NULL,
   PRIMARY KEY (inst_id, policy_no, code, subject, account_no, date_day, from_run)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX finding_run ON finding (policy_no, to_run);
@@ -391,7 +392,8 @@ CREATE TABLE account_proof (
 -- A bank line is claimed once: its key is the line. payment_seq is the claimed payment of a 1:1
 -- match and 0 for several payments, which are in match_item. `pack` and `rule` name the rule of the policy that
 -- matched it: the place of the pack among the district's, and the rule's in the pack from 1. `difference_fen`
--- and `fee_fen` are its group's, on the group's first line.
+-- and `fee_fen` are its group's, on the group's first line. `decision_no` is the decision of people that matched
+-- it instead of a rule, whose number is then 0.
 CREATE TABLE match_line (
   inst_id INTEGER NOT NULL,
   policy_no INTEGER NOT NULL,
@@ -406,6 +408,7 @@ CREATE TABLE match_line (
   rule INTEGER NOT NULL,
   difference_fen INTEGER NOT NULL,
   fee_fen INTEGER NOT NULL,
+  decision_no INTEGER NOT NULL,
   PRIMARY KEY (inst_id, policy_no, entry_seq, from_run)
 ) WITHOUT ROWID, STRICT;
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use super::{parse_day, parse_instant};
+use super::{parse_day, parse_instant, parse_yuan};
 use crate::bank_sim::BANKS_USUAL;
-use crate::base::{AmountUnit, Day, Instant};
+use crate::base::{AmountUnit, Day, Instant, Money};
+use crate::decision::DecisionId;
 use crate::policy;
 use crate::wire::Assumptions;
 
@@ -110,6 +111,11 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
     },
+    /// What people decide beside the rules: proposed by one, approved by another, undone singly.
+    Decide {
+        #[command(subcommand)]
+        command: DecideCommand,
+    },
     /// Re-prove the database's invariants; silent and 0 when all hold.
     Check,
     /// Re-prove the books as `check` does; with --replay, do a completed run again from the facts it knew and
@@ -201,6 +207,114 @@ pub(super) enum FeedCommand {
         #[arg(long, value_parser = parse_day, value_name = "DATE")]
         day: Day,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DecideCommand {
+    /// Propose that payments and bank lines settle each other.
+    Match {
+        #[command(flatten)]
+        members: MembersArgs,
+        /// The lines less the payments, in yuan, where they differ and that is accepted.
+        #[arg(long, default_value = "0", allow_hyphen_values = true, value_parser = parse_yuan, value_name = "YUAN")]
+        difference: Money,
+        #[command(flatten)]
+        word: Word,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Propose that payments and bank lines do not settle each other, whatever the rules say.
+    Unmatch {
+        #[command(flatten)]
+        members: MembersArgs,
+        #[command(flatten)]
+        word: Word,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Propose that a finding about a fact is closed for good.
+    WriteOff {
+        /// CODE/SUBJECT as in the breaks report; a bank line also as CODE/ACCOUNT/ENTRY.
+        finding: String,
+        /// Its date, where there are several.
+        #[arg(long, value_parser = parse_day)]
+        date: Option<Day>,
+        #[command(flatten)]
+        word: Word,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Propose that a finding is left out for a time, 92 days at most.
+    Waive {
+        /// CODE/SUBJECT as in the breaks report; a bank line also as CODE/ACCOUNT/ENTRY.
+        finding: String,
+        /// Its date, where there are several.
+        #[arg(long, value_parser = parse_day)]
+        date: Option<Day>,
+        #[command(flatten)]
+        word: Word,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Put a proposal of somebody else in force.
+    Approve {
+        decision: DecisionId,
+        #[command(flatten)]
+        voice: Voice,
+    },
+    /// Turn a proposal down, or withdraw one's own.
+    Reject {
+        decision: DecisionId,
+        #[command(flatten)]
+        voice: Voice,
+    },
+    /// Take one decision back that is in force.
+    Undo {
+        decision: DecisionId,
+        #[command(flatten)]
+        word: Word,
+    },
+    /// Proposals and what they would do, decisions in force, and those that no longer fit their facts.
+    List {
+        /// Also what was rejected, undone or has expired.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Movements by the ids of their senders.
+#[derive(Debug, ClapArgs)]
+pub(super) struct MembersArgs {
+    #[arg(long = "payment", required = true, num_args = 1.., value_name = "ID")]
+    pub(super) payments: Vec<String>,
+    /// A bank line; with its account where several have one of that id.
+    #[arg(long = "line", required = true, num_args = 1.., value_name = "[ACCOUNT/]ENTRY")]
+    pub(super) lines: Vec<String>,
+}
+
+/// How far a proposal goes.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Terms {
+    /// The last as-of day on which it holds.
+    #[arg(long, value_parser = parse_day, value_name = "DATE")]
+    pub(super) expires: Option<Day>,
+    /// Where several institutions know the ids.
+    #[arg(long, value_name = "ID")]
+    pub(super) institution: Option<String>,
+}
+
+/// Who says yes or no to a proposal.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Voice {
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) by: String,
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "TEXT"
+    )]
+    pub(super) reason: String,
 }
 
 /// What statement files may leave open.
@@ -353,6 +467,8 @@ pub(super) enum ReportName {
     Reviews,
     /// Of each custody account, bank and books to the fen: closing and what is under way, contract cash and rest.
     Proofs,
+    /// Findings that people have written off or waived.
+    Waived,
     /// Per bank and month: how late, how often corrected, how well named.
     Banks,
 }

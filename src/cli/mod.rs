@@ -7,6 +7,7 @@
 mod args;
 mod bank_sim;
 mod config;
+mod decide;
 mod deliveries;
 mod demo;
 mod explain;
@@ -27,7 +28,7 @@ use clap::Parser;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use crate::base::{Day, Instant};
+use crate::base::{Day, Instant, Money};
 use crate::config::Config;
 use crate::feed::owed::Obligations;
 use crate::intake::{self, ImportError};
@@ -206,6 +207,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             let how = (replay, threads.map(usize::from));
             verify::verify(&config, &wanted, how, json).await
         }
+        Command::Decide { command } => decide::decide(&config, command, json).await,
         Command::Check => run_check(&config, json).await,
         // Was answered before the settings were needed.
         Command::Config { .. } => Ok(0),
@@ -298,13 +300,14 @@ async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyho
             "findings": summary.findings,
             "red": summary.red,
             "amber": summary.amber,
+            "waived": summary.waived,
             "accounts_unproven": summary.accounts_unproven,
         });
         writeln!(io::stdout(), "{object}")?;
     } else {
         writeln!(
             io::stderr(),
-            "run {} as of {}: {} institutions, {} lines matched, {} findings ({} red, {} amber), {} accounts unproven",
+            "run {} as of {}: {} institutions, {} lines matched, {} findings ({} red, {} amber), {} waived, {} accounts unproven",
             summary.run_id,
             summary.as_of,
             summary.institutions,
@@ -312,6 +315,7 @@ async fn reconcile(config: &Config, options: &run::Options, json: bool) -> anyho
             summary.findings,
             summary.red,
             summary.amber,
+            summary.waived,
             summary.accounts_unproven,
         )?;
     }
@@ -359,6 +363,7 @@ async fn report(
         ReportName::Matches => report::matches(&mut tx, &run).await?,
         ReportName::Proofs => report::proofs(&mut tx, &run).await?,
         ReportName::Reviews => report::reviews(&mut tx, &run).await?,
+        ReportName::Waived => report::waived(&mut tx, &run).await?,
         ReportName::Banks => {
             let obligations = Obligations::of(config).map_err(anyhow::Error::msg)?;
             report::banks(&mut tx, &run, &obligations).await?
@@ -438,6 +443,10 @@ fn parse_instant(text: &str) -> Result<Instant, String> {
     chrono::DateTime::parse_from_rfc3339(text)
         .map(|i| i.with_timezone(&chrono::Utc))
         .map_err(|e| format!("{text:?} is not an instant such as 2026-06-30T08:00:00+08:00: {e}"))
+}
+
+fn parse_yuan(text: &str) -> Result<Money, String> {
+    Money::parse_yuan(text).map_err(|e| e.to_string())
 }
 
 fn parse_day(text: &str) -> Result<Day, String> {

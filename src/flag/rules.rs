@@ -1,10 +1,11 @@
 //! The rules of `domain.md` §8 that this version raises.
 
+use super::covered::cover;
 use super::evidence::Evidence;
 use crate::base::{Day, FlagCode, Money, Severity};
 use crate::policy::{CHINA, Channel, Policy};
 use crate::position::{Account, Measured, Position, Since};
-use crate::reconcile::{CreditOutcome, DebitOutcome, Facts, Matching, Payment, PaymentOutcome};
+use crate::reconcile::{By, CreditOutcome, DebitOutcome, Facts, Matching, Payment, PaymentOutcome};
 use crate::registry::{CustodyMode, Institution};
 
 /// One finding.
@@ -24,6 +25,8 @@ pub struct Finding {
     pub due_on: Option<Day>,
     pub due_is_provisional: bool,
     pub evidence: Evidence,
+    /// The write-off or waiver that covers it; 0 for none.
+    pub decision_no: i64,
 }
 
 /// Raises an institution's findings as of `day`. `order_id` names a contract by its number.
@@ -49,6 +52,7 @@ pub fn raise(
     raiser.institution(institution, &measured.position, &measured.accounts, since);
     raiser.contracts(measured, since, order_id);
     let mut findings = raiser.findings;
+    cover(&mut findings, &facts.decisions, day);
     findings.sort_unstable_by(|a, b| {
         (a.code, &a.subject, a.account_no, a.date).cmp(&(b.code, &b.subject, b.account_no, b.date))
     });
@@ -103,6 +107,7 @@ impl Raiser<'_> {
             due_on: due.map(|d| d.day),
             due_is_provisional: due.is_some_and(|d| d.provisional),
             evidence: draft.evidence,
+            decision_no: 0,
         });
     }
 
@@ -126,7 +131,12 @@ impl Raiser<'_> {
                     },
                 ),
                 PaymentOutcome::Settled { group, late_days } => {
-                    let difference = matching.groups[*group].difference;
+                    let settled = matching.groups[*group];
+                    // People who match accept the difference they see.
+                    let difference = match settled.by {
+                        By::Rule(_) => settled.difference,
+                        By::Decision(_) => 0,
+                    };
                     let last = matching
                         .credits_of(*group)
                         .max_by_key(|i| facts.credits[*i].day);

@@ -23,6 +23,7 @@ struct Row {
     first_day: i64,
     due_day: Option<i64>,
     evidence: String,
+    decision_no: i64,
 }
 
 impl Row {
@@ -43,6 +44,7 @@ impl Row {
             && self.first_day == days::number(finding.first_day)
             && self.due_day == days::opt_number(finding.due_on)
             && self.evidence == finding.evidence.to_json()
+            && self.decision_no == finding.decision_no
     }
 }
 
@@ -70,7 +72,7 @@ pub async fn store(
 ) -> Result<u64> {
     let standing: Vec<Row> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, code, subject, account_no, date_day, from_run, amount_fen, n, severity, first_day, \
-                    due_day, evidence \
+                    due_day, evidence, decision_no \
              FROM finding WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
             .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
@@ -105,6 +107,7 @@ pub async fn store(
             ints(&new, |(_, f)| i64::from(f.due_is_provisional)),
         ),
         ("evidence", texts(&evidence, |json| json)),
+        ("decision_no", ints(&new, |(_, f)| f.decision_no)),
     ];
     changes::write(tx, "finding", by, ended, new).await
 }

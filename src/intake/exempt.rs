@@ -1,8 +1,9 @@
 //! Exemptions: days for which an account owes no statement, entered by a person with a reason.
 
 use super::ImportError;
+use super::own::Own;
 use crate::base::Day;
-use crate::feed::store::{self, FileResult};
+use crate::feed::store;
 use crate::registry;
 use crate::store::lock::Job;
 use crate::store::{Db, days};
@@ -48,23 +49,10 @@ pub async fn exempt(db: &Db, exempt: &Exempt) -> Result<bool, ImportError> {
         return Ok(false);
     }
     let source = format!("exemption of {}", exempt.account_id);
-    let import_no = match store::open(&mut tx, &source, false).await? {
-        store::Opened::New(import_no) => import_no,
-        // Its rows would become visible with ours.
-        store::Opened::Resumed(_, other) | store::Opened::HalfTaken(other) => {
-            return Err(ImportError::HalfTaken(other));
-        }
-    };
-    let source_no = store::open_file(&mut tx, import_no, &source, "exemption").await?;
+    let own = Own::open(&mut tx, &source, "exemption").await?;
     let version = newest.map_or(1, |(version, _)| version + 1);
-    store::append_exemption(&mut tx, &row, (version, source_no)).await?;
-    let result = FileResult {
-        outcome: "used",
-        new: 1,
-        ..FileResult::default()
-    };
-    store::close_file(&mut tx, source_no, &result).await?;
-    store::complete(&mut tx, import_no).await?;
+    store::append_exemption(&mut tx, &row, (version, own.source_no)).await?;
+    own.complete(&mut tx).await?;
     tx.commit().await?;
     Ok(true)
 }

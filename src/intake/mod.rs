@@ -3,7 +3,7 @@
 //! [`import`] takes bundles (folders and zips of interchange files) and statement files. It lands in
 //! batches, each one transaction with its running totals, so a killed import is resumed by giving the
 //! same command again: rows that landed are found equal. Readers see an import when it is complete.
-//! [`take_deliveries`] takes what feeds brought.
+//! [`take_deliveries`] takes what feeds brought; [`decisions`] records what people decide beside the rules.
 //!
 //! Invariants: a row that cannot be used changes nothing stored; a statement file that cannot be used is
 //! quarantined whole, and one that can is taken in one transaction, or, where it is large, in several, of which
@@ -11,9 +11,11 @@
 //! not change the books. [`rehearse`] runs the same code and takes everything back: what it says is what an import would have said at that moment.
 
 mod bundle;
+pub mod decisions;
 mod deliveries;
 mod exempt;
 mod facts;
+mod own;
 mod records;
 mod rows;
 mod session;

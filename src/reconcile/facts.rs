@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::base::{Day, Money};
+use crate::decision::Decision;
 use crate::feed::store::{Freeze, Settlement};
 use crate::ledger::Correction;
 use crate::registry::Terms;
@@ -170,6 +171,8 @@ pub struct Facts {
     pub exemptions: Vec<Exemption>,
     pub settlements: Vec<Settlement>,
     pub freezes: Vec<Freeze>,
+    /// Approved ones, in order of their numbers.
+    pub decisions: Vec<Decision>,
 }
 
 impl Facts {

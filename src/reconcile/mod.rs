@@ -2,7 +2,7 @@
 //!
 //! Invariants: nothing here crosses an institution or an account; the result does not depend on the
 //! order in which facts were learned, only on which are known; a line is claimed once; nothing is
-//! matched on an amount alone.
+//! matched on an amount alone. Only people match across accounts of an institution, of one kind ([`Lapse`]).
 //! Absent on purpose: state between runs. Matching is a function of facts, policy and day; what a run
 //! stores are the differences to the run before ([`store`]).
 
@@ -18,8 +18,8 @@ pub use facts::{
     Payment, Span, StatedDay,
 };
 pub use matching::{
-    CreditOutcome, DebitOutcome, Doubt, Group, Matching, PaymentOutcome, Review, RuleAt,
-    match_lines,
+    By, CreditOutcome, DebitOutcome, Doubt, Group, Lapse, Matching, Members, Named, PaymentOutcome,
+    Review, RuleAt, match_lines,
 };
 pub use statements::{
     AccountDays, Against, BrokenDay, ExpectedRange, OpenClaim, Stated, moved_by_day, open_claims,
@@ -55,6 +55,16 @@ impl MatchKind {
             MatchKind::Reversal => 5,
             MatchKind::Split => 6,
             MatchKind::Group => 7,
+        }
+    }
+
+    /// How so many payments are settled by so many credits.
+    pub const fn of(payments: usize, credits: usize) -> MatchKind {
+        match (payments, credits) {
+            (1, 1) => MatchKind::OneToOne,
+            (_, 1) => MatchKind::Batch,
+            (1, _) => MatchKind::Split,
+            _ => MatchKind::Group,
         }
     }
 
@@ -98,13 +108,16 @@ pub struct MatchedLine {
     pub n: i64,
     pub amount_fen: i64,
     /// The rule that matched it: the place of its pack among the district's, oldest first, and its own place
-    /// in the pack from 1. 0 for debits and lines that undo each other, whose kind says all.
+    /// in the pack from 1. 0 for debits and lines that undo each other, whose kind says all, and for
+    /// what people matched.
     pub pack: i64,
     pub rule: i64,
     /// Of the group, on its first line: credits and what the channel kept, less payments.
     pub difference_fen: i64,
     /// Of the group, on its first line: what the channel kept.
     pub fee_fen: i64,
+    /// The decision that matched it instead of a rule; 0 for none.
+    pub decision_no: i64,
 }
 
 /// One of several payments that are settled together, with the first line that settles them.

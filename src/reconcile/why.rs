@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::facts::{Approval, Facts, Line, Payment};
-use super::matching::{CreditOutcome, DebitOutcome, Doubt, Matching, PaymentOutcome, RuleAt};
+use super::matching::{By, CreditOutcome, DebitOutcome, Doubt, Matching, PaymentOutcome, RuleAt};
 use crate::base::{Day, Money};
 use crate::ledger;
 use crate::policy::{Channel, Method, RulePack};
@@ -51,6 +51,15 @@ pub struct NamedRule {
     pub method: &'static str,
 }
 
+/// The people who matched, or keep apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NamedDecision {
+    pub decision: String,
+    pub by: String,
+    pub approved_by: String,
+    pub reason: String,
+}
+
 /// A field that a method compares, and both sides of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Compared {
@@ -63,6 +72,7 @@ pub struct Compared {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Veto {
+    DecidedOtherwise(NamedDecision),
     OtherAccount,
     NoReference,
     OtherReference {
@@ -115,6 +125,8 @@ pub struct Why {
     pub subject: Moved,
     pub outcome: &'static str,
     pub rule: Option<NamedRule>,
+    /// The decision that matched it instead of a rule.
+    pub decision: Option<NamedDecision>,
     pub compared: Vec<Compared>,
     /// What it was matched with, or what it repeats.
     pub with: Vec<Moved>,
@@ -123,9 +135,32 @@ pub struct Why {
     pub near: Vec<Near>,
 }
 
+impl NamedDecision {
+    pub fn english(&self) -> String {
+        let NamedDecision {
+            decision,
+            by,
+            approved_by,
+            reason,
+        } = self;
+        format!("decision {decision} of {by}, approved by {approved_by}: {reason}")
+    }
+
+    pub fn chinese(&self) -> String {
+        let NamedDecision {
+            decision,
+            by,
+            approved_by,
+            reason,
+        } = self;
+        format!("{by} 提出、{approved_by} 复核的决定 {decision}：{reason}")
+    }
+}
+
 impl Veto {
     pub fn english(&self) -> String {
         match self {
+            Veto::DecidedOtherwise(d) => format!("people keep them apart: {}", d.english()),
             Veto::OtherAccount => "it is of another account".into(),
             Veto::NoReference => {
                 "one of the two has no reference, and an amount alone proves nothing".into()
@@ -158,6 +193,7 @@ impl Veto {
 
     pub fn chinese(&self) -> String {
         match self {
+            Veto::DecidedOtherwise(d) => format!("人工认定两者无关：{}", d.chinese()),
             Veto::OtherAccount => "属于另一个账户".into(),
             Veto::NoReference => "有一方没有参考号，仅凭金额不能认定".into(),
             Veto::OtherReference { reported, banked } => {
@@ -235,6 +271,7 @@ impl Explainer<'_> {
             subject: self.moved(at),
             outcome: "",
             rule: None,
+            decision: None,
             compared: Vec::new(),
             with: Vec::new(),
             difference: Money::ZERO,
@@ -304,23 +341,45 @@ impl Explainer<'_> {
         })
     }
 
+    fn decision(&self, no: i64) -> Option<NamedDecision> {
+        let decision = (self.facts.decisions.iter()).find(|d| d.id.decision_no == no)?;
+        Some(NamedDecision {
+            decision: decision.id.to_string(),
+            by: decision.proposed_by.clone(),
+            approved_by: decision.approved()?.by.clone(),
+            reason: decision.reason.clone(),
+        })
+    }
+
     fn settled(&self, group: usize, why: &mut Why) {
         let g = self.matching.groups[group];
         why.outcome = "settled";
-        why.rule = self.rule(g.rule);
+        let rule = match g.by {
+            By::Rule(at) => Some(at),
+            By::Decision(_) => None,
+        };
+        why.rule = rule.and_then(|at| self.rule(at));
+        if let By::Decision(no) = g.by {
+            why.decision = self.decision(no);
+        }
         why.difference = Money::from_fen(g.difference);
         why.fee = Money::from_fen(g.fee);
         let payments: Vec<usize> = self.matching.payments_of(group).collect();
         let credits: Vec<usize> = self.matching.credits_of(group).collect();
-        why.compared = self.compared(g.rule, &payments, &credits);
+        why.compared = self.compared(rule, &payments, &credits);
         let both =
             (payments.into_iter().map(At::Payment)).chain(credits.into_iter().map(At::Credit));
         let others = both.map(|at| self.moved(at));
         why.with = others.filter(|m| *m != why.subject).collect();
     }
 
-    /// The fields a method compares.
-    fn compared(&self, rule: RuleAt, payments: &[usize], credits: &[usize]) -> Vec<Compared> {
+    /// The fields a method compares; without one, those that people look at.
+    fn compared(
+        &self,
+        rule: Option<RuleAt>,
+        payments: &[usize],
+        credits: &[usize],
+    ) -> Vec<Compared> {
         let f = self.facts;
         let (Some(p), Some(l)) = (payments.first(), credits.first()) else {
             return Vec::new();
@@ -350,14 +409,11 @@ impl Explainer<'_> {
             account(p.account_no),
             account(l.account_no),
         )];
-        let method = self
-            .packs
-            .get(rule.pack)
-            .and_then(|(_, pack)| pack.rules.get(rule.rule));
+        let method = rule.and_then(|at| self.packs.get(at.pack)?.1.rules.get(at.rule));
         let method = method.map(|r| &r.method);
         let by_reference = matches!(
             method,
-            Some(Method::Reference { .. } | Method::Split { .. })
+            None | Some(Method::Reference { .. } | Method::Split { .. })
         );
         if by_reference {
             let reference = |span| f.text(span).to_owned();
@@ -415,7 +471,8 @@ impl Explainer<'_> {
         let near = (0..f.credits.len()).filter(|c| {
             let l = &f.credits[*c];
             let listed = |r: &super::matching::Review| r.credit == *c && r.candidates.contains(&i);
-            related(f, p, l) || self.matching.reviews.iter().any(listed)
+            let apart = self.matching.kept_apart.contains_key(&(i, *c));
+            apart || related(f, p, l) || self.matching.reviews.iter().any(listed)
         });
         why.near = self
             .nearest(near.map(|c| (At::Credit(c), self.vetoes(i, c), distance(p, &f.credits[c]))));
@@ -441,7 +498,8 @@ impl Explainer<'_> {
         let l = &f.credits[c];
         let listed = |i: &usize| {
             let holds = |r: &super::matching::Review| r.credit == c && r.candidates.contains(i);
-            self.matching.reviews.iter().any(holds)
+            let apart = self.matching.kept_apart.contains_key(&(*i, c));
+            apart || self.matching.reviews.iter().any(holds)
         };
         let near = (0..f.payments.len()).filter(|i| related(f, &f.payments[*i], l) || listed(i));
         why.near = self.nearest(near.map(|i| {
@@ -581,6 +639,9 @@ impl Explainer<'_> {
         let f = self.facts;
         let (p, l) = (&f.payments[payment], &f.credits[credit]);
         let mut vetoes = Vec::new();
+        if let Some(no) = self.matching.kept_apart.get(&(payment, credit)) {
+            vetoes.extend(self.decision(*no).map(Veto::DecidedOtherwise));
+        }
         if p.account_no != l.account_no {
             vetoes.push(Veto::OtherAccount);
         }

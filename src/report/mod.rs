@@ -13,6 +13,7 @@ mod pages;
 mod rates;
 pub mod store;
 pub mod table;
+mod waived;
 
 pub use banks::banks;
 pub use explain::{Explanation, explain};
@@ -20,12 +21,14 @@ pub use model::*;
 pub use pages::{district_page, overview};
 pub use store::{Run, Wanted, find_run};
 pub use table::{Cell, Form, Table};
+pub use waived::waived;
 
 use rates::Rates;
 
 use std::collections::HashMap;
 
 use crate::base::{Money, Ratio};
+use crate::decision::DecisionId;
 use crate::policy::{self, Policy};
 use crate::reconcile::{Doubt, MatchKind};
 use crate::registry::{self, CustodyMode};
@@ -193,7 +196,7 @@ pub async fn institutions(tx: &mut Tx, run: &Run) -> Result<Table> {
     })
 }
 
-/// The breaks report: every finding, whatever its severity.
+/// The breaks report: every finding that stands, whatever its severity. Others are in [`waived()`].
 pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
     let rows = store::findings(tx, run, None)
         .await?
@@ -278,6 +281,14 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::opt(names.name(m.inst_id, m.pack, m.rule)),
                 Cell::Int(m.difference_fen),
                 Cell::Int(m.fee_fen),
+                Cell::opt((m.decision_no != 0).then(|| {
+                    let (inst_id, decision_no) = (m.inst_id, m.decision_no);
+                    DecisionId {
+                        inst_id,
+                        decision_no,
+                    }
+                    .to_string()
+                })),
             ]
         })
         .collect();
@@ -292,6 +303,7 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
             "rule",
             "difference_fen",
             "fee_fen",
+            "decision",
         ],
         rows,
     })

@@ -301,6 +301,12 @@ pub struct FindingRecord {
     pub due_on: Option<Day>,
     pub due_is_provisional: bool,
     pub evidence: Evidence,
+    /// The account of a bank line; 0 for other subjects.
+    pub account_no: i64,
+    /// True for a state, which has no day of its own.
+    pub is_state: bool,
+    /// The write-off or waiver that covers it; 0 for none.
+    pub decision_no: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -316,9 +322,10 @@ struct FindingRow {
     due_day: Option<i64>,
     due_provisional: i64,
     evidence: String,
+    account_no: i64,
+    decision_no: i64,
 }
 
-/// Findings of a run in order of code and subject. `district` narrows them.
 /// An account's statement days that a run found missing, or broken.
 #[derive(Clone, Debug)]
 pub struct GapRow {
@@ -338,6 +345,7 @@ pub async fn feed_gaps(tx: &mut Tx, run: &Run) -> Result<Vec<GapRow>> {
                     MIN(f.date_day), MAX(f.date_day) \
              FROM finding f JOIN institution_directory d ON d.inst_id = f.inst_id \
              WHERE f.policy_no = $1 AND f.to_run > $2 AND f.from_run <= $2 AND f.code IN ($3, $4) \
+               AND f.decision_no = 0 \
              GROUP BY d.institution_id, f.subject, f.code \
              ORDER BY MAX(f.date_day) DESC, COUNT(*) DESC, f.subject, f.code")
             .bind(run.policy_no).bind(run.head.run_id).bind(codes[0]).bind(codes[1])
@@ -359,37 +367,46 @@ pub async fn feed_gaps(tx: &mut Tx, run: &Run) -> Result<Vec<GapRow>> {
         .collect()
 }
 
+/// Findings of a run that stand, in order of code and subject. `district` narrows them.
 pub async fn findings(
     tx: &mut Tx,
     run: &Run,
     district: Option<&str>,
 ) -> Result<Vec<FindingRecord>> {
     let district = district.or(run.district_id.as_deref()).unwrap_or("");
-    findings_of(tx, run, (district, "")).await
+    findings_of(tx, run, (district, "", (0, 0))).await
 }
 
-/// Findings about one subject.
+/// Findings that people have written off or waived.
+pub async fn waived(tx: &mut Tx, run: &Run) -> Result<Vec<FindingRecord>> {
+    let district = run.district_id.as_deref().unwrap_or("");
+    findings_of(tx, run, (district, "", (1, i64::MAX))).await
+}
+
+/// Findings about one subject, written off and waived ones among them.
 pub async fn findings_about(tx: &mut Tx, run: &Run, subject: &str) -> Result<Vec<FindingRecord>> {
     let district = run.district_id.as_deref().unwrap_or("");
-    findings_of(tx, run, (district, subject)).await
+    findings_of(tx, run, (district, subject, (0, i64::MAX))).await
 }
 
 async fn findings_of(
     tx: &mut Tx,
     run: &Run,
-    (district, subject): (&str, &str),
+    (district, subject, decisions): (&str, &str, (i64, i64)),
 ) -> Result<Vec<FindingRecord>> {
     let rows: Vec<FindingRow> = on!(tx, c => sqlx::query_as(
             "SELECT f.inst_id, d.institution_id, f.code, f.severity, f.subject, f.date_day, \
-                    f.amount_fen, f.n, f.due_day, f.due_provisional, f.evidence \
+                    f.amount_fen, f.n, f.due_day, f.due_provisional, f.evidence, \
+                    f.account_no, f.decision_no \
              FROM finding f JOIN institution_directory d ON d.inst_id = f.inst_id \
              WHERE f.policy_no = $1 AND f.to_run > $2 AND f.from_run <= $2 \
                AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = f.inst_id \
                      AND p.policy_no = f.policy_no AND p.to_run > $2 AND p.from_run <= $2 \
                      AND p.district_id = $3)) \
-               AND ($4 = '' OR f.subject = $4) \
+               AND ($4 = '' OR f.subject = $4) AND f.decision_no BETWEEN $5 AND $6 \
              ORDER BY f.code, f.subject, f.account_no, f.date_day")
-            .bind(run.policy_no).bind(run.head.run_id).bind(district).bind(subject).fetch_all(c).await)
+            .bind(run.policy_no).bind(run.head.run_id).bind(district).bind(subject)
+            .bind(decisions.0).bind(decisions.1).fetch_all(c).await)
     .map_err(DbError::sql("reading findings"))?;
     rows.into_iter()
         .map(|r| {
@@ -412,6 +429,9 @@ async fn findings_of(
                 evidence: Evidence::from_json(&r.evidence).ok_or_else(|| {
                     DbError::Inconsistent(format!("finding has the evidence {:?}", r.evidence))
                 })?,
+                account_no: r.account_no,
+                is_state: r.date_day == 0,
+                decision_no: r.decision_no,
             })
         })
         .collect()
@@ -436,7 +456,7 @@ pub async fn flags(tx: &mut Tx, run: &Run, inst_ids: &[i64]) -> Result<HashMap<i
         "SELECT f.inst_id, f.code, f.severity, CAST(COUNT(*) AS BIGINT) \
          FROM wanted w CROSS JOIN finding f \
          WHERE f.inst_id = w.inst_id AND f.policy_no = w.policy_no AND f.to_run > w.run_id \
-           AND f.from_run <= w.run_id \
+           AND f.from_run <= w.run_id AND f.decision_no = 0 \
          GROUP BY f.inst_id, f.code, f.severity",
     )
     .await?;
@@ -458,6 +478,7 @@ pub async fn worst_severities(tx: &mut Tx, run: &Run) -> Result<Vec<(i64, i64)>>
     on!(tx, c => sqlx::query_as(
             "WITH worst AS (SELECT inst_id, MAX(severity) AS severity FROM finding \
                             WHERE policy_no = $1 AND to_run > $2 AND from_run <= $2 \
+                              AND decision_no = 0 \
                             GROUP BY inst_id) \
              SELECT severity, CAST(COUNT(*) AS BIGINT) FROM worst GROUP BY severity")
             .bind(run.policy_no).bind(run.head.run_id).fetch_all(c).await)
@@ -477,6 +498,7 @@ pub struct MatchRow {
     pub rule: i64,
     pub difference_fen: i64,
     pub fee_fen: i64,
+    pub decision_no: i64,
 }
 
 /// Matches of a run in order of institution and line.
@@ -484,7 +506,7 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Vec<MatchRow>> {
     let district = run.district_id.as_deref().unwrap_or("");
     on!(tx, c => sqlx::query_as(
             "SELECT m.inst_id, m.entry_seq, m.kind, e.source_id AS entry_id, m.n, m.amount_fen, \
-                    m.pack, m.rule, m.difference_fen, m.fee_fen \
+                    m.pack, m.rule, m.difference_fen, m.fee_fen, m.decision_no \
              FROM match_line m JOIN posting e ON e.inst_id = m.inst_id AND e.seq = m.entry_seq \
              WHERE m.policy_no = $1 AND m.to_run > $2 AND m.from_run <= $2 \
                AND ($3 = '' OR EXISTS (SELECT 1 FROM position p WHERE p.inst_id = m.inst_id \

@@ -58,6 +58,8 @@ pub struct Summary {
     pub findings: u64,
     pub red: u64,
     pub amber: u64,
+    /// Findings that people have written off or waived; not among those above.
+    pub waived: u64,
     pub matched: u64,
     /// Accounts that owe a statement and have none proven.
     pub accounts_unproven: i64,

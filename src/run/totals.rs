@@ -14,6 +14,7 @@ pub(super) struct Totals {
     findings: u64,
     red: u64,
     amber: u64,
+    waived: u64,
     pub(super) matched: u64,
 }
 
@@ -31,6 +32,7 @@ impl Totals {
             findings: 0,
             red: 0,
             amber: 0,
+            waived: 0,
             matched: 0,
         }
     }
@@ -55,6 +57,10 @@ impl Totals {
             d.missing_days += p.missing_days;
         }
         for (inst_id, finding) in findings {
+            if finding.decision_no != 0 {
+                self.waived += 1;
+                continue;
+            }
             self.findings += 1;
             let Some(d) = district_of
                 .get(inst_id)
@@ -98,6 +104,7 @@ impl Totals {
             findings: self.findings,
             red: self.red,
             amber: self.amber,
+            waived: self.waived,
             matched: self.matched,
             accounts_unproven,
         }

@@ -4,6 +4,8 @@ mod arrival;
 mod assumed;
 mod books;
 mod bundle;
+mod decided;
+mod decisions;
 mod demo;
 mod deploy;
 mod explain;

@@ -22,7 +22,7 @@ use crate::harness::{Dir, day, minute};
 
 const WORKLOAD: &str = "workload";
 const FIRST: &str = "2026-01-05";
-const LAST: &str = "2026-01-24";
+pub(crate) const LAST: &str = "2026-01-24";
 const DAYS: i32 = 20;
 
 /// An order and what happened to it: each fact with its day, counted from the first.
@@ -221,7 +221,7 @@ async fn any_portions_and_order(orders: Vec<Order>, parts: usize, seed: u64, bat
 
 /// A movement of an institution with two accounts, few references and few amounts, so that they meet.
 #[derive(Clone, Debug)]
-struct Move {
+pub(crate) struct Move {
     kind: u8,
     day: i32,
     account: i64,
@@ -231,7 +231,7 @@ struct Move {
     settlement: bool,
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = (
         0..5_u8,
         0..DAYS,
@@ -256,7 +256,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 /// Facts in the order given; a movement's number, and so its id, stays with it.
-fn facts(moves: &[(usize, Move)]) -> Facts {
+pub(crate) fn facts(moves: &[(usize, Move)]) -> Facts {
     let mut facts = Facts::default();
     for (n, m) in moves {
         let seq = i64::try_from(*n).expect("a small number") + 1;
@@ -311,7 +311,7 @@ fn facts(moves: &[(usize, Move)]) -> Facts {
 }
 
 /// An approval's id is sent once; a later one of the same id would be a revision.
-fn sent_once(moves: Vec<Move>) -> Vec<Move> {
+pub(crate) fn sent_once(moves: Vec<Move>) -> Vec<Move> {
     let mut seen = BTreeSet::new();
     let mut kept = moves;
     kept.retain(|m| m.kind < 3 || !m.settlement || seen.insert((m.kind, m.reference)));

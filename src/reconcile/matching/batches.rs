@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::outcome::{Doubt, Review, RuleAt};
+use super::outcome::{By, Doubt, Review, RuleAt};
 use super::subset::{Choice, choose};
 use super::{Era, Matcher, channel};
 use crate::base::Day;
@@ -90,14 +90,9 @@ impl Matcher<'_> {
             let fits = |i: &usize| {
                 self.credits[*i].is_none() && facts.credits[*i].amount.fen() == s.net_fen
             };
-            let credit = lines
-                .iter()
-                .copied()
-                .filter(fits)
-                .min_by_key(|i| self.order(*i));
-            let Some(credit) = credit else {
+            if !lines.iter().any(fits) {
                 continue;
-            };
+            }
             let open = by_channel
                 .get(&(s.account_no, s.channel))
                 .map_or(&[][..], Vec::as_slice);
@@ -111,7 +106,13 @@ impl Matcher<'_> {
             if members.is_empty() || self.sum(&members) != i128::from(s.gross_fen) {
                 continue;
             }
-            let batch = (at, MatchKind::Batch);
+            let credit = (lines.iter().copied())
+                .filter(|i| fits(i) && !self.are_kept_apart(&members, &[*i]))
+                .min_by_key(|i| self.order(*i));
+            let Some(credit) = credit else {
+                continue;
+            };
+            let batch = (By::Rule(at), MatchKind::Batch);
             self.settle(batch, (&members, &[credit]), (0, s.fee_fen.max(0)));
         }
     }
@@ -161,10 +162,12 @@ impl Matcher<'_> {
             let last = within.last(day);
             let credit = lines.iter().copied().find(|i| {
                 let l = &facts.credits[*i];
-                self.credits[*i].is_none() && l.day >= day && l.day <= last
+                let open = self.credits[*i].is_none() && l.day >= day && l.day <= last;
+                open && !self.are_kept_apart(&members, &[*i])
             });
             if let Some(credit) = credit {
-                self.settle((at, MatchKind::Batch), (&members, &[credit]), (0, 0));
+                let batch = (By::Rule(at), MatchKind::Batch);
+                self.settle(batch, (&members, &[credit]), (0, 0));
             }
         }
     }
@@ -250,7 +253,8 @@ impl Matcher<'_> {
             );
             let fits = |i: &usize| {
                 let day = facts.payments[*i].day;
-                day <= first && last <= search.within.last(day)
+                let near = day <= first && last <= search.within.last(day);
+                near && !self.are_kept_apart(&[*i], &set)
             };
             let candidates: Vec<usize> = open.iter().copied().filter(fits).collect();
             let target: i128 = set
@@ -326,13 +330,8 @@ impl Matcher<'_> {
                 });
                 continue;
             }
-            let kind = match (f.credits.len(), f.payments.len()) {
-                (1, 1) => MatchKind::OneToOne,
-                (1, _) => MatchKind::Batch,
-                (_, 1) => MatchKind::Split,
-                _ => MatchKind::Group,
-            };
-            self.settle((at, kind), (&f.payments, &f.credits), (0, 0));
+            let kind = MatchKind::of(f.payments.len(), f.credits.len());
+            self.settle((By::Rule(at), kind), (&f.payments, &f.credits), (0, 0));
             settled = true;
         }
         settled

@@ -3,16 +3,18 @@
 //! | step | settles | decided by |
 //! |---|---|---|
 //! | [`reversals`] | a line and the one it undoes | the bank's mark, account, amount, reference |
+//! | [`decided`] | what people say belongs together | their decision, ids and amounts |
 //! | [`reference`] | one payment, by one credit or in parts | account and reference |
 //! | [`batches`] | a batch as described, a day's, the only choice that adds up | account, channel, window and sum |
 //! | [`debits`] | a debit and what approved it | account, amount, reference |
 //!
 //! Invariants: the outcome does not depend on the order of the facts; a movement is claimed once; an amount
-//! alone decides nothing; a reference that names something else vetoes; where two choices are equally good,
-//! neither is taken and both are listed ([`Review`]).
+//! alone decides nothing; a reference that names something else vetoes, and so do people; where two choices are
+//! equally good, neither is taken and both are listed ([`Review`]).
 
 mod batches;
 mod debits;
+mod decided;
 mod outcome;
 mod reference;
 mod reversals;
@@ -24,8 +26,9 @@ use crate::base::{Day, Money};
 use crate::policy::{Channel, MatchRule, Policy, RulePack};
 use crate::registry::AccountKind;
 
+pub use decided::{Lapse, Members, Named};
 pub use outcome::{
-    CreditOutcome, DebitOutcome, Doubt, Group, Matching, PaymentOutcome, Review, RuleAt,
+    By, CreditOutcome, DebitOutcome, Doubt, Group, Matching, PaymentOutcome, Review, RuleAt,
 };
 use reference::Joined;
 
@@ -46,7 +49,9 @@ pub fn match_lines(
         made: Matching::default(),
     };
     let undone = m.reversals();
+    m.decided(day, &kind_of);
     let joined = m.reports();
+    m.repeat_decided(&joined);
     let described = m.described();
     for (pack, (from, rules)) in packs.iter().enumerate() {
         let until = packs.get(pack + 1).map(|(day, _)| *day);
@@ -178,14 +183,14 @@ impl Matcher<'_> {
     /// Settles payments by credits, which come in order of their days.
     fn settle(
         &mut self,
-        (rule, kind): (RuleAt, MatchKind),
+        (by, kind): (By, MatchKind),
         (payments, credits): (&[usize], &[usize]),
         (difference, fee): (i64, i64),
     ) {
         let facts = self.facts;
         let group = self
             .made
-            .group((rule, kind), (payments, credits), (difference, fee));
+            .group((by, kind), (payments, credits), (difference, fee));
         let arrived = credits.iter().map(|i| facts.credits[*i].day).max();
         for i in payments {
             let p = &facts.payments[*i];

@@ -1,5 +1,8 @@
 //! What becomes of every movement, and the groups that settle each other.
 
+use std::collections::HashMap;
+
+use super::decided::Lapse;
 use crate::base::{Day, Money};
 use crate::reconcile::facts::{Facts, Payment};
 use crate::reconcile::{Line, MatchKind, MatchedItem, MatchedLine, ReviewedLine};
@@ -58,16 +61,25 @@ pub struct RuleAt {
     pub rule: usize,
 }
 
+/// Who says that payments and credits settle each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Rule(RuleAt),
+    /// People, by the number of their decision.
+    Decision(i64),
+}
+
 /// Payments and credits that settle each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    pub rule: RuleAt,
+    pub by: By,
     pub kind: MatchKind,
     /// Places of its payments in [`Matching::members`], and of its credits behind them.
     from: u32,
     payments: u32,
     credits: u32,
-    /// Credits and what the channel kept, less payments, in fen; 0 but where one reference names two amounts.
+    /// Credits and what the channel kept, less payments, in fen; 0 but where one reference
+    /// names two amounts, or people accept a difference.
     pub difference: i64,
     /// What the channel kept, in fen.
     pub fee: i64,
@@ -127,13 +139,17 @@ pub struct Matching {
     pub fees: Vec<(Day, Money)>,
     /// In order of credits.
     pub reviews: Vec<Review>,
+    /// Pairs of a payment and a credit that people keep apart, with the number of their decision.
+    pub kept_apart: HashMap<(usize, usize), i64>,
+    /// Decisions that are not applied, by number, and why.
+    pub lapsed: Vec<(i64, Lapse)>,
 }
 
 impl Matching {
     /// Adds a group and returns its place.
     pub(super) fn group(
         &mut self,
-        (rule, kind): (RuleAt, MatchKind),
+        (by, kind): (By, MatchKind),
         (payments, credits): (&[usize], &[usize]),
         (difference, fee): (i64, i64),
     ) -> usize {
@@ -142,7 +158,7 @@ impl Matching {
         self.members
             .extend(payments.iter().chain(credits).map(|i| place(*i)));
         self.groups.push(Group {
-            rule,
+            by,
             kind,
             from,
             payments: place(payments.len()),
@@ -172,20 +188,39 @@ impl Matching {
     }
 
     /// When a settled payment had arrived in full, and how much of it: where one payment has its credits for
-    /// itself, what they bring; else its own amount, since a batch that did not add up would be no match.
+    /// itself, what they bring; else its own amount, since a batch that did not add up would be no match of a
+    /// rule. Of a difference that people accept between several payments and their credits, the earliest payments
+    /// have arrived first and the last one has the rest.
     pub fn arrived(&self, facts: &Facts, group: usize, payment: &Payment) -> (Day, Money) {
         let day = |i: usize| facts.credits[i].day;
         let arrived = self.credits_of(group).map(day).max().unwrap_or(payment.day);
         let g = self.groups[group];
-        let amount = payment.amount.fen().saturating_add(g.difference);
-        (
-            arrived,
-            Money::from_fen(if g.payments == 1 {
-                amount
-            } else {
-                payment.amount.fen()
-            }),
-        )
+        let amount = if g.difference == 0 || g.payments == 1 {
+            payment.amount.fen().saturating_add(g.difference)
+        } else {
+            self.share(facts, group, payment)
+        };
+        (arrived, Money::from_fen(amount))
+    }
+
+    /// What of a group's credits is left for a payment after those before it.
+    fn share(&self, facts: &Facts, group: usize, payment: &Payment) -> i64 {
+        let fen = |i: usize| facts.payments[i].amount.fen();
+        let total = self.payments_of(group).map(fen).sum::<i64>();
+        let mut left = total.saturating_add(self.groups[group].difference);
+        let last = self.payments_of(group).last();
+        for i in self.payments_of(group) {
+            if facts.payments[i].seq == payment.seq {
+                return if last == Some(i) {
+                    left
+                } else {
+                    left.min(fen(i))
+                }
+                .max(0);
+            }
+            left -= fen(i).min(left.max(0));
+        }
+        0
     }
 
     /// The lines that were matched.
@@ -202,6 +237,7 @@ impl Matching {
             rule: 0,
             difference_fen: 0,
             fee_fen: 0,
+            decision_no: 0,
         };
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for (place, g) in self.groups.iter().enumerate() {
@@ -209,12 +245,17 @@ impl Matching {
                 .then(|| self.payments_of(place).next())
                 .flatten();
             let payment_seq = only.map_or(0, |i| facts.payments[i].seq);
+            let (pack, rule, decision_no) = match g.by {
+                By::Rule(at) => (number(at.pack), number(at.rule) + 1, 0),
+                By::Decision(decision_no) => (0, 0, decision_no),
+            };
             for (at, credit) in self.credits_of(place).enumerate() {
                 let first = at == 0;
                 lines.push(MatchedLine {
                     n: number(g.payments as usize),
-                    pack: number(g.rule.pack),
-                    rule: number(g.rule.rule) + 1,
+                    pack,
+                    rule,
+                    decision_no,
                     difference_fen: if first { g.difference } else { 0 },
                     fee_fen: if first { g.fee } else { 0 },
                     ..line(&facts.credits[credit], g.kind, payment_seq)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::outcome::{CreditOutcome, PaymentOutcome, RuleAt};
+use super::outcome::{By, CreditOutcome, PaymentOutcome, RuleAt};
 use super::{Era, Matcher, channel};
 use crate::ledger;
 use crate::policy::{Channel, PARTS_MAX, Tolerance, Within};
@@ -17,7 +17,7 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    fn iter(&self) -> impl Iterator<Item = (usize, &[usize])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[usize])> {
         self.pairs
             .iter()
             .map(|(payment, range)| (*payment, &self.credits[range.clone()]))
@@ -63,7 +63,7 @@ impl Matcher<'_> {
             if let Some((f, q)) = first.zip(before)
                 && (q.account_no, facts.text(q.reference)) == key
             {
-                self.payments[i] = Some(PaymentOutcome::Duplicate { of: f });
+                self.payments[i].get_or_insert(PaymentOutcome::Duplicate { of: f });
                 continue;
             }
             first = Some(i);
@@ -97,7 +97,8 @@ impl Matcher<'_> {
             if self.payments[payment].is_some() || !era.holds(p.day) {
                 continue;
             }
-            let Some(winner) = credits.iter().copied().find(|i| self.credits[*i].is_none()) else {
+            let open = |i: &usize| self.credits[*i].is_none() && !self.is_kept_apart(payment, *i);
+            let Some(winner) = credits.iter().copied().find(open) else {
                 continue;
             };
             let difference = facts.credits[winner].amount.fen() - p.amount.fen();
@@ -109,9 +110,9 @@ impl Matcher<'_> {
             } else {
                 (difference, 0)
             };
-            let one = (at, MatchKind::OneToOne);
+            let one = (By::Rule(at), MatchKind::OneToOne);
             self.settle(one, (&[payment], &[winner]), (difference, fee));
-            self.repeat(credits, winner);
+            self.repeat(payment, credits, winner);
         }
     }
 
@@ -125,7 +126,7 @@ impl Matcher<'_> {
                 continue;
             }
             let open: Vec<usize> = (credits.iter().copied())
-                .filter(|i| self.credits[*i].is_none())
+                .filter(|i| self.credits[*i].is_none() && !self.is_kept_apart(payment, *i))
                 .collect();
             let fen = |i: &usize| facts.credits[*i].amount.fen();
             let Some(parts) = parts(&open, p.amount.fen(), fen) else {
@@ -136,15 +137,19 @@ impl Matcher<'_> {
             if last.is_none_or(|day| day > within.last(p.day)) {
                 continue;
             }
-            self.settle((at, MatchKind::Split), (&[payment], parts), (0, 0));
-            self.repeat(credits, parts[0]);
+            let split = (By::Rule(at), MatchKind::Split);
+            self.settle(split, (&[payment], parts), (0, 0));
+            self.repeat(payment, credits, parts[0]);
         }
     }
 
-    /// What is left of a reference repeats the credit that settled it.
-    fn repeat(&mut self, credits: &[usize], of: usize) {
+    /// What is left of a payment's reference repeats the credit that settled it, unless people say that it is
+    /// not the payment's.
+    pub(super) fn repeat(&mut self, payment: usize, credits: &[usize], of: usize) {
         for i in credits {
-            self.credits[*i].get_or_insert(CreditOutcome::Duplicate { of });
+            if !self.is_kept_apart(payment, *i) {
+                self.credits[*i].get_or_insert(CreditOutcome::Duplicate { of });
+            }
         }
     }
 }

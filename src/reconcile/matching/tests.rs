@@ -3,7 +3,7 @@ use super::*;
 use crate::ledger;
 use crate::store::days;
 
-fn day(n: i32) -> Day {
+pub(super) fn day(n: i32) -> Day {
     "2025-03-03".parse::<Day>().unwrap().plus(n)
 }
 
@@ -12,7 +12,7 @@ fn workload() -> Policy {
 }
 
 /// The credits that settle a payment, the difference, and its days beyond the window.
-fn settled(m: &Matching, payment: usize) -> Option<(Vec<usize>, i64, i32)> {
+pub(super) fn settled(m: &Matching, payment: usize) -> Option<(Vec<usize>, i64, i32)> {
     let PaymentOutcome::Settled { group, late_days } = m.payments[payment] else {
         return None;
     };
@@ -20,17 +20,24 @@ fn settled(m: &Matching, payment: usize) -> Option<(Vec<usize>, i64, i32)> {
     Some((m.credits_of(group).collect(), difference, late_days))
 }
 
-fn settles(m: &Matching, credit: usize) -> Option<Vec<usize>> {
+pub(super) fn settles(m: &Matching, credit: usize) -> Option<Vec<usize>> {
     match m.credits[credit] {
         CreditOutcome::Settles { group } => Some(m.payments_of(group).collect()),
         _ => None,
     }
 }
 
-struct World(Facts);
+pub(super) struct World(pub(super) Facts);
 
 impl World {
-    fn payment(&mut self, id: &str, d: i32, channel: Channel, reference: &str, fen: i64) {
+    pub(super) fn payment(
+        &mut self,
+        id: &str,
+        d: i32,
+        channel: Channel,
+        reference: &str,
+        fen: i64,
+    ) {
         let (id, reference) = (self.0.keep(id), self.0.keep(reference));
         let seq = i64::try_from(self.0.payments.len()).unwrap() + 1;
         self.0.payments.push(Payment {
@@ -45,7 +52,15 @@ impl World {
         });
     }
 
-    fn credit(&mut self, id: &str, d: i32, code: u8, channel: i64, reference: &str, fen: i64) {
+    pub(super) fn credit(
+        &mut self,
+        id: &str,
+        d: i32,
+        code: u8,
+        channel: i64,
+        reference: &str,
+        fen: i64,
+    ) {
         let (id, reference) = (self.0.keep(id), self.0.keep(reference));
         let seq = i64::try_from(self.0.credits.len()).unwrap() + 1_000;
         self.0.credits.push(Line {
@@ -61,7 +76,7 @@ impl World {
         });
     }
 
-    fn debit(&mut self, id: &str, d: i32, reference: &str, fen: i64) {
+    pub(super) fn debit(&mut self, id: &str, d: i32, reference: &str, fen: i64) {
         self.credit(id, d, ledger::LINE_OTHER, 0, reference, fen);
         let line = self.0.credits.pop().unwrap();
         let seq = i64::try_from(self.0.debits.len()).unwrap() + 2_000;
@@ -72,7 +87,7 @@ impl World {
         self.run_by(&workload(), as_of)
     }
 
-    fn run_by(&self, policy: &Policy, as_of: i32) -> Matching {
+    pub(super) fn run_by(&self, policy: &Policy, as_of: i32) -> Matching {
         let packs = policy.packs("D");
         match_lines(&self.0, (policy, &packs), day(as_of), |_| {
             AccountKind::Custody

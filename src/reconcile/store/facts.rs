@@ -6,6 +6,7 @@ use super::Seen;
 use super::packed::unpack;
 use super::postings::postings;
 use crate::base::Money;
+use crate::decision;
 use crate::feed::store::{Freeze, Settlement};
 use crate::reconcile::facts::{Claim, ContractTerms, Exemption, Facts, StatedDay};
 use crate::registry::Terms;
@@ -21,6 +22,7 @@ pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec
     exemptions(tx, first, last, seen, &mut by_inst).await?;
     settlements(tx, first, last, seen, &mut by_inst).await?;
     freezes(tx, first, last, seen, &mut by_inst).await?;
+    decisions(tx, first, last, seen, &mut by_inst).await?;
     let mut facts: Vec<Facts> = by_inst
         .into_iter()
         .map(|(inst_id, mut facts)| {
@@ -290,6 +292,23 @@ async fn settlements(
     let day = days::number(seen.day);
     for facts in by_inst.values_mut() {
         facts.settlements.retain(|s| s.period_from_day <= day);
+    }
+    Ok(())
+}
+
+/// Decisions that were approved and not undone, as far as was known.
+async fn decisions(
+    tx: &mut Tx,
+    first: i64,
+    last: i64,
+    seen: Seen,
+    by_inst: &mut HashMap<i64, Facts>,
+) -> Result<()> {
+    for decision in decision::store::known(tx, (first, last), seen.source_cut).await? {
+        if decision.approved().is_some() {
+            let facts = by_inst.entry(decision.id.inst_id).or_default();
+            facts.decisions.push(decision);
+        }
     }
     Ok(())
 }

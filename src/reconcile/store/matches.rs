@@ -33,6 +33,7 @@ struct LineRow {
     rule: i64,
     difference_fen: i64,
     fee_fen: i64,
+    decision_no: i64,
 }
 
 impl LineRow {
@@ -46,6 +47,7 @@ impl LineRow {
             self.rule,
             self.difference_fen,
             self.fee_fen,
+            self.decision_no,
         ];
         stands
             == [
@@ -57,6 +59,7 @@ impl LineRow {
                 line.rule,
                 line.difference_fen,
                 line.fee_fen,
+                line.decision_no,
             ]
     }
 }
@@ -69,7 +72,7 @@ async fn store_lines(
 ) -> Result<u64> {
     let standing: Vec<LineRow> = on!(tx, c => sqlx::query_as(
             "SELECT inst_id, entry_seq, from_run, kind, payment_seq, n, amount_fen, pack, rule, \
-                    difference_fen, fee_fen FROM match_line \
+                    difference_fen, fee_fen, decision_no FROM match_line \
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
             .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading matches"))?;
@@ -98,6 +101,7 @@ async fn store_lines(
         ("rule", ints(&new, |l| l.rule)),
         ("difference_fen", ints(&new, |l| l.difference_fen)),
         ("fee_fen", ints(&new, |l| l.fee_fen)),
+        ("decision_no", ints(&new, |l| l.decision_no)),
     ];
     changes::write(tx, "match_line", by, ended, new).await
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::store::{FindingRecord, Run, findings_about};
 use crate::base::{Day, Money};
+use crate::decision::{Decision, DecisionKind};
 use crate::policy::{self, Expected};
 use crate::position::{self, AccountProof};
 use crate::reconcile::match_lines;
@@ -29,6 +30,8 @@ pub struct Explanation {
     pub findings: Vec<FindingRecord>,
     /// Where the id is a custody account's: its proof, item by item.
     pub proof: Option<AccountProof>,
+    /// Approved ones.
+    decisions: Vec<Decision>,
     /// Account ids by their numbers, for the accounts that are named.
     accounts: HashMap<i64, String>,
 }
@@ -129,6 +132,7 @@ async fn one(
         movements: found.into_iter().map(|at| explainer.why(at)).collect(),
         findings,
         proof,
+        decisions: facts.decisions.clone(),
         accounts: (accounts.iter())
             .map(|a| (a.account_no.0, a.account_id.clone()))
             .collect(),
@@ -148,6 +152,7 @@ impl Explanation {
                     "severity": f.severity.as_str(),
                     "due_on": f.due_on,
                     "evidence": f.evidence,
+                    "decision": self.decision_of(f).map(|d| d.id.to_string()),
                     "text": f.evidence.english(),
                     "text_zh": f.evidence.chinese(),
                 })
@@ -204,12 +209,19 @@ impl Explanation {
             "subject": moved(&why.subject),
             "outcome": why.outcome,
             "rule": why.rule,
+            "decision": why.decision,
             "compared": self.compared(why),
             "with": with,
             "difference_fen": why.difference.fen(),
             "fee_fen": why.fee.fen(),
             "near": near,
         })
+    }
+
+    /// The write-off or waiver that covers a finding.
+    fn decision_of(&self, f: &FindingRecord) -> Option<&Decision> {
+        let of = |d: &&Decision| d.id.decision_no == f.decision_no;
+        self.decisions.iter().find(of)
     }
 
     fn account(&self, no: i64) -> &str {
@@ -245,6 +257,7 @@ impl Explanation {
                 f.date
             ));
             lines.push(format!("  {}", f.evidence.english()));
+            lines.extend(self.decision_of(f).map(covered));
         }
         lines
     }
@@ -272,6 +285,9 @@ impl Explanation {
                 "  by rule {} ({}) of pack {}",
                 rule.rule, rule.method, rule.pack
             ));
+        }
+        if let Some(decision) = &why.decision {
+            lines.push(format!("  by {}", decision.english()));
         }
         for (field, reported, banked) in self.compared(why) {
             let sign = if reported == banked { "=" } else { "|" };
@@ -326,4 +342,20 @@ fn prove(proof: &AccountProof, account_id: &str, lines: &mut Vec<String>) {
     let books = format!("  contract cash {cash}, releases without a contract {rest}");
     side(books, false, ("book", proof.book()));
     lines.push(format!("  unexplained {}", proof.unexplained()));
+}
+
+/// `written off by decision D1.3 of NAME, approved by NAME: REASON`.
+fn covered(d: &Decision) -> String {
+    let what = match d.kind {
+        DecisionKind::WriteOff => "written off",
+        _ => "waived",
+    };
+    let until = d
+        .expires
+        .map_or(String::new(), |day| format!(" up to {day}"));
+    let approved = d.approved().map_or("", |s| &s.by);
+    format!(
+        "  {what}{until} by decision {} of {}, approved by {approved}: {}",
+        d.id, d.proposed_by, d.reason
+    )
 }
