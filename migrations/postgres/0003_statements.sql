@@ -3,7 +3,8 @@
 -- A statement as a bank names it (account, format family, its number, the days it covers), a row per
 -- version: the same statement sent with other content is a revision. `source_no` also leads from a
 -- statement day to the statement that states it. `made_ms` is when the bank made it, in milliseconds since
--- 1970; NULL where its format does not say.
+-- 1970; NULL where its format does not say. `confirms` is 1 for a version that says what stands and was made
+-- later: no correction, but what is made before it is outdated.
 CREATE TABLE statement (
   inst_id BIGINT NOT NULL,
   account_no BIGINT NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE statement (
   version BIGINT NOT NULL,
   source_no BIGINT NOT NULL,
   made_ms BIGINT,
+  confirms BIGINT NOT NULL,
   lines BIGINT NOT NULL,
   lines_added BIGINT NOT NULL,
   lines_removed BIGINT NOT NULL,

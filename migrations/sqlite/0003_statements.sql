@@ -3,7 +3,8 @@
 -- A statement as a bank names it (account, format family, its number, the days it covers), a row per
 -- version: the same statement sent with other content is a revision. `source_no` also leads from a
 -- statement day to the statement that states it. `made_ms` is when the bank made it, in milliseconds since
--- 1970; NULL where its format does not say.
+-- 1970; NULL where its format does not say. `confirms` is 1 for a version that says what stands and was made
+-- later: no correction, but what is made before it is outdated.
 CREATE TABLE statement (
   inst_id INTEGER NOT NULL,
   account_no INTEGER NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE statement (
   version INTEGER NOT NULL,
   source_no INTEGER NOT NULL,
   made_ms INTEGER,
+  confirms INTEGER NOT NULL,
   lines INTEGER NOT NULL,
   lines_added INTEGER NOT NULL,
   lines_removed INTEGER NOT NULL,

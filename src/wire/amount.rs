@@ -90,6 +90,12 @@ pub(crate) fn iso_instant(text: &str) -> Option<Instant> {
     local_instant(local, CHINA_HOURS)
 }
 
+/// The day of an instant in China.
+pub fn china_day(at: Instant) -> Option<Day> {
+    let zone = FixedOffset::east_opt(CHINA_HOURS * 3_600)?;
+    Some(Day::from_date(at.with_timezone(&zone).date_naive()))
+}
+
 /// An instant that a clock `hours` east of Greenwich shows.
 pub(crate) fn local_instant(local: NaiveDateTime, hours: i32) -> Option<Instant> {
     let zone = FixedOffset::east_opt(hours.checked_mul(3_600)?)?;

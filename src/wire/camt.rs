@@ -41,10 +41,11 @@ macro_rules! tags {
 
 tags! {
     Acct, AcctSvcrRef, AddtlNtryInf, Amt, AmtDtls, Bal, BkTxCd, BookgDt, Btch, Ccy, Cd, CdOrPrtry,
-    Cdtr, CdtDbtInd, CreDtTm, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly, FrDtTm, FrToDt, GrpHdr, Id,
-    InstrId, NbOfNtries, NbOfTxs, Nm, Ntry, NtryDtls, NtryRef, Othr, Prtry, PrtryAcct, Pty, Refs,
-    RltdPties, RmtInf, RtrInf, RvslInd, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlAmt, TtlCdtNtries,
-    TtlDbtNtries, TtlNtries, TxAmt, TxDtls, TxId, TxsSummry, Ustrd, ValDt,
+    CdtDbtInd, Cdtr, CpyDplctInd, CreDtTm, Dbtr, Domn, Dt, DtTm, ElctrncSeqNb, EndToEndId, Fmly,
+    FrDtTm, FrToDt, GrpHdr, Id, InstrId, NbOfNtries, NbOfTxs, Nm, NtfctnPgntn, Ntry, NtryDtls,
+    NtryRef, Othr, PgNb, Prtry, PrtryAcct, Pty, Refs, RltdPties, RmtInf, RptPgntn, RtrInf, RvslInd,
+    StmtPgntn, Sts, SubFmlyCd, Sum, ToDtTm, Tp, TtlAmt, TtlCdtNtries, TtlDbtNtries, TtlNtries,
+    TxAmt, TxDtls, TxId, TxsSummry, Ustrd, ValDt,
 }
 
 /// Names by their length and outer letters: a file is mostly tags, and one bucket holds few names.

@@ -71,6 +71,10 @@ impl Open {
                 self.head.currency = some_text(text);
                 self.account_currency = true;
             }
+            [CpyDplctInd] => self.head.duplicate = matches!(text, "DUPL" | "CODU"),
+            [StmtPgntn | RptPgntn | NtfctnPgntn, PgNb] => {
+                self.head.pages = text.parse().ok().map(|page| (page, page));
+            }
             [CreDtTm] => self.head.made_at = iso_instant(text).or(self.head.made_at),
             [FrToDt, FrDtTm] => self.from = first_day(text).or(self.from),
             [FrToDt, ToDtTm] => self.to = iso_day(text).or(self.to),

@@ -42,6 +42,7 @@ use serde::Serialize;
 
 use crate::base::{Day, Defect, DefectCode, Instant};
 
+pub use amount::china_day;
 pub use archive::{ARCHIVE_MAX_BYTES, MEMBERS_MAX, RATIO_MAX, UNPACKED_MAX_BYTES};
 pub use assume::{Assumptions, account_spellings};
 pub use bank::SHEET_MAX_BYTES;
@@ -242,6 +243,10 @@ pub struct Statement {
     /// When the bank made it (camt `CreDtTm`, OFX `DTSERVER`); of several pages, the latest. Of two
     /// versions of one statement the one made later holds, whichever comes first.
     pub made_at: Option<Instant>,
+    /// The first and last page of its statement that it is, where the file says (`:28C:n/page`, camt `PgNb`).
+    pub pages: Option<(u32, u32)>,
+    /// The bank calls it a copy of one it has sent (camt `CpyDplctInd` DUPL or CODU).
+    pub duplicate: bool,
     /// First and last day the statement says it covers (camt `FrToDt`; the first and last row of a
     /// CSV export). `None` where only the balances carry days.
     pub period: Option<(Day, Day)>,

@@ -302,6 +302,8 @@ impl Message {
 
     fn set_number(&mut self, text: &str) -> Option<String> {
         self.head.number = super::amount::some_text(text);
+        let page = text.trim().rsplit_once('/').map(|(_, page)| page.parse());
+        self.head.pages = page.and_then(Result::ok).map(|page| (page, page));
         None
     }
 

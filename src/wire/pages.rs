@@ -3,6 +3,7 @@
 //!
 //! The parsers keep each page a statement of its own, since each page proves itself. A day, and the
 //! running number of an entry among its equals, belong to the whole: intake joins the pages first.
+//! Where pages are numbered only the next one follows; where they are not, the amounts alone decide.
 //! Absent on purpose: joining pages that do not meet in one amount; [`super::continuity`] names those.
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ pub fn join_pages(statements: Vec<Statement>) -> Vec<Statement> {
             Some(first) if meets(first, &statement) => {
                 first.entries.extend(statement.entries);
                 first.closing = statement.closing;
+                first.pages = first.pages.zip(statement.pages).map(|(a, b)| (a.0, b.1));
                 first.unordered |= statement.unordered;
                 first.made_at = first.made_at.max(statement.made_at);
                 first.period = first.period.zip(statement.period).map(|(a, b)| (a.0, b.1));
@@ -120,13 +122,29 @@ pub(crate) fn is_interim(balance: &Balance) -> bool {
     matches!(balance.kind.as_str(), "60M" | "62M" | "ITBD")
 }
 
+/// Whether the second may be the page behind the first: the amounts meet, and where both say which page of which
+/// statement they are, it is the next of the same one. A page without a net movement has its neighbours' amounts.
 fn meets(first: &Statement, second: &Statement) -> bool {
+    if let (Some((_, last)), Some((next, _))) = (first.pages, second.pages)
+        && (last.checked_add(1) != Some(next) || of_number(first) != of_number(second))
+    {
+        return false;
+    }
     match (&first.closing, &second.opening) {
         (Some(closing), Some(opening)) => {
             is_interim(closing) && is_interim(opening) && closing.amount == opening.amount
         }
         _ => false,
     }
+}
+
+/// The number of the statement without that of the page. Pages of camt have ids of their own.
+fn of_number(statement: &Statement) -> Option<&str> {
+    let number = statement
+        .number
+        .as_deref()
+        .filter(|_| statement.format.starts_with("mt"));
+    number.map(|n| n.split_once('/').map_or(n, |(of, _)| of))
 }
 
 #[cfg(test)]

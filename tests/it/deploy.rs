@@ -189,6 +189,14 @@ fn the_image_is_small_and_not_root() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();
     let needed = manifest["package"]["rust-version"].as_str().unwrap();
+    // Cargo looks for the file of every target that the manifest declares.
+    let copied = of("COPY").join(" ");
+    let kept = read("Dockerfile.dockerignore");
+    for bench in manifest["bench"].as_array().unwrap() {
+        let file = format!("benches/{}.rs", bench["name"].as_str().unwrap());
+        assert!(copied.contains(&file), "{file} is not copied");
+        assert!(kept.contains(&format!("!{file}")), "{file} is ignored");
+    }
     let tag = bases[0].split([':', '-']).nth(1).unwrap();
     let version = |v: &str| {
         v.split('.')

@@ -350,7 +350,7 @@ fn a_vandal_is_named() {
             "DROP TRIGGER settlement_no_update",
             "UPDATE settlement SET version = 2",
             "INSERT INTO account_freeze VALUES (1, 1, 'F1', 2, 1, 'court', NULL, NULL, NULL)",
-            "INSERT INTO statement VALUES (1, 1, 'mt940', '7', 1, 1, 2, 1, NULL, 0, 0, 0, 0)",
+            "INSERT INTO statement VALUES (1, 1, 'mt940', '7', 1, 1, 2, 1, NULL, 0, 0, 0, 0, 0)",
             "INSERT INTO statement_dispute VALUES (1, 1, 9, 'X', 2, 1, 0, 0, x'', 0)",
             "INSERT INTO statement_exemption VALUES (1, 1, 3, 4, 2, 1, 'holiday')",
         ] {

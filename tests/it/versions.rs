@@ -15,6 +15,12 @@ on_both!(
     a_correction_after_its_original_revises,
     other_references_under_another_number_are_told,
     late_lines_of_two_statements_stay_two,
+    a_version_that_confirms_outdates_what_was_made_before_it,
+    a_copy_that_differs_is_disputed,
+    a_statement_proves_no_day_to_come,
+    a_shorter_export_is_told_and_disputed_once_the_day_is_over,
+    a_page_without_net_movement_is_missed,
+    pages_of_two_statements_are_not_joined,
 );
 
 /// A camt.053 statement of account A1 of a day in January 2026: number, hour it was made, opening in yuan,
@@ -158,4 +164,177 @@ async fn late_lines_of_two_statements_stay_two(store: Store) {
         "{value}"
     );
     assert_eq!(store.check().await, []);
+}
+
+fn state(store: &Store, on: &str) -> String {
+    let ran = store.jintuo(&["feed", "status", "--as-of", on, "--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("one object");
+    let days = value["days"].as_array().expect("days");
+    let found = days
+        .iter()
+        .find(|d| d["date"] == on && d["account_id"] == "A1");
+    found.map_or_else(String::new, |d| {
+        d["state"].as_str().unwrap_or("").to_owned()
+    })
+}
+
+async fn a_version_that_confirms_outdates_what_was_made_before_it(store: Store) {
+    // At 18:00 right, at 19:00 wrong, at 20:00 the wrong one is taken back.
+    let versions = [
+        camt("9", (8, 18), 2000, &FIRST),
+        camt("9", (8, 19), 2000, &MENDED),
+        camt("9", (8, 20), 2000, &FIRST),
+    ];
+    for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [1, 2, 0]] {
+        let store = store.another().await;
+        let bundle = small().write(&store.dir, "small");
+        store.import(1, &[&bundle]).await;
+        for (at, version) in (2..).zip(order) {
+            take(&store, at, &versions[version]).await;
+        }
+        assert_eq!(held(&store, "2026-01-08").await, "253000", "{order:?}");
+        assert_eq!(store.check().await, []);
+        store.remove().await;
+    }
+}
+
+async fn a_copy_that_differs_is_disputed(store: Store) {
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+    take(&store, 2, &camt("9", (8, 18), 2000, &FIRST)).await;
+    let copy = |lines: &[(i64, Option<&str>, u32)]| {
+        let head = "<Stmt><Id>9</Id><CpyDplctInd>DUPL</CpyDplctInd>";
+        camt("9", (8, 20), 2000, lines).replace("<Stmt><Id>9</Id>", head)
+    };
+    take(&store, 3, &copy(&FIRST)).await;
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    let file = store.dir.write("copy.xml", copy(&MENDED));
+    let differs = store.import(4, &[&file]).await;
+    assert_eq!(differs.files[0].outcome, "disputed");
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+}
+
+async fn a_statement_proves_no_day_to_come(store: Store) {
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+    // Made on the 8th, its head and its closing balance speak of the whole month.
+    let month = |text: &str| {
+        let text = text.replace("2026-01-08T23:59:59", "2026-01-31T23:59:59");
+        let (before, closing) = text.split_once("<Cd>CLBD</Cd>").expect("a closing balance");
+        let closing = closing.replacen("<Dt>2026-01-08</Dt>", "<Dt>2026-01-31</Dt>", 1);
+        format!("{before}<Cd>CLBD</Cd>{closing}")
+    };
+    let early = take(&store, 2, &month(&camt("9", (8, 20), 2000, &FIRST))).await;
+    let codes: Vec<DefectCode> = early.defects.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [DefectCode::BadDate], "{early:?}");
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    assert_eq!(store.rows("statement_day WHERE day > 20461").await, 0);
+    // Money that moves on a day to come is no statement.
+    let moves = month(&camt("10", (8, 20), 2530, &[(7, Some("F"), 20)]));
+    let file = store.dir.write("moves.xml", moves);
+    let refused = store.import(3, &[&file]).await;
+    assert_eq!(refused.files[0].outcome, "quarantined");
+}
+
+async fn a_shorter_export_is_told_and_disputed_once_the_day_is_over(store: Store) {
+    let export = |rows: &[(i64, i64, &str)]| {
+        let mut text = "账号,A1\n起止日期：2026-01-08 至 2026-01-08\n\n\
+             交易日期,借方发生额,贷方发生额,账户余额,对方户名,摘要,流水号\n"
+            .to_owned();
+        for (credit, balance, serial) in rows {
+            writeln!(text, "20260108,,{credit}.00,{balance}.00,,,{serial}").expect("a text");
+        }
+        text
+    };
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+    take(&store, 2, &export(&[(500, 2500, "X"), (30, 2530, "Y")])).await;
+    let shorter = export(&[(500, 2500, "X")]);
+    // While the day lasts it may be an earlier export.
+    let told = take(&store, 3, &shorter).await;
+    assert_eq!(told.defects.len(), 1, "{told:?}");
+    assert!(told.defects[0].found.contains("fewer lines"), "{told:?}");
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    // After it, the bank says otherwise than before; a person may take its word.
+    let file = store.dir.write("later.csv", format!("{shorter}\n"));
+    let later = store.import(60 * 24 * 20, &[&file]).await;
+    assert_eq!(later.files[0].outcome, "disputed");
+    assert_eq!(state(&store, "2026-01-08"), "disputed");
+    let path = file.to_string_lossy();
+    store.jintuo(&["import", "--supersede", &path]).ended(0);
+    assert_eq!(state(&store, "2026-01-08"), "revised");
+    assert_eq!(held(&store, "2026-01-08").await, "250000");
+    assert_eq!(store.check().await, []);
+}
+
+/// A page of an MT940 statement: `n/page`, day, kind and amount of the opening, lines, kind of the closing.
+fn page(
+    number: &str,
+    on: u32,
+    (open, opening): (&str, i64),
+    lines: &[(i64, &str)],
+    close: &str,
+) -> String {
+    let from = on - 1;
+    let mut text =
+        format!(":20:S\n:25:A1\n:28C:{number}\n:60{open}:C2601{from:02}CNY{opening},00\n");
+    let mut closing = opening;
+    for (amount, reference) in lines {
+        closing += amount;
+        let sign = if *amount < 0 { "D" } else { "C" };
+        let amount = amount.abs();
+        writeln!(
+            text,
+            ":61:2601{on:02}01{on:02}{sign}{amount},NTRF{reference}"
+        )
+        .expect("a text");
+    }
+    text + &format!(":62{close}:C2601{on:02}CNY{closing},00\n-\n")
+}
+
+async fn a_page_without_net_movement_is_missed(store: Store) {
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+    let one = page("9/1", 8, ("F", 2000), &[(5, "X")], "M");
+    let two = page("9/2", 8, ("M", 2005), &[(700, "IN"), (-700, "OUT")], "M");
+    let three = page("9/3", 8, ("M", 2005), &[(5, "Z")], "F");
+    for (at, text) in [(2, &one), (3, &three)] {
+        let file = store.dir.write(&format!("page-{at}.sta"), text);
+        assert_eq!(store.import(at, &[&file]).await.files[0].outcome, "waiting");
+    }
+    assert_eq!(state(&store, "2026-01-08"), "gap");
+    take(&store, 4, &two).await;
+    assert_eq!(state(&store, "2026-01-08"), "proven");
+    assert_eq!(
+        store
+            .rows("posting WHERE kind = 5 AND amount_fen = 70000")
+            .await,
+        2
+    );
+    // The same in one file, in another order.
+    let again = store.another().await;
+    let bundle = small().write(&again.dir, "small");
+    again.import(1, &[&bundle]).await;
+    take(&again, 2, &(one + &three + &two)).await;
+    assert_eq!(
+        again
+            .rows("posting WHERE kind = 5 AND amount_fen = 70000")
+            .await,
+        2
+    );
+    again.remove().await;
+}
+
+async fn pages_of_two_statements_are_not_joined(store: Store) {
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+    // Number 9 loses its second page and number 10 its first; both stand at 2,005.00 between them.
+    let nine = page("9/1", 8, ("F", 2000), &[(5, "X")], "M");
+    let ten = page("10/2", 9, ("M", 2005), &[(5, "Z")], "F");
+    for (at, text) in [(2, &nine), (3, &ten)] {
+        let file = store.dir.write(&format!("page-{at}.sta"), text);
+        assert_eq!(store.import(at, &[&file]).await.files[0].outcome, "waiting");
+    }
+    assert_eq!(state(&store, "2026-01-08"), "gap");
+    assert_eq!(state(&store, "2026-01-09"), "gap");
 }

@@ -49,6 +49,8 @@ pub struct StatementVersion {
     pub source_no: i64,
     /// When the bank made it, in milliseconds; `None` where its format does not say.
     pub made_ms: Option<i64>,
+    /// It says what stands, and was made later.
+    pub confirms: bool,
     pub lines: i64,
     pub added: i64,
     pub removed: i64,
@@ -161,6 +163,7 @@ pub async fn append_statements(tx: &mut Tx, rows: &[StatementVersion]) -> Result
             ("version", ints(rows, |r| r.version)),
             ("source_no", ints(rows, |r| r.source_no)),
             ("made_ms", opt_ints(rows, |r| r.made_ms)),
+            ("confirms", ints(rows, |r| i64::from(r.confirms))),
             ("lines", ints(rows, |r| r.lines)),
             ("lines_added", ints(rows, |r| r.added)),
             ("lines_removed", ints(rows, |r| r.removed)),

@@ -43,6 +43,10 @@ pub(super) struct Relation {
     pub(super) stored_open: bool,
     /// The same of the statement that is read.
     pub(super) said_open: bool,
+    /// It came after the day: an export that has fewer lines then is no earlier window of it.
+    pub(super) day_over: bool,
+    /// The bank calls what is read a copy.
+    pub(super) is_copy: bool,
 }
 
 /// `Equal` by default: nothing is said.
@@ -65,6 +69,8 @@ pub(super) enum Becomes {
     Reworded,
     /// The bank made it before the one that stands.
     Outdated,
+    /// An export of the day with fewer lines than the one that stands, which came while the day was not over.
+    Shorter,
     /// The bank corrects its statement, or an unfinished day had more lines in the end.
     Revised(Change),
     /// Lines came before any statement and the statement proves them; those at `new` come to them.
@@ -102,14 +108,21 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
     // Exports of one unfinished day are one statement by name; the one with fewer lines is the earlier one,
     // whichever came first.
     let earlier = same_opening && relation.said_open && contains(&stored.lines, &said.lines);
+    let shorter = if relation.day_over {
+        Becomes::Disputed
+    } else {
+        Becomes::Shorter
+    };
+    let fewer = said.lines.len() < stored.lines.len() || !same_balances;
     if relation.same_statement && relation.stored_open && earlier {
-        return Becomes::Same;
+        return if fewer { shorter } else { Becomes::Same };
     }
     let same_amounts = same_balances && amounts(&stored.lines) == amounts(&said.lines);
     if relation.same_statement || (relation.same_family && same_amounts) {
         let change = change(&stored.lines, &said.lines);
         return match relation.made.0 {
             _ if same_balances && change == Change::default() => Becomes::Same,
+            _ if relation.is_copy => Becomes::Disputed,
             Ordering::Less => Becomes::Outdated,
             Ordering::Equal if !relation.same_statement => Becomes::Reworded,
             _ => Becomes::Revised(change),
@@ -122,7 +135,7 @@ pub(super) fn judge(stored: &Said<'_>, said: &Said<'_>, relation: Relation) -> B
         return Becomes::Revised(change(&stored.lines, &said.lines));
     }
     if earlier {
-        return Becomes::Same;
+        return if fewer { shorter } else { Becomes::Same };
     }
     Becomes::Disputed
 }
@@ -274,6 +287,20 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_differs_corrects_nothing() {
+        let stored = said((0, 5), &[("a", 2), ("b", 3)]);
+        let other = said((0, 6), &[("a", 2), ("c", 4)]);
+        let copy = Relation {
+            same_statement: true,
+            is_copy: true,
+            made: Age(Ordering::Greater),
+            ..Relation::default()
+        };
+        assert_eq!(judge(&stored, &other, copy), Becomes::Disputed);
+        assert_eq!(judge(&stored, &stored.clone(), copy), Becomes::Same);
+    }
+
+    #[test]
     fn other_references_under_another_number_are_not_swallowed() {
         let first = said((0, 5), &[("a", 2), ("b", 3)]);
         let second = said((0, 5), &[("a", 2), ("c", 3)]);
@@ -311,7 +338,13 @@ mod tests {
             ..Change::default()
         };
         assert_eq!(judge(&noon, &night, stored_open), Becomes::Revised(grown));
-        assert_eq!(judge(&night, &noon, said_open), Becomes::Same);
+        assert_eq!(judge(&night, &noon, said_open), Becomes::Shorter);
+        let too_late = Relation {
+            day_over: true,
+            ..said_open
+        };
+        // Once the day is over, fewer lines are another word on it.
+        assert_eq!(judge(&night, &noon, too_late), Becomes::Disputed);
         let one_period = Relation {
             same_statement: true,
             stored_open: true,
@@ -319,7 +352,7 @@ mod tests {
             ..Relation::default()
         };
         assert_eq!(judge(&noon, &night, one_period), Becomes::Revised(grown));
-        assert_eq!(judge(&night, &noon, one_period), Becomes::Same);
+        assert_eq!(judge(&night, &noon, one_period), Becomes::Shorter);
         // A day that was over cannot grow, and a day that shrinks is no window of it.
         assert_eq!(judge(&noon, &night, Relation::default()), Becomes::Disputed);
         let lost = said((0, 2), &[("fee-1", 2)]);

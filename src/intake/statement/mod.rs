@@ -164,14 +164,15 @@ async fn with_waiting_pages(
             &joined,
             (source_no, assumed, session.options.bank.as_deref()),
         ) {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                plan.remarks.extend(remarks);
                 let pages = post::Pages {
                     digest: &[],
                     accounts: paged,
                     assumed: filled,
                     unfinished: false,
                 };
-                Ok((Plan { remarks, ..plan }, pages))
+                Ok((plan, pages))
             }
             Err(why) => Err(located(why, remarks)),
         },

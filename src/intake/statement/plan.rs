@@ -29,6 +29,8 @@ pub(super) struct Stated {
     pub(super) account_id: String,
     /// When the bank made it, in milliseconds.
     pub(super) made_ms: Option<i64>,
+    /// The bank calls it a copy.
+    pub(super) is_copy: bool,
     /// In order of days.
     pub(super) days: Vec<SaidDay>,
 }
@@ -142,7 +144,8 @@ fn add(
         return Ok(());
     }
     // The days prove the statement as well.
-    let covered = wire::daily_balances(statement).map_err(|d| of_account(d, account))?;
+    let mut covered = wire::daily_balances(statement).map_err(|d| of_account(d, account))?;
+    cut_at_its_making(plan, &mut covered, statement, account)?;
     let (Some((first, ..)), Some((last, ..))) = (covered.first().copied(), covered.last().copied())
     else {
         let found = "the statement covers no day";
@@ -184,8 +187,47 @@ fn add(
         },
         account_id: account.account_id.clone(),
         made_ms: statement.made_at.map(|at| at.timestamp_millis()),
+        is_copy: statement.duplicate,
         days: said,
     });
+    Ok(())
+}
+
+/// Takes off the days after the one on which the bank made the statement: of these it says nothing yet, whatever
+/// period its head names.
+///
+/// # Errors
+/// A statement that moves money on such a day, or speaks of no other.
+fn cut_at_its_making(
+    plan: &mut Plan,
+    covered: &mut Vec<(Day, Money, Money)>,
+    statement: &Statement,
+    account: &Account,
+) -> Result<(), Defect> {
+    let Some(made_on) = statement.made_at.and_then(wire::china_day) else {
+        return Ok(());
+    };
+    let to_come = covered.partition_point(|(day, ..)| *day <= made_on);
+    if to_come == covered.len() {
+        return Ok(());
+    }
+    let moves = covered[to_come..]
+        .iter()
+        .any(|(_, opening, closing)| opening != closing);
+    let last = covered[covered.len() - 1].0;
+    let found = format!(
+        "account {}: the statement was made on {made_on} and speaks of days up to {last}",
+        account.account_id
+    );
+    if to_come == 0 || moves {
+        return Err(Defect::new(DefectCode::BadDate, found));
+    }
+    let remark = Defect::new(
+        DefectCode::BadDate,
+        found + "; the days to come are not proven by it",
+    );
+    plan.remarks.push(remark);
+    covered.truncate(to_come);
     Ok(())
 }
 

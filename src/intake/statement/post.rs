@@ -46,6 +46,7 @@ struct Changes {
     /// Days that other words were said of, or earlier ones, which do not hold.
     reworded: BTreeMap<String, Vec<Day>>,
     outdated: BTreeMap<String, Vec<Day>>,
+    shorter: BTreeMap<String, Vec<Day>>,
 }
 
 /// Posts a proved file, or a part of one, in one transaction. A day that contradicts a stored one is kept as a dispute and
@@ -68,14 +69,16 @@ pub(super) async fn post(
     )
     .await?;
     let names: Vec<StatementKey> = plan.statements.iter().map(|s| s.key.clone()).collect();
-    let mut versions: HashMap<StatementKey, i64> = HashMap::new();
+    let mut versions: HashMap<StatementKey, Newest> = HashMap::new();
     if session.has_statements {
         for known in store::statement_versions(&mut tx, &names).await? {
-            let newest = versions.entry(known.key).or_insert(known.version);
-            *newest = known.version.max(*newest);
+            let newest = versions.entry(known.key).or_default();
+            newest.version = known.version.max(newest.version);
+            newest.made_ms = known.made_ms.max(newest.made_ms);
         }
     }
     let mut changes = Changes::default();
+    let today = session.db.clock().day_of(tx.now());
     for stated in &plan.statements {
         let version = versions.get(&stated.key).copied();
         let supersede = session.options.supersede;
@@ -84,7 +87,7 @@ pub(super) async fn post(
             &mut plan.batch,
             stated,
             &stored,
-            (version, source_no, supersede),
+            (version, source_no, (supersede, today)),
         );
     }
     if !pages.assumed.is_empty() {
@@ -129,6 +132,14 @@ pub(super) async fn post(
 
 fn day_key(stated: &Stated, day: &SaidDay) -> AccountDay {
     (stated.key.inst_id, stated.key.account_no, day.day)
+}
+
+/// What is known of a statement's versions.
+#[derive(Clone, Copy, Default)]
+struct Newest {
+    version: i64,
+    /// The latest instant at which the bank made one of them, a confirmation included.
+    made_ms: Option<i64>,
 }
 
 /// A day as one statement says it.
@@ -206,11 +217,12 @@ fn compare(
     batch: &mut ledger::Batch,
     stated: &Stated,
     stored: &Stored,
-    (version, source_no, supersede): (Option<i64>, i64, bool),
+    (newest_version, source_no, (supersede, today)): (Option<Newest>, i64, (bool, Day)),
 ) {
     let claimant = stated.key.to_string();
     let mut total = Change::default();
     let mut differs = false;
+    let mut confirms = true;
     for day in &stated.days {
         let heard = Heard {
             key: day_key(stated, day),
@@ -231,9 +243,14 @@ fn compare(
             continue;
         }
         let there = stored.said(&heard.key);
-        let relation = relation(stated, day, stored);
+        let relation = relation(stated, day, stored, (newest_version, today));
         let mut becomes = judge(&there, &here, relation);
-        let stands = [Becomes::Disputed, Becomes::Reworded, Becomes::Outdated];
+        let stands = [
+            Becomes::Disputed,
+            Becomes::Reworded,
+            Becomes::Outdated,
+            Becomes::Shorter,
+        ];
         if supersede && stands.contains(&becomes) {
             becomes = Becomes::Revised(change(&there.lines, &here.lines));
             changes.disputes.extend(stored.superseded(&heard));
@@ -250,9 +267,14 @@ fn compare(
             named.or_default().push(date(day.day));
             continue;
         }
-        if becomes == Becomes::Outdated {
+        confirms &= becomes == Becomes::Same && relation.same_statement;
+        if matches!(becomes, Becomes::Outdated | Becomes::Shorter) {
             changes.same_days += 1;
-            let named = changes.outdated.entry(stated.account_id.clone());
+            let list = match becomes {
+                Becomes::Shorter => &mut changes.shorter,
+                _ => &mut changes.outdated,
+            };
+            let named = list.entry(stated.account_id.clone());
             named.or_default().push(date(day.day));
             continue;
         }
@@ -266,7 +288,9 @@ fn compare(
                 changes.same_days += 1;
                 changes.kept.extend(day.drafts.iter().copied());
             }
-            Becomes::Same | Becomes::Disputed | Becomes::Outdated => changes.same_days += 1,
+            Becomes::Same | Becomes::Disputed | Becomes::Outdated | Becomes::Shorter => {
+                changes.same_days += 1;
+            }
             Becomes::Reworded => {
                 changes.same_days += 1;
                 let named = changes.reworded.entry(stated.account_id.clone());
@@ -290,7 +314,11 @@ fn compare(
             changes.voids.push(void(batch, heard.key, &id, source_no));
         }
     }
-    if version.is_none() || differs {
+    let version = newest_version.map(|n| n.version);
+    // The same again, made later than any version: what comes with an age between is outdated.
+    let later = newest_version.is_some_and(|n| stated.made_ms > n.made_ms && n.made_ms.is_some());
+    confirms &= later && !differs;
+    if version.is_none() || differs || confirms {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let lines = stated.days.iter().map(|d| d.drafts.len()).sum();
         changes.statements.push(StatementVersion {
@@ -298,6 +326,7 @@ fn compare(
             version: version.map_or(1, |v| v + 1),
             source_no,
             made_ms: stated.made_ms,
+            confirms,
             lines: count(lines),
             added: count(total.added),
             removed: count(total.removed),
@@ -321,16 +350,28 @@ fn says_the_same(newest: &Dispute, claim: &Dispute) -> bool {
     says(newest) == says(claim) && newest.lines_digest == claim.lines_digest
 }
 
-fn relation(stated: &Stated, day: &SaidDay, stored: &Stored) -> Relation {
+fn relation(
+    stated: &Stated,
+    day: &SaidDay,
+    stored: &Stored,
+    (newest, today): (Option<Newest>, Day),
+) -> Relation {
     let open = |s: &StatementKey| s.number.is_empty() && s.last_day == day.day;
     let standing = stored.standing(&day_key(stated, day));
-    let made = |known: &KnownVersion| Some(stated.made_ms?.cmp(&known.made_ms?));
+    let made = |known: &KnownVersion| {
+        // A version that says what stands may have been made later than the one that brought it.
+        let own = newest.filter(|_| known.key == stated.key);
+        let known_ms = own.and_then(|n| n.made_ms).max(known.made_ms);
+        Some(stated.made_ms?.cmp(&known_ms?))
+    };
     Relation {
         same_statement: standing.is_some_and(|s| s.key == stated.key),
         same_family: standing.is_some_and(|s| s.key.family == stated.key.family),
         made: Age(standing.and_then(made).unwrap_or(Ordering::Equal)),
         stored_open: standing.is_some_and(|s| open(&s.key)),
         said_open: open(&stated.key),
+        day_over: date(day.day) < today,
+        is_copy: stated.is_copy,
     }
 }
 
@@ -393,6 +434,10 @@ fn tell(
         (
             &changes.outdated,
             "the bank made this statement before the one that stands",
+        ),
+        (
+            &changes.shorter,
+            "this export has fewer lines than the one that stands",
         ),
     ] {
         for (account_id, days) in days_of {

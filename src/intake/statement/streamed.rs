@@ -272,6 +272,7 @@ impl Terms {
     fn prove(&self, bytes: impl BufRead) -> Proof {
         let (mut spans, mut refused, mut paged) = (Vec::new(), Vec::new(), Vec::new());
         let mut filled = Assumptions::default();
+        let mut planned = Vec::new();
         let read = self.read(bytes, &mut |statement| {
             filled.add(&statement.assumed);
             if wire::is_page(&statement) {
@@ -279,16 +280,20 @@ impl Terms {
                 return;
             }
             match self.plan(std::slice::from_ref(&statement)) {
-                Ok(plan) => spans.extend(plan.statements.iter().map(|s| -> Span {
-                    let account = (s.key.inst_id, s.key.account_no);
-                    (account, s.key.first_day, s.key.last_day)
-                })),
+                Ok(plan) => {
+                    spans.extend(plan.statements.iter().map(|s| -> Span {
+                        let account = (s.key.inst_id, s.key.account_no);
+                        (account, s.key.first_day, s.key.last_day)
+                    }));
+                    let room = DEFECTS_MAX.saturating_sub(planned.len());
+                    planned.extend(plan.remarks.into_iter().take(room));
+                }
                 Err(why) if refused.len() < DEFECTS_MAX => refused.extend(why),
                 Err(_) => {}
             }
         });
         let small = self.bytes <= STATEMENT_BYTES_MAX;
-        let remarks = match read {
+        let mut remarks = match read {
             Ok(_) if small && !paged.is_empty() => return Proof::Whole,
             Ok(remarks) => remarks,
             Err(why) if small && why.iter().any(|d| d.code == DefectCode::TooLarge) => {
@@ -310,6 +315,7 @@ impl Terms {
         if !refused.is_empty() {
             return Proof::Refused(located(refused, remarks));
         }
+        remarks.extend(planned);
         Proof::Holds {
             remarks,
             assumed: filled,

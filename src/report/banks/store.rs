@@ -31,7 +31,7 @@ pub(super) async fn each_arrival(
 
 /// Corrections of statements: a version after the first.
 pub(super) const CORRECTIONS: &str = "SELECT inst_id, account_no, last_day FROM statement \
-     WHERE version > 1 AND source_no <= $1";
+     WHERE version > 1 AND confirms = 0 AND source_no <= $1";
 /// Statements that came again with the same bytes.
 pub(super) const REPEATS: &str = "SELECT s.inst_id, s.account_no, s.last_day \
      FROM statement s JOIN source_file f ON f.source_no = s.source_no \
