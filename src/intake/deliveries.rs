@@ -51,7 +51,9 @@ pub async fn take_deliveries(
     let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
     let batch = begin(db, &lock).await?;
     let taken = take(db, session, &batch, terms).await;
-    if taken.is_err()
+    // An attempt is taken back where it failed by nothing that is in the files.
+    let theirs = |e: &ImportError| matches!(e, ImportError::Db(e) if e.is_of_the_data());
+    if taken.as_ref().is_err_and(|e| !theirs(e))
         && let Err(e) = take_back(db, &lock, &batch).await
     {
         tracing::warn!(error = %e, "attempts at deliveries stay counted");

@@ -324,4 +324,8 @@ fn tell_import(summary: &intake::Summary) {
         rows.revised = summary.files.iter().map(|f| f.revised).sum::<i64>(),
         "deliveries are taken in"
     );
+    // Nobody reads the summary of unattended work: what is remarkable about a file that is used is told here.
+    for remark in &summary.defects {
+        tracing::warn!(import.no = summary.import_no, remark = %remark, "a file is remarkable");
+    }
 }

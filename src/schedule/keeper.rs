@@ -92,8 +92,12 @@ impl Sink for Keeper<'_> {
     }
 }
 
-/// Until when a feed's bank is to be left alone. What is further off than the least distance was stored by a
-/// clock that has been put back since, or under other settings.
+/// By how much the clocks of replicas may differ; servers that keep time differ by far less.
+const SKEW_MAX: Duration = Duration::from_secs(60);
+
+/// Until when a feed's bank is to be left alone. What is further off than the least distance, on clocks that
+/// differ by no more than [`SKEW_MAX`], was stored by a clock that has been put back since, or under other
+/// settings.
 pub(super) async fn rests(tx: &mut Tx, feed: &Feed) -> Result<Option<Instant>, DbError> {
     let interval = feed.settings.source.min_interval();
     if interval.is_zero() {
@@ -101,5 +105,5 @@ pub(super) async fn rests(tx: &mut Tx, feed: &Feed) -> Result<Option<Instant>, D
     }
     let now = tx.now();
     let until = deliveries::not_before(tx, &feed.settings.name).await?;
-    Ok(until.filter(|until| now < *until && *until <= now + interval))
+    Ok(until.filter(|until| now < *until && *until <= now + interval + SKEW_MAX))
 }

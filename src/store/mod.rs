@@ -104,6 +104,26 @@ impl DbError {
         move |source| DbError::Sql { doing, source }
     }
 
+    /// True where the database refuses what it was given, so that the same bytes would be refused again:
+    /// PostgreSQL's classes 22 (data), 23 (constraint) and 54 (limits), SQLite's likes of them.
+    pub fn is_of_the_data(&self) -> bool {
+        let DbError::Sql {
+            source: sqlx::Error::Database(e),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let code = e.code().unwrap_or_default();
+        match code.parse::<u32>() {
+            // The primary result code is the low byte of the extended one.
+            Ok(n) if code.len() < 5 => matches!(n & 0xff, 18 | 19 | 20 | 25),
+            _ => ["22", "23", "54"]
+                .iter()
+                .any(|class| code.starts_with(class)),
+        }
+    }
+
     /// True where the same command may succeed later without any change (exit code 75).
     pub fn is_temporary(&self) -> bool {
         match self {

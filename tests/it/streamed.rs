@@ -17,6 +17,7 @@ on_both!(
     pages_of_a_large_file_are_joined_and_wait,
     a_rehearsal_of_a_large_file_stores_nothing,
     a_damaged_piece_is_named,
+    a_delivered_large_file_that_was_cut_is_finished,
 );
 
 const ACCOUNTS: [&str; 4] = ["6217000001", "6217000002", "6217000003", "6217000004"];
@@ -383,4 +384,42 @@ async fn a_damaged_piece_is_named(store: Store) {
         broken.iter().any(|b| b.invariant == "raw-file"),
         "{broken:?}"
     );
+}
+
+/// The bytes came by a feed first (kept in one), then the reading was cut in the middle.
+async fn a_delivered_large_file_that_was_cut_is_finished(store: Store) {
+    let mut halves = 0;
+    for polls in (1..400).step_by(if store.is_postgres() { 19 } else { 5 }) {
+        let store = store.another().await;
+        known(&store).await;
+        let text = large();
+        let db = store.open(1).await;
+        let mut tx = db.begin_write().await.expect("a transaction");
+        jintuo::feed::deliveries::keep_delivery(&mut tx, "feed", "large.xml", text.as_bytes())
+            .await
+            .expect("kept");
+        tx.commit().await.expect("a commit");
+        db.close().await;
+        let file = store.dir.write("large.xml", text);
+        let ended = cut_import(&store, &file, (&streamed(), polls)).await;
+        let half = outcomes(&store, "posting").await == 1;
+        if half {
+            halves += 1;
+            let other = registry(&["6217000008"]).write(&store.dir, "other");
+            let summary = store.import(3, &[&other]).await;
+            let days = store.rows("statement_day").await;
+            assert_eq!(
+                summary.quarantined,
+                [],
+                "days in the books: {days} of 24; {:?}",
+                summary.files
+            );
+            assert_eq!(days, 24);
+        }
+        store.remove().await;
+        if ended || halves > 2 {
+            break;
+        }
+    }
+    assert!(halves > 0, "cut between two groups");
 }

@@ -132,8 +132,11 @@ pub(in super::super) async fn finish_half_posted(
 
 async fn finish(session: &mut Session<'_>, half: &HalfPosted) -> Result<(), ImportError> {
     let mut tx = session.db.begin_read().await?;
-    let pieces = store::raw_pieces(&mut tx, &half.digest).await?;
+    let mut pieces = store::raw_pieces(&mut tx, &half.digest).await?;
     tx.rollback().await?;
+    if pieces.is_empty() {
+        pieces = cut_up(session, &half.digest).await?;
+    }
     let arrived = Arrived {
         source_no: half.source_no,
         name: &half.name,
@@ -141,7 +144,30 @@ async fn finish(session: &mut Session<'_>, half: &HalfPosted) -> Result<(), Impo
         bytes: u64::try_from(half.bytes).unwrap_or(0),
     };
     is_settled(session, &arrived, &[]);
-    prove_and_post(session, &arrived, &pieces).await
+    prove_and_post(session, &arrived, &pieces).await?;
+    let refused = (session.file_result(half.source_no))
+        .is_some_and(|f| matches!(f.outcome, "quarantined" | "unreadable"));
+    if refused {
+        // Part of it is in the books: to call it refused would be a lie.
+        return Err(DbError::Inconsistent(format!(
+            "{} is half in the books and what is kept of it cannot be read to its end; see jintuo check",
+            half.name
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// Keeps a file that came in one, by a feed, in pieces as well.
+async fn cut_up(session: &Session<'_>, digest: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
+    let mut tx = session.begin_write().await?;
+    let content = store::raw(&mut tx, digest).await?;
+    let pieces: Vec<(Vec<u8>, Vec<u8>)> = (content.chunks(PIECE_BYTES))
+        .map(|piece| (Sha256::digest(piece).to_vec(), piece.to_vec()))
+        .collect();
+    store::keep_pieces(&mut tx, &pieces).await?;
+    tx.commit().await?;
+    Ok(pieces.into_iter().map(|(digest, _)| digest).collect())
 }
 
 /// Keeps a file's bytes, a piece at a time.

@@ -14,6 +14,7 @@ on_both!(
     the_days_of_one_fetch_are_asked_for_by_one_source,
     what_a_killed_replica_asked_last_is_known_to_the_next,
     an_instant_of_a_clock_that_was_put_back_holds_nobody_up,
+    a_replica_some_seconds_behind_keeps_the_distance,
 );
 
 const DISTANCE: Duration = Duration::from_secs(600);
@@ -119,4 +120,17 @@ fn of_two_replicas_that_begin_at_once_one_asks_a_bank() {
             db.close().await;
         }
     });
+}
+
+async fn a_replica_some_seconds_behind_keeps_the_distance(store: Store) {
+    let world = world(store, prompt).await;
+    let ahead = at("2026-01-06", 6, 0) + Duration::from_secs(2);
+    assert_eq!(of(&world.tick(ahead).await.fetched, "icbc").len(), 1);
+    // A second later by the sun, the other replica's clock is still a second before the first's.
+    let behind = at("2026-01-06", 6, 0) + Duration::from_secs(1);
+    let again = world.service(behind).ask_again("icbc", day(FIRST)).await;
+    again.expect("nobody asks");
+    let asked = of(&world.tick(behind).await.fetched, "icbc").len();
+    world.db.close().await;
+    assert_eq!(asked, 0, "the bank was asked a second ago");
 }
