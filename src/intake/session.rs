@@ -52,6 +52,8 @@ struct OpenFile {
     /// The delivery it was read from, and why it could not be used.
     delivery_no: Option<i64>,
     reason: String,
+    /// What is remarkable about it, though it is used: the first remark.
+    remark: String,
     assumed: Assumptions,
     /// It names an account that nobody has registered yet.
     is_early: bool,
@@ -241,6 +243,7 @@ impl<'a> Session<'a> {
             },
             delivery_no: self.reading,
             reason: String::new(),
+            remark: String::new(),
             assumed: Assumptions::default(),
             is_early: false,
         });
@@ -357,6 +360,12 @@ impl<'a> Session<'a> {
 
     /// Notes a questionable row that is used all the same.
     pub(super) fn note_defect(&mut self, defect: Defect) {
+        let of = |f: &&mut OpenFile| f.delivery_no.is_some() && f.name == defect.place.file;
+        if let Some(file) = self.files.iter_mut().rev().find(of)
+            && file.remark.is_empty()
+        {
+            file.remark = defect.to_string();
+        }
         self.summary.defects_total += 1;
         if self.summary.defects.len() < SUMMARY_DEFECTS_MAX {
             self.summary.defects.push(defect);
@@ -494,7 +503,9 @@ impl<'a> Session<'a> {
                     _ => deliveries::TAKEN,
                 };
                 let import_no = Some(self.import_no);
-                deliveries::settle(&mut tx, delivery_no, state, import_no, &file.reason).await?;
+                let note = Some(&file.reason).filter(|reason| !reason.is_empty());
+                let note = note.unwrap_or(&file.remark);
+                deliveries::settle(&mut tx, delivery_no, state, import_no, note).await?;
             }
             self.seen.became(file.source_no, result);
             if counts.quarantined > 0 {

@@ -22,6 +22,7 @@ on_both!(
     a_page_without_net_movement_is_missed,
     pages_of_two_statements_are_not_joined,
     a_nul_is_refused_and_holds_nobody_else_up,
+    a_remark_stays_with_its_delivery,
 );
 
 /// A camt.053 statement of account A1 of a day in January 2026: number, hour it was made, opening in yuan,
@@ -381,4 +382,26 @@ async fn a_nul_is_refused_and_holds_nobody_else_up(store: Store) {
         "{outcomes:?}"
     );
     assert_eq!(store.check().await, []);
+}
+
+async fn a_remark_stays_with_its_delivery(store: Store) {
+    let bundle = small().write(&store.dir, "small");
+    store.import(1, &[&bundle]).await;
+    let db = store.open(2).await;
+    let mut tx = db.begin_write().await.expect("a transaction");
+    for (name, made, lines) in [("mended", 20, &MENDED[..]), ("first", 18, &FIRST[..])] {
+        let text = camt("9", (8, made), 2000, lines);
+        jintuo::feed::deliveries::keep_delivery(&mut tx, "feed", name, text.as_bytes())
+            .await
+            .expect("kept");
+    }
+    tx.commit().await.expect("a commit");
+    let terms = intake::TermsOfFeeds::default();
+    let taken = intake::take_deliveries(&db, &terms, &mut intake::Silent).await;
+    taken.expect("no error").expect("deliveries");
+    db.close().await;
+    let noted = "delivery WHERE name = 'first' AND state = 'taken' \
+                 AND note LIKE '%before the one that stands%'";
+    assert_eq!(store.rows(noted).await, 1);
+    assert_eq!(store.rows("delivery WHERE name = 'mended' AND note = ''").await, 1);
 }

@@ -126,7 +126,8 @@ fn add(
         && bank != own
     {
         let found = format!(
-            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts",
+            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts; if the \
+             feed is of {own}, set its `bank` to that",
             account.account_id
         );
         return Err(Defect::new(DefectCode::Conflict, found).column("account"));
