@@ -403,5 +403,10 @@ async fn a_remark_stays_with_its_delivery(store: Store) {
     let noted = "delivery WHERE name = 'first' AND state = 'taken' \
                  AND note LIKE '%before the one that stands%'";
     assert_eq!(store.rows(noted).await, 1);
-    assert_eq!(store.rows("delivery WHERE name = 'mended' AND note = ''").await, 1);
+    assert_eq!(
+        store
+            .rows("delivery WHERE name = 'mended' AND note = ''")
+            .await,
+        1
+    );
 }
