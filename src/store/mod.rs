@@ -120,7 +120,39 @@ impl DbError {
             _ => false,
         }
     }
+
+    /// True where the database has understood a statement and refused it, so that what it was given may be
+    /// why. A connection, a lock, a disk, a missing right or table is no data's doing.
+    pub fn may_be_of_the_data(&self) -> bool {
+        let DbError::Sql { source, .. } = self else {
+            return false;
+        };
+        match source {
+            // SQLSTATE has five characters, a result code of SQLite at most four.
+            sqlx::Error::Database(e) => match e.code().as_deref() {
+                Some(state) if state.len() == 5 => !PG_NOT_OF_THE_DATA
+                    .iter()
+                    .any(|class| state.starts_with(class)),
+                Some(code) => (code.parse::<i64>())
+                    .is_ok_and(|code| !SQLITE_NOT_OF_THE_DATA.contains(&(code & 0xff))),
+                None => false,
+            },
+            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
 }
+
+/// Classes of errors: connection, transaction state, authorization, rollback, rights and names, resources,
+/// object state, operator, system, settings, internal.
+const PG_NOT_OF_THE_DATA: [&str; 13] = [
+    "08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "XX",
+];
+/// `BUSY`, `LOCKED`, `NOMEM`, `READONLY`, `INTERRUPT`, `IOERR`, `CORRUPT`, `FULL`, `CANTOPEN`, `PROTOCOL`,
+/// `SCHEMA`, `AUTH`, `NOTADB`.
+const SQLITE_NOT_OF_THE_DATA: [i64; 13] = [5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26];
 
 pub type Result<T> = std::result::Result<T, DbError>;
 

@@ -16,6 +16,7 @@ mod harness;
 mod interrupted;
 mod jobs;
 mod killed;
+mod nul;
 mod outputs;
 mod portions;
 mod positions;
