@@ -38,6 +38,8 @@ struct Arrived<'f> {
     name: &'f str,
     digest: Vec<u8>,
     bytes: u64,
+    /// A part of it is in the books: it cannot be refused any more.
+    is_half_posted: bool,
 }
 
 /// Takes one statement file in.
@@ -62,6 +64,7 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         name: &file.name,
         digest,
         bytes: bytes.len() as u64,
+        is_half_posted: false,
     };
     if is_settled(session, &arrived, &taken) {
         return Ok(());
