@@ -50,6 +50,7 @@ pub async fn take_deliveries(
     }
     let lock = db.lock(Job::Import).await?;
     let mut session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
+    session.is_unattended = true;
     statement::finish_half_posted(&mut session).await?;
     let batch = begin(db, &lock).await?;
     let taken = take(db, session, &batch, terms).await;

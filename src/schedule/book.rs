@@ -76,7 +76,11 @@ impl Service {
                 Ok(Err(e)) => {
                     tracing::error!(error = &e as &dyn std::error::Error, "taking deliveries in");
                     booked.failures.push(e.to_string());
-                    return;
+                    // The attempt is counted: what comes next is read without it.
+                    if !matches!(&e, ImportError::Db(e) if e.may_be_of_the_data()) {
+                        return;
+                    }
+                    panics += 1;
                 }
                 Err(panic) => {
                     panics += 1;

@@ -25,6 +25,7 @@ mod properties;
 mod push;
 mod quarantine;
 mod rehearsal;
+mod remarks;
 mod replay;
 mod revisions;
 mod schedule;

@@ -269,7 +269,7 @@ pub struct Listed {
     pub received_at: Instant,
     pub state: String,
     pub attempts: i64,
-    /// Why it could not be used.
+    /// Why it could not be used, or what is remarkable about it.
     pub note: String,
     /// What its file does not say and was taken from settings.
     pub assumed_account: Option<String>,

@@ -85,6 +85,12 @@ fn is_settled(session: &mut Session<'_>, arrived: &Arrived<'_>, taken: &[TakenFi
     }
     if known.is_some() {
         session.count(arrived.source_no).same += 1;
+        // Taken again since, it is the word that stands.
+        if again == Some("known") && taken.iter().all(|t| t.is_corrected) {
+            let found = "these bytes were corrected since; they change nothing, unless the file is imported with \
+                         --supersede";
+            session.note_defect(Defect::new(DefectCode::Conflict, found).file(arrived.name));
+        }
         return true;
     }
     let contradicts = |with: &&Assumptions| with.contradict(&assumed);
