@@ -123,7 +123,8 @@ fn add(
         && bank != own
     {
         let found = format!(
-            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts",
+            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts; \
+             where they are one, write `bank` of the feed as accounts.csv does",
             account.account_id
         );
         return Err(Defect::new(DefectCode::Conflict, found).column("account"));
