@@ -11,6 +11,7 @@ on_both!(
     a_nul_in_a_statement_is_a_defect_of_the_file,
     a_delivery_the_database_refuses_holds_nobody_up,
     a_delivery_with_a_nul_holds_nobody_up,
+    a_delivery_of_absurd_amounts_holds_nobody_up,
 );
 
 const MT940: &str = ":20:S\n:25:A1\n:28C:9/1\n:60F:C260107CNY2000,00\n\
@@ -200,4 +201,24 @@ async fn a_delivery_the_database_refuses_holds_nobody_up(store: Store) {
     )
     .await;
     assert!(ended.is_ok(), "{:?}", ended.err());
+}
+
+async fn a_delivery_of_absurd_amounts_holds_nobody_up(store: Store) {
+    store
+        .import(1, &[&small().write(&store.dir, "small")])
+        .await;
+    // Lines that cancel, each nearly as large as an amount can be.
+    let lot = "90000000000000000";
+    let lines: String = (["C", "D"].iter().cycle().zip(1..=6))
+        .map(|(side, n)| format!(":61:2601090109{side}{lot},NTRFL{n}\n"))
+        .collect();
+    let text = format!(
+        ":20:S\n:25:A1\n:28C:7/1\n:60F:C260108CNY2000,00\n{lines}:62F:C260109CNY2000,00\n-\n"
+    );
+    let state = looked_at_six_times(&store, &text).await;
+    assert!(
+        ["quarantined", "poison"].contains(&state.as_str()),
+        "{state}"
+    );
+    assert_eq!(store.check().await, []);
 }
