@@ -22,6 +22,7 @@ CREATE TABLE statement (
   lines_changed BIGINT NOT NULL,
   PRIMARY KEY (inst_id, account_no, family, number, first_day, last_day, version)
 );
+CREATE INDEX statement_source ON statement (source_no);
 
 -- What a statement says of a day for which another one stands: a row per version of its claim. A claim
 -- is settled (`settled` 1) once it and what stands agree. `lines_digest` covers the amounts of its lines.

@@ -234,7 +234,7 @@ pub fn write_registry(sim: &Sim, folder: &Path) -> io::Result<()> {
     let mut accounts =
         "account_id,institution_id,kind,min_deposit_fen,status,bank_code\n".to_owned();
     for bank in &sim.banks {
-        let code = bank.name.to_uppercase();
+        let code = bank.name;
         institutions += &format!("{code},SIM,模拟机构{code}\n");
         let own = sim
             .manifest

@@ -176,11 +176,16 @@ pub struct Defect {
 }
 
 impl Defect {
+    /// U+0000 is shown as the replacement character: no database keeps it in a text.
     pub fn new(code: DefectCode, found: impl Into<String>) -> Defect {
+        let mut found = found.into();
+        if found.contains('\0') {
+            found = found.replace('\0', "\u{fffd}");
+        }
         Defect {
             code,
             place: Place::default(),
-            found: found.into(),
+            found,
         }
     }
 

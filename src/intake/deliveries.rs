@@ -2,7 +2,8 @@
 //!
 //! An attempt is counted in a transaction of its own before a byte is read, so a file that ends its reader,
 //! or its process, is known as the one that did; a batch that ended so is read one by one afterwards. What
-//! became of each is said in the transaction that completes the import.
+//! became of each is said in the transaction that completes the import. An attempt that failed for a reason
+//! of ours is taken back; one whose data the database refused stays counted, as if it had ended the reader.
 //! Absent on purpose: catching the panic, which is the caller's.
 
 use std::collections::HashMap;
@@ -48,12 +49,13 @@ pub async fn take_deliveries(
         return Ok(None);
     }
     let lock = db.lock(Job::Import).await?;
-    let session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
+    let mut session = Session::open(db, &lock, SOURCE, Options::default(), progress).await?;
+    session.is_unattended = true;
+    statement::finish_half_posted(&mut session).await?;
     let batch = begin(db, &lock).await?;
     let taken = take(db, session, &batch, terms).await;
-    // An attempt is taken back where it failed by nothing that is in the files.
-    let theirs = |e: &ImportError| matches!(e, ImportError::Db(e) if e.is_of_the_data());
-    if taken.as_ref().is_err_and(|e| !theirs(e))
+    if let Err(failed) = &taken
+        && !matches!(failed, ImportError::Db(e) if e.may_be_of_the_data())
         && let Err(e) = take_back(db, &lock, &batch).await
     {
         tracing::warn!(error = %e, "attempts at deliveries stay counted");
@@ -145,7 +147,6 @@ async fn take(
             .map(|d| u64::try_from(d.bytes).unwrap_or(0))
             .sum(),
     );
-    statement::finish_half_posted(&mut session).await?;
     for delivery in batch {
         let mut tx = db.begin_read().await?;
         let bytes = store::raw(&mut tx, &delivery.digest).await?;

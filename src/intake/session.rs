@@ -24,6 +24,12 @@ use crate::wire::interchange::FileKind;
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
 const TRANSACTION_ROWS: usize = 100_000;
 
+/// Remarks on one file that are logged and kept with its delivery; the rest are counted.
+const REMARKS_LOGGED_MAX: u64 = 20;
+const REMARKS_KEPT_MAX: u64 = 3;
+/// Characters kept of a remark.
+const REMARK_CHARS_MAX: usize = 300;
+
 /// Counts of one file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
@@ -52,11 +58,57 @@ struct OpenFile {
     /// The delivery it was read from, and why it could not be used.
     delivery_no: Option<i64>,
     reason: String,
-    /// What is remarkable about it, though it is used: the first remark.
-    remark: String,
+    /// What is questionable about it all the same: the first remarks, and how many there are.
+    remarks: Vec<String>,
+    remarks_total: u64,
     assumed: Assumptions,
     /// It names an account that nobody has registered yet.
     is_early: bool,
+}
+
+impl OpenFile {
+    fn remark(&mut self, defect: &Defect) {
+        self.remarks_total += 1;
+        if self.remarks_total <= REMARKS_LOGGED_MAX {
+            tracing::warn!(
+                file.name = %self.name,
+                file.source_no = self.source_no,
+                file.remark = %defect,
+                "a file is kept and remarked"
+            );
+        }
+        if self.remarks_total <= REMARKS_KEPT_MAX {
+            let place = (defect.place.line).map_or_else(String::new, |n| format!("line {n}: "));
+            let said = format!("{place}{} [{}]", defect.found, defect.code.as_str());
+            self.remarks
+                .push(said.chars().take(REMARK_CHARS_MAX).collect());
+        }
+    }
+
+    /// Says how many remarks have not been logged.
+    fn tell_rest(&self) {
+        let rest = self.remarks_total.saturating_sub(REMARKS_LOGGED_MAX);
+        if rest > 0 {
+            tracing::warn!(
+                file.name = %self.name,
+                file.source_no = self.source_no,
+                remarks.more = rest,
+                "there are more remarks on a file"
+            );
+        }
+    }
+
+    /// What is kept with its delivery: why it could not be used, or else what is remarkable about it.
+    fn note(&self) -> String {
+        if !self.reason.is_empty() || self.remarks.is_empty() {
+            return self.reason.clone();
+        }
+        let kept = self.remarks.join("; ");
+        match self.remarks_total.saturating_sub(REMARKS_KEPT_MAX) {
+            0 => format!("remarked: {kept}"),
+            more => format!("remarked: {kept}; and {more} more"),
+        }
+    }
 }
 
 pub(super) struct Session<'a> {
@@ -83,6 +135,8 @@ pub(super) struct Session<'a> {
     pub(super) counts: HashMap<i64, Counts>,
     pub(super) summary: Summary,
     files: Vec<OpenFile>,
+    /// Nobody sees the summary: what is remarkable goes into the log.
+    pub(super) is_unattended: bool,
     /// The delivery whose file is read next.
     pub(super) reading: Option<i64>,
     pub(super) quarantined: Vec<Quarantined>,
@@ -160,6 +214,7 @@ impl<'a> Session<'a> {
                 ..Summary::default()
             },
             files: Vec::new(),
+            is_unattended: false,
             reading: None,
             quarantined: Vec::new(),
             waits,
@@ -243,7 +298,8 @@ impl<'a> Session<'a> {
             },
             delivery_no: self.reading,
             reason: String::new(),
-            remark: String::new(),
+            remarks: Vec::new(),
+            remarks_total: 0,
             assumed: Assumptions::default(),
             is_early: false,
         });
@@ -358,15 +414,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Notes a questionable row that is used all the same.
+    /// Notes a questionable row, or file, that is used all the same. It is of the file opened last.
     pub(super) fn note_defect(&mut self, defect: Defect) {
-        let of = |f: &&mut OpenFile| f.delivery_no.is_some() && f.name == defect.place.file;
-        if let Some(file) = self.files.iter_mut().rev().find(of)
-            && file.remark.is_empty()
-        {
-            file.remark = defect.to_string();
-        }
         self.summary.defects_total += 1;
+        if self.is_unattended
+            && let Some(file) = self.files.last_mut()
+        {
+            file.remark(&defect);
+        }
         if self.summary.defects.len() < SUMMARY_DEFECTS_MAX {
             self.summary.defects.push(defect);
         }
@@ -488,11 +543,13 @@ impl<'a> Session<'a> {
         self.flush().await?;
         let mut tx = self.begin_write().await?;
         for file in &mut self.files {
+            file.tell_rest();
             let counts = self
                 .counts
                 .get(&file.source_no)
                 .copied()
                 .unwrap_or_default();
+            let note = file.note();
             let result = &mut file.result;
             counts.tell(result);
             store::close_file(&mut tx, file.source_no, result).await?;
@@ -503,9 +560,7 @@ impl<'a> Session<'a> {
                     _ => deliveries::TAKEN,
                 };
                 let import_no = Some(self.import_no);
-                let note = Some(&file.reason).filter(|reason| !reason.is_empty());
-                let note = note.unwrap_or(&file.remark);
-                deliveries::settle(&mut tx, delivery_no, state, import_no, note).await?;
+                deliveries::settle(&mut tx, delivery_no, state, import_no, &note).await?;
             }
             self.seen.became(file.source_no, result);
             if counts.quarantined > 0 {

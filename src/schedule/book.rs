@@ -76,7 +76,11 @@ impl Service {
                 Ok(Err(e)) => {
                     tracing::error!(error = &e as &dyn std::error::Error, "taking deliveries in");
                     booked.failures.push(e.to_string());
-                    return;
+                    // The attempt is counted: what comes next is read without it.
+                    if !matches!(&e, ImportError::Db(e) if e.may_be_of_the_data()) {
+                        return;
+                    }
+                    panics += 1;
                 }
                 Err(panic) => {
                     panics += 1;
@@ -324,8 +328,4 @@ fn tell_import(summary: &intake::Summary) {
         rows.revised = summary.files.iter().map(|f| f.revised).sum::<i64>(),
         "deliveries are taken in"
     );
-    // Nobody reads the summary of unattended work: what is remarkable about a file that is used is told here.
-    for remark in &summary.defects {
-        tracing::warn!(import.no = summary.import_no, remark = %remark, "a file is remarkable");
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: every transaction proves and prolongs the claim, so that a replica that has lost it keeps
 //! nothing more and asks nothing more.
-//! Absent on purpose: trust in an instant further off than the feed's least distance.
+//! Absent on purpose: trust in an instant further off than the feed's least distance and what two replicas'
+//! clocks may differ by.
 
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use crate::feed::deliveries::{self, Kept};
 use crate::feed::jobs::{Claim, store as rows};
 use crate::feed::source::{Arrived, BoxFuture, KeepError, Sink};
 use crate::store::{DbError, Tx};
+
+/// What the clocks of two replicas may differ by. An instant that a clock ahead of ours has stored lies further
+/// off than the least distance and is to be kept all the same; clocks that are set by NTP differ by less, and a
+/// clock that was put back by more holds nobody up.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// Keeps each file and where to go on after it, while the claim holds.
 pub(super) struct Keeper<'a> {
@@ -92,12 +98,8 @@ impl Sink for Keeper<'_> {
     }
 }
 
-/// By how much the clocks of replicas may differ; servers that keep time differ by far less.
-const SKEW_MAX: Duration = Duration::from_secs(60);
-
-/// Until when a feed's bank is to be left alone. What is further off than the least distance, on clocks that
-/// differ by no more than [`SKEW_MAX`], was stored by a clock that has been put back since, or under other
-/// settings.
+/// Until when a feed's bank is to be left alone. What is further off than the least distance and
+/// [`CLOCK_SKEW_MAX`] was stored by a clock that has been put back since, or under other settings.
 pub(super) async fn rests(tx: &mut Tx, feed: &Feed) -> Result<Option<Instant>, DbError> {
     let interval = feed.settings.source.min_interval();
     if interval.is_zero() {
@@ -105,5 +107,6 @@ pub(super) async fn rests(tx: &mut Tx, feed: &Feed) -> Result<Option<Instant>, D
     }
     let now = tx.now();
     let until = deliveries::not_before(tx, &feed.settings.name).await?;
-    Ok(until.filter(|until| now < *until && *until <= now + interval + SKEW_MAX))
+    let furthest = now + interval + CLOCK_SKEW_MAX;
+    Ok(until.filter(|until| now < *until && *until <= furthest))
 }

@@ -81,6 +81,19 @@ pub(super) async fn visible(tx: &mut Tx) -> Result<i64> {
     }
 }
 
+/// The bank codes that accounts carry, as they stand.
+pub(super) async fn bank_codes(tx: &mut Tx) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(
+            "SELECT DISTINCT a.bank_code FROM account a \
+             WHERE a.bank_code IS NOT NULL AND a.version = \
+                (SELECT MAX(v.version) FROM account v WHERE v.inst_id = a.inst_id \
+                   AND v.account_no = a.account_no) \
+             ORDER BY a.bank_code")
+            .fetch_all(c).await)
+    .map_err(DbError::sql("reading which banks hold accounts"))?;
+    Ok(rows.into_iter().map(|(code,)| code).collect())
+}
+
 /// What a bank's accounts owe and have delivered of days in a range, both ends included.
 pub(super) async fn bank(
     tx: &mut Tx,

@@ -104,26 +104,6 @@ impl DbError {
         move |source| DbError::Sql { doing, source }
     }
 
-    /// True where the database refuses what it was given, so that the same bytes would be refused again:
-    /// PostgreSQL's classes 22 (data), 23 (constraint) and 54 (limits), SQLite's likes of them.
-    pub fn is_of_the_data(&self) -> bool {
-        let DbError::Sql {
-            source: sqlx::Error::Database(e),
-            ..
-        } = self
-        else {
-            return false;
-        };
-        let code = e.code().unwrap_or_default();
-        match code.parse::<u32>() {
-            // The primary result code is the low byte of the extended one.
-            Ok(n) if code.len() < 5 => matches!(n & 0xff, 18 | 19 | 20 | 25),
-            _ => ["22", "23", "54"]
-                .iter()
-                .any(|class| code.starts_with(class)),
-        }
-    }
-
     /// True where the same command may succeed later without any change (exit code 75).
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -140,7 +120,39 @@ impl DbError {
             _ => false,
         }
     }
+
+    /// True where the database has understood a statement and refused it, so that what it was given may be
+    /// why. A connection, a lock, a disk, a missing right or table is no data's doing.
+    pub fn may_be_of_the_data(&self) -> bool {
+        let DbError::Sql { source, .. } = self else {
+            return false;
+        };
+        match source {
+            // SQLSTATE has five characters, a result code of SQLite at most four.
+            sqlx::Error::Database(e) => match e.code().as_deref() {
+                Some(state) if state.len() == 5 => !PG_NOT_OF_THE_DATA
+                    .iter()
+                    .any(|class| state.starts_with(class)),
+                Some(code) => (code.parse::<i64>())
+                    .is_ok_and(|code| !SQLITE_NOT_OF_THE_DATA.contains(&(code & 0xff))),
+                None => false,
+            },
+            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
 }
+
+/// Classes of errors: connection, transaction state, authorization, rollback, rights and names, resources,
+/// object state, operator, system, settings, internal.
+const PG_NOT_OF_THE_DATA: [&str; 13] = [
+    "08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "XX",
+];
+/// `BUSY`, `LOCKED`, `NOMEM`, `READONLY`, `INTERRUPT`, `IOERR`, `CORRUPT`, `FULL`, `CANTOPEN`, `PROTOCOL`,
+/// `SCHEMA`, `AUTH`, `NOTADB`.
+const SQLITE_NOT_OF_THE_DATA: [i64; 13] = [5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 23, 26];
 
 pub type Result<T> = std::result::Result<T, DbError>;
 

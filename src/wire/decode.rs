@@ -8,12 +8,15 @@
 //! - [`Decoded`] for XML, which names its charset in its first bytes: a streaming adapter of fixed
 //!   memory, with a budget that stops a reader from buffering an endless token.
 //!
+//! Neither lets U+0000 through: no database holds it in a text, and no bank means it. Blocks of it behind the
+//! end of a text file are padding, and are cut off.
+//!
 //! Absent on purpose: statistical detection, and lossy decoding.
 
 use std::io::{self, BufRead, Read};
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, GB18030, GBK, UTF_8};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use crate::base::{Defect, DefectCode};
 
@@ -31,7 +34,7 @@ const CHUNK_OUT_BYTES: usize = CHUNK_BYTES * 3 + 64;
 /// Reads a whole text file and tells its charset by the fixed rule of the module.
 ///
 /// # Errors `UNREADABLE`, `TOO_LARGE` (file or line), `TRUNCATED` (empty), `BAD_ENCODING` with byte
-/// and line.
+/// and line, `MALFORMED` for U+0000 with its line.
 pub(crate) fn read_text(reader: impl BufRead) -> Result<String, Defect> {
     let bytes = read_bytes(reader, TEXT_MAX_BYTES, "TEXT_MAX_BYTES")?;
     check_lines(&bytes)?;
@@ -61,9 +64,9 @@ pub(crate) fn read_bytes(
 /// Tells the charset of whole bytes by the fixed rule of the module; for texts of tags, whose lines
 /// have no limit.
 ///
-/// # Errors `TRUNCATED` (empty), `BAD_ENCODING` with byte and line.
+/// # Errors `TRUNCATED` (empty), `BAD_ENCODING` with byte and line, `MALFORMED` for U+0000.
 pub(crate) fn decode_bytes(bytes: Vec<u8>) -> Result<String, Defect> {
-    let text = decode_text(bytes)?;
+    let text = without_nul(decode_text(bytes)?)?;
     if text.trim().is_empty() {
         return Err(Defect::new(DefectCode::Truncated, "the file is empty"));
     }
@@ -72,8 +75,12 @@ pub(crate) fn decode_bytes(bytes: Vec<u8>) -> Result<String, Defect> {
 
 /// Decodes bytes in the charset their own header names.
 ///
-/// # Errors `BAD_ENCODING` with byte and line.
+/// # Errors `BAD_ENCODING` with byte and line, `MALFORMED` for U+0000.
 pub(crate) fn decode_as(encoding: &'static Encoding, bytes: Vec<u8>) -> Result<String, Defect> {
+    decoded_as(encoding, bytes).and_then(without_nul)
+}
+
+fn decoded_as(encoding: &'static Encoding, bytes: Vec<u8>) -> Result<String, Defect> {
     if encoding == UTF_8 {
         return String::from_utf8(bytes).map_err(|e| {
             let at = e.utf8_error().valid_up_to();
@@ -173,6 +180,23 @@ fn bad_encoding(charset: &str, offset: usize, bytes: &[u8], at: usize) -> Defect
     .line(line as u64)
 }
 
+/// Cuts padding off and refuses any other U+0000.
+fn without_nul(mut text: String) -> Result<String, Defect> {
+    let padding = |c: char| c.is_whitespace() || matches!(c, '\0' | '\u{1a}');
+    let end = text.trim_end_matches(padding).len();
+    match memchr(0, text.as_bytes()) {
+        None => {}
+        Some(at) if at >= end => text.truncate(at),
+        Some(at) => return Err(nul().line(1 + newlines(&text.as_bytes()[..at]))),
+    }
+    Ok(text)
+}
+
+fn nul() -> Defect {
+    let found = "a text holds the character U+0000, which no statement may";
+    Defect::new(DefectCode::Malformed, found)
+}
+
 fn unreadable(e: &io::Error) -> Defect {
     Defect::new(
         DefectCode::Unreadable,
@@ -199,7 +223,7 @@ pub(crate) struct Decoded<R> {
     allowed: usize,
     budget: usize,
     failure: Option<Defect>,
-    /// A byte that does not fit, behind text that is handed out first: what comes before a failure
+    /// A byte that does not fit, or U+0000, behind text that is handed out first: what comes before a failure
     /// must not depend on the size of the pieces.
     pending: Option<Defect>,
     ended: bool,
@@ -262,6 +286,12 @@ impl<R: BufRead> Decoded<R> {
         let (result, read, written) =
             self.decoder
                 .decode_to_utf8_without_replacement(raw, &mut self.out, last);
+        if let Some(at) = memchr(0, &self.out[..written]) {
+            let line = self.line + newlines(&self.out[..at]);
+            self.pending = Some(nul().line(line));
+            (self.out_at, self.out_end) = (0, at);
+            return Ok(());
+        }
         if let DecoderResult::Malformed(bad, after) = result {
             let back = u64::from(bad) + u64::from(after);
             let at = (self.offset + read as u64).saturating_sub(back);
@@ -418,6 +448,24 @@ mod tests {
         let (code, line, found) = text(&bytes).unwrap_err();
         assert_eq!((code, line), (DefectCode::BadEncoding, Some(2)));
         assert_eq!(found, "byte 4 of the file is not UTF-8 or GB18030");
+    }
+
+    #[test]
+    fn nul_is_refused_with_its_line_and_padding_is_cut_off() {
+        let (code, line, found) = text(b"a\nb\0c\n").unwrap_err();
+        assert_eq!((code, line), (DefectCode::Malformed, Some(2)));
+        assert!(found.contains("U+0000"));
+        assert_eq!(text(b"a\n\x1a\0\0\r\n\0"), Ok("a\n\x1a".into()));
+        for size in [1, 3, 65536] {
+            let pieces = std::io::BufReader::with_capacity(size, &b"<a>\nb\0c</a>"[..]);
+            let (mut reader, mut read) = (Decoded::new(pieces), String::new());
+            assert!(reader.read_to_string(&mut read).is_err());
+            let defect = reader.failure().expect("it failed");
+            assert_eq!(
+                (defect.code, defect.place.line),
+                (DefectCode::Malformed, Some(2))
+            );
+        }
     }
 
     #[test]

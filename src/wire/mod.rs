@@ -24,6 +24,7 @@ mod inspect;
 mod lines;
 mod mt940;
 mod mt_field;
+mod nul;
 mod ofx;
 mod one_by_one;
 mod pages;
@@ -311,14 +312,24 @@ pub fn stream_with(
     sink: &mut Sink<'_>,
 ) {
     let mut filling = assume::Filling::new(format, assumed);
-    let mut remarks = 0_usize;
+    let (mut remarks, mut is_refused) = (0_usize, false);
     let mut limited = |item: Item| {
+        if is_refused {
+            return;
+        }
         if matches!(item, Item::Defect(_)) {
             remarks += 1;
             if remarks > DEFECTS_MAX {
                 return;
             }
         }
+        let item = match nul::check(&item) {
+            Ok(()) => item,
+            Err(defect) => {
+                is_refused = true;
+                Item::Refused(defect)
+            }
+        };
         filling.push(item, sink);
     };
     let result = match format {

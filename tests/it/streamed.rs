@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jintuo::base::DefectCode;
+use jintuo::feed::deliveries::keep_delivery;
 use jintuo::intake::{self, Becomes, Options, Silent, Summary};
 
 use crate::harness::{Store, on_both};
@@ -18,6 +19,7 @@ on_both!(
     a_rehearsal_of_a_large_file_stores_nothing,
     a_damaged_piece_is_named,
     a_delivered_large_file_that_was_cut_is_finished,
+    a_half_posted_file_that_cannot_be_finished_is_named,
 );
 
 const ACCOUNTS: [&str; 4] = ["6217000001", "6217000002", "6217000003", "6217000004"];
@@ -366,19 +368,7 @@ async fn a_damaged_piece_is_named(store: Store) {
     let file = store.dir.write("large.xml", large());
     import(&store, 2, &file, &streamed()).await;
     assert_eq!(store.check().await, []);
-    let damage = "UPDATE raw_piece SET content = digest";
-    if store.is_postgres() {
-        store.as_superuser(damage).await;
-    } else {
-        let db = store.open(3).await;
-        let mut tx = db.begin_write().await.expect("a transaction");
-        for sql in ["DROP TRIGGER raw_piece_no_update", damage] {
-            jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
-                .expect("the damage is done");
-        }
-        tx.commit().await.expect("a commit");
-        db.close().await;
-    }
+    damage_pieces(&store).await;
     let broken = store.check().await;
     assert!(
         broken.iter().any(|b| b.invariant == "raw-file"),
@@ -386,40 +376,78 @@ async fn a_damaged_piece_is_named(store: Store) {
     );
 }
 
-/// The bytes came by a feed first (kept in one), then the reading was cut in the middle.
-async fn a_delivered_large_file_that_was_cut_is_finished(store: Store) {
-    let mut halves = 0;
+async fn damage_pieces(store: &Store) {
+    let damage = "UPDATE raw_piece SET content = digest";
+    if store.is_postgres() {
+        store.as_superuser(damage).await;
+        return;
+    }
+    let db = store.open(3).await;
+    let mut tx = db.begin_write().await.expect("a transaction");
+    for sql in ["DROP TRIGGER raw_piece_no_update", damage] {
+        jintuo::on!(tx, c => sqlx::query(sql).execute(c).await.map(|_| ()))
+            .expect("the damage is done");
+    }
+    tx.commit().await.expect("a commit");
+    db.close().await;
+}
+
+/// Stores of imports of the large file that were cut with half of it in the books, the first few; its bytes
+/// came by a feed before where they are `delivered`.
+async fn halves(store: &Store, delivered: bool) -> Vec<Store> {
+    let mut halves = Vec::new();
     for polls in (1..400).step_by(if store.is_postgres() { 19 } else { 5 }) {
         let store = store.another().await;
         known(&store).await;
-        let text = large();
-        let db = store.open(1).await;
-        let mut tx = db.begin_write().await.expect("a transaction");
-        jintuo::feed::deliveries::keep_delivery(&mut tx, "feed", "large.xml", text.as_bytes())
-            .await
-            .expect("kept");
-        tx.commit().await.expect("a commit");
-        db.close().await;
-        let file = store.dir.write("large.xml", text);
-        let ended = cut_import(&store, &file, (&streamed(), polls)).await;
-        let half = outcomes(&store, "posting").await == 1;
-        if half {
-            halves += 1;
-            let other = registry(&["6217000008"]).write(&store.dir, "other");
-            let summary = store.import(3, &[&other]).await;
-            let days = store.rows("statement_day").await;
-            assert_eq!(
-                summary.quarantined,
-                [],
-                "days in the books: {days} of 24; {:?}",
-                summary.files
-            );
-            assert_eq!(days, 24);
+        if delivered {
+            let db = store.open(1).await;
+            let mut tx = db.begin_write().await.expect("a transaction");
+            keep_delivery(&mut tx, "feed", "large.xml", large().as_bytes())
+                .await
+                .expect("a delivery");
+            tx.commit().await.expect("a commit");
+            db.close().await;
         }
-        store.remove().await;
-        if ended || halves > 2 {
+        let file = store.dir.write("large.xml", large());
+        let ended = cut_import(&store, &file, (&streamed(), polls)).await;
+        if outcomes(&store, "posting").await == 1 {
+            halves.push(store);
+        } else {
+            store.remove().await;
+        }
+        if ended || halves.len() > 1 {
             break;
         }
     }
-    assert!(halves > 0, "cut between two groups");
+    assert!(!halves.is_empty(), "cut between two groups");
+    halves
+}
+
+async fn a_delivered_large_file_that_was_cut_is_finished(store: Store) {
+    for store in halves(&store, true).await {
+        let other = registry(&["6217000008"]).write(&store.dir, "other");
+        let summary = store.import(3, &[&other]).await;
+        assert_eq!(summary.quarantined, [], "{:?}", summary.files);
+        assert_eq!(store.rows("statement_day").await, 24);
+        assert_eq!(outcomes(&store, "posting").await, 0);
+        assert_eq!(store.check().await, []);
+        store.remove().await;
+    }
+}
+
+async fn a_half_posted_file_that_cannot_be_finished_is_named(store: Store) {
+    for store in halves(&store, false).await {
+        damage_pieces(&store).await;
+        let other = registry(&["6217000008"]).write(&store.dir, "other");
+        let db = store.open(4).await;
+        let done = intake::import(&db, &[other], &Options::default(), &mut Silent).await;
+        db.close().await;
+        let said = done.expect_err("it cannot be finished").to_string();
+        assert!(
+            said.contains("large.xml") && said.contains("digest"),
+            "{said}"
+        );
+        assert_eq!(outcomes(&store, "posting").await, 1);
+        store.remove().await;
+    }
 }

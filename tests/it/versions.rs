@@ -21,8 +21,6 @@ on_both!(
     a_shorter_export_is_told_and_disputed_once_the_day_is_over,
     a_page_without_net_movement_is_missed,
     pages_of_two_statements_are_not_joined,
-    a_nul_is_refused_and_holds_nobody_else_up,
-    a_remark_stays_with_its_delivery,
 );
 
 /// A camt.053 statement of account A1 of a day in January 2026: number, hour it was made, opening in yuan,
@@ -339,74 +337,4 @@ async fn pages_of_two_statements_are_not_joined(store: Store) {
     }
     assert_eq!(state(&store, "2026-01-08"), "gap");
     assert_eq!(state(&store, "2026-01-09"), "gap");
-}
-
-async fn a_nul_is_refused_and_holds_nobody_else_up(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
-    let good = camt("9", (8, 20), 2000, &[(500, Some("XREF"), 8)]);
-    let mt = page("9/1", 8, ("F", 2000), &[(500, "XREF")], "F");
-    let mut files = vec![
-        good.replace("XREF", "X\0F"),
-        good.replace("<Id>9</Id>", "<Id>9\0</Id>"),
-        good.replace("<Id>A1</Id>", "<Id>A1\0</Id>"),
-        good.replace("XREF", "X&#0;F"),
-        mt.replace(":28C:9/1", ":28C:9\0/1"),
-        mt.replace(":25:A1", ":25:A\0"),
-        mt.replace("\n:62F", "\n:86:me\0mo\n:62F"),
-    ];
-    files.push(good);
-    let db = store.open(2).await;
-    let mut tx = db.begin_write().await.expect("a transaction");
-    for (n, text) in files.iter().enumerate() {
-        let name = format!("file-{n}");
-        jintuo::feed::deliveries::keep_delivery(&mut tx, "feed", &name, text.as_bytes())
-            .await
-            .expect("bytes are kept whatever they are");
-    }
-    tx.commit().await.expect("a commit");
-    let terms = intake::TermsOfFeeds::default();
-    let taken = intake::take_deliveries(&db, &terms, &mut intake::Silent).await;
-    let summary = taken
-        .expect("no error of the database")
-        .expect("deliveries");
-    db.close().await;
-    let outcomes: Vec<&str> = summary.files.iter().map(|f| f.outcome.as_str()).collect();
-    assert_eq!(outcomes.len(), files.len(), "{outcomes:?}");
-    let (last, refused) = outcomes.split_last().expect("files");
-    assert_eq!(*last, "used");
-    assert!(
-        refused
-            .iter()
-            .all(|o| *o == "quarantined" || *o == "unreadable"),
-        "{outcomes:?}"
-    );
-    assert_eq!(store.check().await, []);
-}
-
-async fn a_remark_stays_with_its_delivery(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
-    let db = store.open(2).await;
-    let mut tx = db.begin_write().await.expect("a transaction");
-    for (name, made, lines) in [("mended", 20, &MENDED[..]), ("first", 18, &FIRST[..])] {
-        let text = camt("9", (8, made), 2000, lines);
-        jintuo::feed::deliveries::keep_delivery(&mut tx, "feed", name, text.as_bytes())
-            .await
-            .expect("kept");
-    }
-    tx.commit().await.expect("a commit");
-    let terms = intake::TermsOfFeeds::default();
-    let taken = intake::take_deliveries(&db, &terms, &mut intake::Silent).await;
-    taken.expect("no error").expect("deliveries");
-    db.close().await;
-    let noted = "delivery WHERE name = 'first' AND state = 'taken' \
-                 AND note LIKE '%before the one that stands%'";
-    assert_eq!(store.rows(noted).await, 1);
-    assert_eq!(
-        store
-            .rows("delivery WHERE name = 'mended' AND note = ''")
-            .await,
-        1
-    );
 }

@@ -192,7 +192,10 @@ pub async fn give_up(tx: &mut Tx) -> Result<Vec<Unread>> {
             .bind(RECEIVED).bind(ATTEMPTS_MAX).fetch_all(c).await)
     .map_err(DbError::sql("looking for deliveries"))?;
     for delivery in &poison {
-        let note = format!("reading it ended the reader {} times", delivery.attempts);
+        let note = format!(
+            "reading it ended the reader, or the database refused what it holds, {} times; see the log",
+            delivery.attempts
+        );
         settle(tx, delivery.delivery_no, POISON, None, &note).await?;
     }
     Ok(poison)

@@ -142,26 +142,40 @@ pub struct TakenFile {
     pub outcome: String,
     /// With what help it was read.
     pub assumed: Assumptions,
+    /// A statement of it that does not say when it was made has been corrected by another file since.
+    pub is_corrected: bool,
 }
 
 /// Files of these bytes that have been taken in, the first one first.
 pub async fn taken_files(tx: &mut Tx, digest: &[u8]) -> Result<Vec<TakenFile>> {
-    type Row = (i64, i64, String, Option<String>, Option<String>);
+    type Row = (i64, i64, String, Option<String>, Option<String>, i64);
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(
-            "SELECT source_no, import_no, outcome, assumed_account, assumed_unit FROM source_file \
-             WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') \
-             ORDER BY source_no")
+            "SELECT f.source_no, f.import_no, f.outcome, f.assumed_account, f.assumed_unit, \
+                    CAST(CASE WHEN EXISTS (SELECT 1 FROM statement s JOIN statement t \
+                        ON t.inst_id = s.inst_id AND t.account_no = s.account_no \
+                       AND t.family = s.family AND t.number = s.number \
+                       AND t.first_day = s.first_day AND t.last_day = s.last_day \
+                       AND t.version > s.version \
+                       AND t.lines_added + t.lines_removed + t.lines_changed > 0 \
+                     WHERE s.source_no = f.source_no AND s.made_ms IS NULL) \
+                    THEN 1 ELSE 0 END AS BIGINT) \
+             FROM source_file f \
+             WHERE f.digest = $1 AND f.outcome IN ('used', 'disputed', 'waiting') \
+             ORDER BY f.source_no")
             .bind(digest).fetch_all(c).await)
     .map_err(DbError::sql("looking for a file"))?;
     (rows.into_iter())
-        .map(|(source_no, import_no, outcome, account, unit)| {
-            Ok(TakenFile {
-                source_no,
-                import_no,
-                outcome,
-                assumed: assumptions(account, unit.as_deref())?,
-            })
-        })
+        .map(
+            |(source_no, import_no, outcome, account, unit, corrected)| {
+                Ok(TakenFile {
+                    source_no,
+                    import_no,
+                    outcome,
+                    assumed: assumptions(account, unit.as_deref())?,
+                    is_corrected: corrected != 0,
+                })
+            },
+        )
         .collect()
 }
 

@@ -38,6 +38,8 @@ struct Arrived<'f> {
     name: &'f str,
     digest: Vec<u8>,
     bytes: u64,
+    /// A part of it is in the books: it cannot be refused any more.
+    is_half_posted: bool,
 }
 
 /// Takes one statement file in.
@@ -62,6 +64,7 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         name: &file.name,
         digest,
         bytes: bytes.len() as u64,
+        is_half_posted: false,
     };
     if is_settled(session, &arrived, &taken) {
         return Ok(());
@@ -82,6 +85,12 @@ fn is_settled(session: &mut Session<'_>, arrived: &Arrived<'_>, taken: &[TakenFi
     }
     if known.is_some() {
         session.count(arrived.source_no).same += 1;
+        // Taken again since, it is the word that stands.
+        if again == Some("known") && taken.iter().all(|t| t.is_corrected) {
+            let found = "these bytes were corrected since; they change nothing, unless the file is imported with \
+                         --supersede";
+            session.note_defect(Defect::new(DefectCode::Conflict, found).file(arrived.name));
+        }
         return true;
     }
     let contradicts = |with: &&Assumptions| with.contradict(&assumed);

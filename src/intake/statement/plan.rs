@@ -120,14 +120,13 @@ fn add(
         let found = format!("{} proves no end of day", statement.format);
         return Err(Defect::new(DefectCode::NoBalances, found));
     }
-    refuse_nul(statement)?;
     let account = account_of(registry, statement, assumed)?;
     if let (Some(bank), Some(own)) = (bank, account.bank_code.as_deref())
         && bank != own
     {
         let found = format!(
-            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts; if the \
-             feed is of {own}, set its `bank` to that",
+            "account {} is held at {own}, and the feed is {bank}'s: no bank states another's accounts; \
+             where they are one, write `bank` of the feed as accounts.csv does",
             account.account_id
         );
         return Err(Defect::new(DefectCode::Conflict, found).column("account"));
@@ -192,43 +191,6 @@ fn add(
         is_copy: statement.duplicate,
         days: said,
     });
-    Ok(())
-}
-
-/// Refuses texts that a database cannot keep.
-fn refuse_nul(statement: &Statement) -> Result<(), Defect> {
-    let found = "the text has the character U+0000, which no bank writes and no database keeps";
-    let refuse = |column: &str, line: u64| {
-        let defect = Defect::new(DefectCode::Forbidden, found).column(column);
-        Err(if line > 0 { defect.line(line) } else { defect })
-    };
-    let has = |text: &Option<String>| text.as_deref().is_some_and(|t| t.contains('\0'));
-    for (column, text) in [
-        ("account", &statement.account),
-        ("number", &statement.number),
-        ("currency", &statement.currency),
-    ] {
-        if has(text) {
-            return refuse(column, 0);
-        }
-    }
-    for e in &statement.entries {
-        let original = e.reversal.as_ref().and_then(|r| r.original.clone());
-        for (column, text) in [
-            ("bank_ref", &e.bank_ref),
-            ("reference", &e.customer_ref),
-            ("counterparty", &e.counterparty),
-            ("code", &e.code),
-            ("reversal", &original),
-        ] {
-            if has(text) {
-                return refuse(column, e.line);
-            }
-        }
-        if e.memo.contains('\0') {
-            return refuse("memo", e.line);
-        }
-    }
     Ok(())
 }
 

@@ -5,10 +5,11 @@
 //! in few large blocks: a million texts that one thread makes and another lets go would cost the allocator
 //! more memory than they fill. What is read is what was kept, whatever has become of the file it came from; the database is asked in transactions of a
 //! piece each, since a rehearsal has one at a time.
-//! Invariants: a work whose reading is dropped ends, at its next piece; a panic of the work is its reader's.
+//! Invariants: a piece is what its digest says; a work whose reading is dropped ends, at its next piece; a panic of the work is its reader's.
 
 use std::io::{self, BufRead, Read};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -104,6 +105,10 @@ async fn fetch(db: &Db, digest: &[u8]) -> Result<Vec<u8>, DbError> {
     let piece = store::raw_piece(&mut tx, digest).await?;
     tx.narrow_cache(false).await?;
     tx.rollback().await?;
+    if Sha256::digest(&piece).as_slice() != digest {
+        let found = "a kept piece of a file is not what its digest says";
+        return Err(DbError::Inconsistent(found.to_owned()));
+    }
     Ok(piece)
 }
 

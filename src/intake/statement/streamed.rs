@@ -5,7 +5,8 @@
 //! Invariants: a file that cannot be used is refused whole, with every reason, before anything of it is in
 //! the books; what is posted is what was proved, since both are read from the bytes that are kept; a file of
 //! which a part is posted is not known yet, and whatever import comes next posts the rest first, from the
-//! kept bytes ([`finish_half_posted`]): statements that are there already are found equal. Memory is that of
+//! kept bytes ([`finish_half_posted`]): statements that are there already are found equal, and such a file is
+//! never refused: what keeps it from being finished is an error that names it. Memory is that of
 //! the largest statement, or of one part.
 //! Absent on purpose: waiting for pages in other files. A file that needs them is read as a whole where it is
 //! not too large for that, and refused otherwise.
@@ -99,6 +100,7 @@ async fn take_kept(
         name,
         digest: kept.digest,
         bytes: kept.bytes,
+        is_half_posted: false,
     };
     if is_settled(session, &arrived, &taken) {
         return Ok(());
@@ -123,7 +125,7 @@ pub(in super::super) async fn finish_half_posted(
         session.options.assumed = half.assumed.clone();
         session.options.supersede = half.supersede;
         session.options.bank = None;
-        finish(session, &half).await?;
+        finish(session, &half).await.map_err(|e| named(e, &half))?;
         session.options = options;
         session.widen().await?;
     }
@@ -131,43 +133,54 @@ pub(in super::super) async fn finish_half_posted(
 }
 
 async fn finish(session: &mut Session<'_>, half: &HalfPosted) -> Result<(), ImportError> {
-    let mut tx = session.db.begin_read().await?;
-    let mut pieces = store::raw_pieces(&mut tx, &half.digest).await?;
-    tx.rollback().await?;
-    if pieces.is_empty() {
-        pieces = cut_up(session, &half.digest).await?;
-    }
+    let pieces = kept_pieces(session, &half.digest).await?;
     let arrived = Arrived {
         source_no: half.source_no,
         name: &half.name,
         digest: half.digest.clone(),
         bytes: u64::try_from(half.bytes).unwrap_or(0),
+        is_half_posted: true,
     };
     is_settled(session, &arrived, &[]);
-    prove_and_post(session, &arrived, &pieces).await?;
-    let refused = (session.file_result(half.source_no))
-        .is_some_and(|f| matches!(f.outcome, "quarantined" | "unreadable"));
-    if refused {
-        // Part of it is in the books: to call it refused would be a lie.
-        return Err(DbError::Inconsistent(format!(
-            "{} is half in the books and what is kept of it cannot be read to its end; see jintuo check",
-            half.name
-        ))
-        .into());
-    }
-    Ok(())
+    prove_and_post(session, &arrived, &pieces).await
 }
 
-/// Keeps a file that came in one, by a feed, in pieces as well.
-async fn cut_up(session: &Session<'_>, digest: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
-    let mut tx = session.begin_write().await?;
-    let content = store::raw(&mut tx, digest).await?;
-    let pieces: Vec<(Vec<u8>, Vec<u8>)> = (content.chunks(PIECE_BYTES))
+/// Digests of the pieces of a kept file. One that a feed had brought before it was read in pieces is kept as a
+/// whole, and is cut again here: its pieces were kept before anything of it was posted.
+async fn kept_pieces(session: &Session<'_>, digest: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
+    let mut tx = session.db.begin_read().await?;
+    let pieces = store::raw_pieces(&mut tx, digest).await?;
+    if !pieces.is_empty() {
+        tx.rollback().await?;
+        return Ok(pieces);
+    }
+    let whole = store::raw(&mut tx, digest).await?;
+    tx.rollback().await?;
+    if Sha256::digest(&whole).as_slice() != digest {
+        let found = "the kept bytes are not what their digest says".to_owned();
+        return Err(DbError::Inconsistent(found).into());
+    }
+    let cut: Vec<(Vec<u8>, Vec<u8>)> = (whole.chunks(PIECE_BYTES))
         .map(|piece| (Sha256::digest(piece).to_vec(), piece.to_vec()))
         .collect();
-    store::keep_pieces(&mut tx, &pieces).await?;
-    tx.commit().await?;
-    Ok(pieces.into_iter().map(|(digest, _)| digest).collect())
+    for some in cut.chunks(PIECES_AT_ONCE) {
+        let mut tx = session.begin_write().await?;
+        store::keep_pieces(&mut tx, some).await?;
+        tx.commit().await?;
+    }
+    Ok(cut.into_iter().map(|(digest, _)| digest).collect())
+}
+
+/// Names the file that cannot be finished.
+fn named(e: ImportError, half: &HalfPosted) -> ImportError {
+    match e {
+        ImportError::Db(DbError::Inconsistent(why)) => DbError::Inconsistent(format!(
+            "{} (source file {}) is half in the books and cannot be finished: {why}",
+            half.name, half.source_no
+        ))
+        .into(),
+        other => other,
+    }
 }
 
 /// Keeps a file's bytes, a piece at a time.
@@ -234,6 +247,14 @@ async fn prove_and_post(
             }
             session.note_assumed(arrived.source_no, assumed.clone());
             post_parts(session, arrived, (pieces, &assumed)).await
+        }
+        Proof::Refused(why) if arrived.is_half_posted => {
+            let why = why.first().map(ToString::to_string).unwrap_or_default();
+            Err(DbError::Inconsistent(format!("it was proved and is not any more: {why}")).into())
+        }
+        Proof::Whole if arrived.is_half_posted => {
+            let why = "it was read statement by statement and cannot be any more".to_owned();
+            Err(DbError::Inconsistent(why).into())
         }
         Proof::Refused(why) => {
             let named = why.into_iter().map(|d| d.file(name)).collect();

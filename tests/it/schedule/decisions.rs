@@ -18,6 +18,7 @@ on_both!(
     a_refused_delivery_is_read_again_under_new_settings,
     a_day_is_asked_for_again_by_hand,
     no_bank_states_the_accounts_of_another,
+    a_feed_whose_bank_no_account_names_is_told,
 );
 
 async fn listed(world: &World, all: bool) -> Vec<Listed> {
@@ -249,11 +250,31 @@ async fn no_bank_states_the_accounts_of_another(store: Store) {
     // Before any bank is asked.
     world.tick(at(FIRST, 5, 0)).await;
     let left = listed(&world, false).await;
-    assert!(
-        left[0].note.contains("no bank states another's accounts"),
-        "{left:?}"
-    );
+    for said in ["no bank states another's accounts", "`bank` of the feed"] {
+        assert!(left[0].note.contains(said), "{left:?}");
+    }
     assert_eq!(world.store.rows("statement_day").await, 0);
     assert_eq!(world.store.rows("posting").await, 0);
+    world.db.close().await;
+}
+
+async fn a_feed_whose_bank_no_account_names_is_told(store: Store) {
+    let mut world = World::new(store, prompt).await;
+    let now = at(FIRST, 5, 0);
+    let told = world.service(now).feeds_without_accounts().await;
+    assert_eq!(told.expect("it can be asked"), []);
+    world.config.feed[0].bank = world.config.feed[0].bank.to_lowercase();
+    world.config.feed[1].bank = "NOBODY".to_owned();
+    let told = world.service(now).feeds_without_accounts().await;
+    let told = told.expect("it can be asked");
+    let feeds: Vec<&str> = told.iter().map(|(feed, _)| feed.as_str()).collect();
+    let named: Vec<&str> = (world.config.feed[..2].iter())
+        .map(|f| f.name.as_str())
+        .collect();
+    assert_eq!(feeds, named);
+    assert!(
+        told[0].1.contains("is spelt") && told[1].1.contains("NOBODY"),
+        "{told:?}"
+    );
     world.db.close().await;
 }

@@ -52,7 +52,7 @@ fn unknown(sim: &Sim, on: Day, today: Day) -> BTreeSet<String> {
             Some(Trouble::Contradicting | Trouble::Never | Trouble::Adrift) => true,
             _ => planted_before(sim, &t.account_id, on) == Some(Trouble::Adrift),
         })
-        .map(|t| t.bank.to_uppercase())
+        .map(|t| t.bank.to_owned())
         .collect()
 }
 

@@ -40,7 +40,7 @@ impl Feeds {
                      allow_loopback_http = true, min_interval_ms = 0, timeout_seconds = 1 }}"
                 )
             };
-            let (code, schedule, first) = (bank.to_uppercase(), self.schedule, self.first_day);
+            let (code, schedule, first) = (bank, self.schedule, self.first_day);
             text += &format!(
                 "[[feed]]\nname = {bank:?}\nbank = {code:?}\nschedule = {schedule:?}\n\
                  first_day = {first:?}\nsource = {source}\n"
