@@ -51,7 +51,7 @@ type Proved = Vec<(Statement, Vec<String>)>;
 fn prove(bytes: &[u8]) -> io::Result<Proved> {
     let format = wire::sniff(bytes).ok_or_else(|| io::Error::other("an unknown format"))?;
     let (statements, _) = wire::parse(format, bytes);
-    let joined = wire::join_pages(wire::pages_in_order(statements));
+    let joined = wire::join_pages(statements);
     let mut proved = Vec::with_capacity(joined.len());
     for statement in joined {
         let days = wire::daily_balances(&statement).map_err(|d| io::Error::other(d.to_string()))?;

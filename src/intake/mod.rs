@@ -15,6 +15,7 @@ pub mod decisions;
 mod deliveries;
 mod exempt;
 mod facts;
+mod opened;
 mod own;
 mod records;
 mod rows;

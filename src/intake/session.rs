@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::facts::Pending;
+use super::opened::{Counts, OpenFile};
 use super::records;
 use super::stated::Seen;
 use super::statement;
@@ -23,93 +24,6 @@ use crate::wire::interchange::FileKind;
 
 /// Postings in one transaction: bounds what a crash can lose, and the log of a writer.
 const TRANSACTION_ROWS: usize = 100_000;
-
-/// Remarks on one file that are logged and kept with its delivery; the rest are counted.
-const REMARKS_LOGGED_MAX: u64 = 20;
-const REMARKS_KEPT_MAX: u64 = 3;
-/// Characters kept of a remark.
-const REMARK_CHARS_MAX: usize = 300;
-
-/// Counts of one file.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) new: i64,
-    pub(super) same: i64,
-    pub(super) revised: i64,
-    pub(super) waiting: i64,
-    pub(super) quarantined: i64,
-}
-
-impl Counts {
-    fn tell(self, result: &mut FileResult) {
-        result.new = self.new;
-        result.same = self.same;
-        result.revised = self.revised;
-        result.waiting = self.waiting;
-        result.quarantined = self.quarantined;
-    }
-}
-
-struct OpenFile {
-    source_no: i64,
-    name: String,
-    kind: &'static str,
-    result: FileResult,
-    /// The delivery it was read from, and why it could not be used.
-    delivery_no: Option<i64>,
-    reason: String,
-    /// What is questionable about it all the same: the first remarks, and how many there are.
-    remarks: Vec<String>,
-    remarks_total: u64,
-    assumed: Assumptions,
-    /// It names an account that nobody has registered yet.
-    is_early: bool,
-}
-
-impl OpenFile {
-    fn remark(&mut self, defect: &Defect) {
-        self.remarks_total += 1;
-        if self.remarks_total <= REMARKS_LOGGED_MAX {
-            tracing::warn!(
-                file.name = %self.name,
-                file.source_no = self.source_no,
-                file.remark = %defect,
-                "a file is kept and remarked"
-            );
-        }
-        if self.remarks_total <= REMARKS_KEPT_MAX {
-            let place = (defect.place.line).map_or_else(String::new, |n| format!("line {n}: "));
-            let said = format!("{place}{} [{}]", defect.found, defect.code.as_str());
-            self.remarks
-                .push(said.chars().take(REMARK_CHARS_MAX).collect());
-        }
-    }
-
-    /// Says how many remarks have not been logged.
-    fn tell_rest(&self) {
-        let rest = self.remarks_total.saturating_sub(REMARKS_LOGGED_MAX);
-        if rest > 0 {
-            tracing::warn!(
-                file.name = %self.name,
-                file.source_no = self.source_no,
-                remarks.more = rest,
-                "there are more remarks on a file"
-            );
-        }
-    }
-
-    /// What is kept with its delivery: why it could not be used, or else what is remarkable about it.
-    fn note(&self) -> String {
-        if !self.reason.is_empty() || self.remarks.is_empty() {
-            return self.reason.clone();
-        }
-        let kept = self.remarks.join("; ");
-        match self.remarks_total.saturating_sub(REMARKS_KEPT_MAX) {
-            0 => format!("remarked: {kept}"),
-            more => format!("remarked: {kept}; and {more} more"),
-        }
-    }
-}
 
 pub(super) struct Session<'a> {
     pub(super) db: &'a Db,
@@ -288,21 +202,8 @@ impl<'a> Session<'a> {
     pub(super) fn opened(&mut self, source_no: i64, name: &str, kind: &'static str) {
         self.has_bundle_lines |= kind == FileKind::BankEntries.stem();
         self.progress.file(name);
-        self.files.push(OpenFile {
-            source_no,
-            name: name.to_owned(),
-            kind,
-            result: FileResult {
-                outcome: "used",
-                ..FileResult::default()
-            },
-            delivery_no: self.reading,
-            reason: String::new(),
-            remarks: Vec::new(),
-            remarks_total: 0,
-            assumed: Assumptions::default(),
-            is_early: false,
-        });
+        let file = OpenFile::new(source_no, (name, kind), self.reading);
+        self.files.push(file);
     }
 
     pub(super) fn file_result(&mut self, source_no: i64) -> Option<&mut FileResult> {

@@ -1,6 +1,6 @@
 //! SQL of positions: a row per change, from the run that found it up to the run that found otherwise.
 
-use super::{AccountProof, ItemKind, Position};
+use super::{AccountProof, Item, ItemKind, Position};
 use crate::base::{Day, Money};
 use crate::on;
 use crate::store::bulk::{ints, opt_ints, texts};
@@ -202,104 +202,83 @@ pub async fn store(
     changes::write(tx, "position", by, ended, new).await
 }
 
-/// The numbers of an account's proof, in the order of [`PROOF_COLUMNS`].
-type Proof = [i64; PROOF_COLUMNS.len()];
+/// The sums of an account's proof, as they are stored and reported. Each has the sign with which it adds to its side,
+/// but `under_way_out_fen`, which is what is to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct ProofSums {
+    pub day: i64,
+    pub closing_fen: i64,
+    pub under_way_in_fen: i64,
+    pub under_way_out_fen: i64,
+    pub contract_cash_fen: i64,
+    pub unallocated_fen: i64,
+    pub unidentified_fen: i64,
+    pub difference_fen: i64,
+    pub fee_fen: i64,
+    pub batch_refund_fen: i64,
+    pub unauthorised_fen: i64,
+    pub brought_forward_fen: i64,
+    pub gap_fen: i64,
+    pub items: i64,
+    pub expired_items: i64,
+}
 
-const PROOF_COLUMNS: [&str; 15] = [
-    "day",
-    "closing_fen",
-    "under_way_in_fen",
-    "under_way_out_fen",
-    "contract_cash_fen",
-    "unallocated_fen",
-    "unidentified_fen",
-    "difference_fen",
-    "fee_fen",
-    "batch_refund_fen",
-    "unauthorised_fen",
-    "brought_forward_fen",
-    "gap_fen",
-    "items",
-    "expired_items",
-];
+impl ProofSums {
+    fn of(proof: &AccountProof) -> ProofSums {
+        let under_way = |out: bool| {
+            let of = proof.items.iter().filter(|i| i.kind.is_under_way());
+            let of = of.filter(|i| (i.amount < Money::ZERO) == out);
+            of.fold(Money::ZERO, |sum, i| sum.saturating_add(i.amount))
+                .fen()
+        };
+        let sum = |kinds: &[ItemKind]| proof.sum(|k| kinds.contains(&k)).fen();
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let expired = |i: &&Item| i.expires_on.is_some_and(|day| day < proof.day);
+        ProofSums {
+            day: days::number(proof.day),
+            closing_fen: proof.closing.fen(),
+            under_way_in_fen: under_way(false),
+            under_way_out_fen: -under_way(true),
+            contract_cash_fen: proof.contract_cash.fen(),
+            unallocated_fen: proof.unallocated.fen(),
+            unidentified_fen: sum(&[ItemKind::Unidentified, ItemKind::Duplicate]),
+            difference_fen: sum(&[ItemKind::Difference]),
+            fee_fen: sum(&[ItemKind::Fee]),
+            batch_refund_fen: sum(&[ItemKind::BatchRefund]),
+            unauthorised_fen: sum(&[ItemKind::Unauthorised]),
+            brought_forward_fen: sum(&[ItemKind::BroughtForward]),
+            gap_fen: sum(&[ItemKind::Gap]),
+            items: count(proof.items.len()),
+            expired_items: count(proof.items.iter().filter(expired).count()),
+        }
+    }
+
+    /// The bank's closing set right by what is under way.
+    pub fn adjusted_bank_fen(&self) -> i64 {
+        self.closing_fen + self.under_way_in_fen - self.under_way_out_fen
+    }
+
+    /// What the books say is in the account.
+    pub fn book_fen(&self) -> i64 {
+        self.contract_cash_fen
+            + self.unallocated_fen
+            + self.unidentified_fen
+            + self.difference_fen
+            + self.fee_fen
+            + self.batch_refund_fen
+            + self.unauthorised_fen
+            + self.brought_forward_fen
+            + self.gap_fen
+    }
+}
 
 #[derive(sqlx::FromRow)]
 struct ProofRow {
     inst_id: i64,
     account_no: i64,
     from_run: i64,
-    day: i64,
-    closing_fen: i64,
-    under_way_in_fen: i64,
-    under_way_out_fen: i64,
-    contract_cash_fen: i64,
-    unallocated_fen: i64,
-    unidentified_fen: i64,
-    difference_fen: i64,
-    fee_fen: i64,
-    batch_refund_fen: i64,
-    unauthorised_fen: i64,
-    brought_forward_fen: i64,
-    gap_fen: i64,
-    items: i64,
-    expired_items: i64,
-}
-
-impl ProofRow {
-    fn numbers(&self) -> Proof {
-        [
-            self.day,
-            self.closing_fen,
-            self.under_way_in_fen,
-            self.under_way_out_fen,
-            self.contract_cash_fen,
-            self.unallocated_fen,
-            self.unidentified_fen,
-            self.difference_fen,
-            self.fee_fen,
-            self.batch_refund_fen,
-            self.unauthorised_fen,
-            self.brought_forward_fen,
-            self.gap_fen,
-            self.items,
-            self.expired_items,
-        ]
-    }
-}
-
-fn numbers(proof: &AccountProof) -> Proof {
-    let under_way = |out: bool| {
-        let of = proof.items.iter().filter(|i| i.kind.is_under_way());
-        let of = of.filter(|i| (i.amount < Money::ZERO) == out);
-        of.fold(Money::ZERO, |sum, i| sum.saturating_add(i.amount))
-            .fen()
-    };
-    let sum = |kinds: &[ItemKind]| proof.sum(|k| kinds.contains(&k)).fen();
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let expired = |e: &Option<Day>| e.is_some_and(|day| day < proof.day);
-    [
-        days::number(proof.day),
-        proof.closing.fen(),
-        under_way(false),
-        -under_way(true),
-        proof.contract_cash.fen(),
-        proof.unallocated.fen(),
-        sum(&[ItemKind::Unidentified, ItemKind::Duplicate]),
-        sum(&[ItemKind::Difference]),
-        sum(&[ItemKind::Fee]),
-        sum(&[ItemKind::BatchRefund]),
-        sum(&[ItemKind::Unauthorised]),
-        sum(&[ItemKind::BroughtForward]),
-        sum(&[ItemKind::Gap]),
-        count(proof.items.len()),
-        count(
-            proof
-                .items
-                .iter()
-                .filter(|i| expired(&i.expires_on))
-                .count(),
-        ),
-    ]
+    #[sqlx(flatten)]
+    sums: ProofSums,
 }
 
 /// Stores what changed in the proofs of accounts of institutions `first..=last` since the run before.
@@ -317,27 +296,40 @@ pub async fn store_proofs(
              WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
             .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
     .map_err(DbError::sql("reading proofs of accounts"))?;
-    let found: Vec<(i64, i64, Proof)> = (proofs.iter())
-        .map(|(inst_id, proof)| (*inst_id, proof.account_no, numbers(proof)))
+    let found: Vec<(i64, i64, ProofSums)> = (proofs.iter())
+        .map(|(inst_id, proof)| (*inst_id, proof.account_no, ProofSums::of(proof)))
         .collect();
     let (ended, new) = changes::differ(
         &standing,
         &found,
         |row| (row.inst_id, row.account_no),
         |proof| (proof.0, proof.1),
-        |row, proof| row.numbers() == proof.2,
+        |row, proof| row.sums == proof.2,
     );
     let ended = vec![
         ("inst_id", ints(&ended, |r| r.inst_id)),
         ("account_no", ints(&ended, |r| r.account_no)),
         ("from_run", ints(&ended, |r| r.from_run)),
     ];
-    let mut columns = vec![
+    let sums = |of: fn(&ProofSums) -> i64| ints(&new, move |p| of(&p.2));
+    let columns = vec![
         ("inst_id", ints(&new, |p| p.0)),
         ("account_no", ints(&new, |p| p.1)),
+        ("day", sums(|s| s.day)),
+        ("closing_fen", sums(|s| s.closing_fen)),
+        ("under_way_in_fen", sums(|s| s.under_way_in_fen)),
+        ("under_way_out_fen", sums(|s| s.under_way_out_fen)),
+        ("contract_cash_fen", sums(|s| s.contract_cash_fen)),
+        ("unallocated_fen", sums(|s| s.unallocated_fen)),
+        ("unidentified_fen", sums(|s| s.unidentified_fen)),
+        ("difference_fen", sums(|s| s.difference_fen)),
+        ("fee_fen", sums(|s| s.fee_fen)),
+        ("batch_refund_fen", sums(|s| s.batch_refund_fen)),
+        ("unauthorised_fen", sums(|s| s.unauthorised_fen)),
+        ("brought_forward_fen", sums(|s| s.brought_forward_fen)),
+        ("gap_fen", sums(|s| s.gap_fen)),
+        ("items", sums(|s| s.items)),
+        ("expired_items", sums(|s| s.expired_items)),
     ];
-    for (at, name) in PROOF_COLUMNS.into_iter().enumerate() {
-        columns.push((name, ints(&new, |p| p.2[at])));
-    }
     changes::write(tx, "account_proof", by, ended, columns).await
 }

@@ -236,26 +236,32 @@ pub async fn breaks(tx: &mut Tx, run: &Run) -> Result<Table> {
     })
 }
 
-/// Names of rules by institution, pack and place.
-struct RuleNames {
+/// Names of institutions, and of rules by institution, pack and place.
+struct Names {
     policy: Policy,
-    districts: HashMap<i64, String>,
+    /// Id and district by number.
+    institutions: HashMap<i64, (String, String)>,
 }
 
-impl RuleNames {
-    async fn of(tx: &mut Tx, run: &Run) -> Result<RuleNames> {
+impl Names {
+    async fn of(tx: &mut Tx, run: &Run) -> Result<Names> {
         let registry = registry::store::load(tx, run.source_cut).await?;
-        Ok(RuleNames {
+        Ok(Names {
             policy: policy::numbered(tx, run.policy_no).await?,
-            districts: (registry.institutions.iter())
-                .map(|(id, i)| (id.0, i.district_id.clone()))
+            institutions: (registry.institutions.iter())
+                .map(|(id, i)| (id.0, (i.institution_id.clone(), i.district_id.clone())))
                 .collect(),
         })
     }
 
+    fn institution(&self, inst_id: i64) -> Option<String> {
+        self.institutions.get(&inst_id).map(|(id, _)| id.clone())
+    }
+
     /// `None` for lines that no rule of a pack matched.
-    fn name(&self, inst_id: i64, pack: i64, rule: i64) -> Option<String> {
-        let packs = self.policy.packs(self.districts.get(&inst_id)?);
+    fn rule(&self, inst_id: i64, pack: i64, rule: i64) -> Option<String> {
+        let (_, district) = self.institutions.get(&inst_id)?;
+        let packs = self.policy.packs(district);
         let (_, pack) = packs.get(usize::try_from(pack).ok()?)?;
         let rule = pack
             .rules
@@ -266,7 +272,7 @@ impl RuleNames {
 
 /// The matches report.
 pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
-    let names = RuleNames::of(tx, run).await?;
+    let names = Names::of(tx, run).await?;
     let rows = store::matches(tx, run)
         .await?
         .into_iter()
@@ -278,7 +284,7 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
                 Cell::text(m.entry_id),
                 Cell::Int(m.n),
                 Cell::Int(m.amount_fen),
-                Cell::opt(names.name(m.inst_id, m.pack, m.rule)),
+                Cell::opt(names.rule(m.inst_id, m.pack, m.rule)),
                 Cell::Int(m.difference_fen),
                 Cell::Int(m.fee_fen),
                 Cell::opt((m.decision_no != 0).then(|| {
@@ -311,15 +317,11 @@ pub async fn matches(tx: &mut Tx, run: &Run) -> Result<Table> {
 
 /// The reviews report: credits that the rules left to people, a row for each payment that may be meant.
 pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Table> {
-    let names = RuleNames::of(tx, run).await?;
-    let registry = registry::store::load(tx, run.source_cut).await?;
-    let institutions: HashMap<i64, String> = (registry.institutions.iter())
-        .map(|(id, i)| (id.0, i.institution_id.clone()))
-        .collect();
+    let names = Names::of(tx, run).await?;
     let mut rows = Vec::new();
     for r in store::reviews(tx, run).await? {
         rows.push(vec![
-            Cell::opt(institutions.get(&r.inst_id).cloned()),
+            Cell::opt(names.institution(r.inst_id)),
             Cell::text(r.entry_id),
             Cell::text(days::day(r.booked_day, "posting")?.to_string()),
             Cell::Int(r.amount_fen),
@@ -327,7 +329,7 @@ pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Table> {
             Cell::text(days::day(r.paid_day, "posting")?.to_string()),
             Cell::Int(r.payment_fen),
             Cell::text(Doubt::word(r.doubt)),
-            Cell::opt(names.name(r.inst_id, r.pack, r.rule)),
+            Cell::opt(names.rule(r.inst_id, r.pack, r.rule)),
         ]);
     }
     Ok(Table {
@@ -349,38 +351,40 @@ pub async fn reviews(tx: &mut Tx, run: &Run) -> Result<Table> {
 
 /// The proofs report: of each custody account, bank and books to the fen.
 pub async fn proofs(tx: &mut Tx, run: &Run) -> Result<Table> {
-    let registry = registry::store::load(tx, run.source_cut).await?;
-    let institutions: HashMap<i64, String> = (registry.institutions.iter())
-        .map(|(id, i)| (id.0, i.institution_id.clone()))
-        .collect();
+    let names = Names::of(tx, run).await?;
     let mut rows = Vec::new();
-    for p in store::proofs(tx, run).await? {
-        let adjusted = p.closing_fen + p.under_way_in_fen - p.under_way_out_fen;
-        let rest = [
-            p.unidentified_fen,
-            p.difference_fen,
-            p.fee_fen,
-            p.batch_refund_fen,
-            p.unauthorised_fen,
-            p.brought_forward_fen,
-            p.gap_fen,
-        ];
-        let book = p.contract_cash_fen + p.unallocated_fen + rest.iter().sum::<i64>();
+    for store::ProofRow {
+        inst_id,
+        account_id,
+        sums,
+    } in store::proofs(tx, run).await?
+    {
+        let (adjusted, book) = (sums.adjusted_bank_fen(), sums.book_fen());
         let mut row = vec![
-            Cell::text(p.account_id),
-            Cell::opt(institutions.get(&p.inst_id).cloned()),
-            Cell::text(days::day(p.day, "account_proof")?.to_string()),
-            Cell::Int(p.closing_fen),
-            Cell::Int(p.under_way_in_fen),
-            Cell::Int(p.under_way_out_fen),
-            Cell::Int(adjusted),
-            Cell::Int(book),
-            Cell::Int(adjusted - book),
-            Cell::Int(p.contract_cash_fen),
-            Cell::Int(p.unallocated_fen),
+            Cell::text(account_id),
+            Cell::opt(names.institution(inst_id)),
+            Cell::text(days::day(sums.day, "account_proof")?.to_string()),
         ];
-        row.extend(rest.map(Cell::Int));
-        row.extend([Cell::Int(p.items), Cell::Int(p.expired_items)]);
+        let numbers = [
+            sums.closing_fen,
+            sums.under_way_in_fen,
+            sums.under_way_out_fen,
+            adjusted,
+            book,
+            adjusted - book,
+            sums.contract_cash_fen,
+            sums.unallocated_fen,
+            sums.unidentified_fen,
+            sums.difference_fen,
+            sums.fee_fen,
+            sums.batch_refund_fen,
+            sums.unauthorised_fen,
+            sums.brought_forward_fen,
+            sums.gap_fen,
+            sums.items,
+            sums.expired_items,
+        ];
+        row.extend(numbers.map(Cell::Int));
         rows.push(row);
     }
     Ok(Table {

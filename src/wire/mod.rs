@@ -53,7 +53,7 @@ pub use identity::entry_identity;
 pub use inspect::{Booked, Inspection, inspect, inspect_reader, inspect_with};
 pub use lines::ROW_BYTES_MAX;
 pub use one_by_one::{PAGES_HELD_MAX, one_by_one};
-pub use pages::{is_page, join_pages, pages_in_order};
+pub use pages::{is_page, join_pages};
 pub use sniff::{resembles_statement, sniff};
 pub use verify::{continuity, verify};
 pub use xml::{ATTRIBUTES_MAX, DEPTH_MAX, NAMESPACES_MAX, TOKEN_MAX_BYTES};

@@ -1,9 +1,8 @@
 //! A statement file read one statement at a time, so that a file of any length needs the memory of its
 //! largest statement.
 //!
-//! Invariants: the statements are those of [`super::parse_with`] after [`super::join_pages`] of
-//! [`super::pages_in_order`]; they come in the order in which they become whole, pages without their
-//! neighbours last. As with a whole file, a refusal says nothing of the statements before it: whoever
+//! Invariants: the statements are those of [`super::parse_with`] after [`super::join_pages`], in the same order: as
+//! they become whole, pages without their neighbours last. As with a whole file, a refusal says nothing of the statements before it: whoever
 //! uses them reads the file to its end first.
 //! Absent on purpose: splitting a statement. Its proof, its days and the running numbers of its entries
 //! among equals belong to the whole.
@@ -127,7 +126,7 @@ impl Fold<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{join_pages, pages_in_order, parse};
+    use super::super::{join_pages, parse};
     use super::*;
 
     fn message(account: &str, entries: usize) -> String {
@@ -155,7 +154,7 @@ mod tests {
         let text = message("1", 2) + &message("2", 0) + &message("3", 3);
         let (whole, _) = parse(Format::Mt940, text.as_bytes());
         let (statements, done) = read(&text, 3);
-        assert_eq!(statements, join_pages(pages_in_order(whole)));
+        assert_eq!(statements, join_pages(whole));
         assert_eq!(done, Ok(vec![]));
     }
 

@@ -6,57 +6,20 @@
 //! Where pages are numbered only the next one follows; where they are not, the amounts alone decide.
 //! Absent on purpose: joining pages that do not meet in one amount; [`super::continuity`] names those.
 
-use std::collections::HashMap;
-
 use super::{Balance, Statement};
 
-/// Joins pages that follow each other in the file, of one account and currency, where the first closes
-/// and the second opens with the same interim balance. Other statements pass unchanged, in order.
+/// Joins the pages of each account and currency, in whatever order they came. What is whole comes in the order in
+/// which it became so, pages without their neighbours after it.
 pub fn join_pages(statements: Vec<Statement>) -> Vec<Statement> {
-    let mut joined: Vec<Statement> = Vec::with_capacity(statements.len());
-    let mut latest: HashMap<(Option<String>, Option<String>), usize> = HashMap::new();
-    for statement in statements {
-        let account = (statement.account.clone(), statement.currency.clone());
-        let before = latest.get(&account).copied();
-        match before.and_then(|at| joined.get_mut(at)) {
-            Some(first) if meets(first, &statement) => {
-                first.entries.extend(statement.entries);
-                first.closing = statement.closing;
-                first.pages = first.pages.zip(statement.pages).map(|(a, b)| (a.0, b.1));
-                first.unordered |= statement.unordered;
-                first.made_at = first.made_at.max(statement.made_at);
-                first.period = first.period.zip(statement.period).map(|(a, b)| (a.0, b.1));
-            }
-            _ => {
-                latest.insert(account, joined.len());
-                joined.push(statement);
-            }
-        }
-    }
-    joined
+    let mut chains = Chains::default();
+    let mut whole: Vec<Statement> = (statements.into_iter())
+        .filter_map(|statement| chains.take(statement))
+        .collect();
+    whole.extend(chains.finish());
+    whole
 }
 
-/// Orders statements so that the pages of each account follow each other, whatever file brought which:
-/// first those that open a statement, then each after the one that closes with its opening.
-pub fn pages_in_order(statements: Vec<Statement>) -> Vec<Statement> {
-    let (mut later, mut ordered): (Vec<Statement>, Vec<Statement>) =
-        (statements.into_iter()).partition(|s| s.opening.as_ref().is_some_and(is_interim));
-    let mut at = 0;
-    while at < ordered.len() {
-        let account = |s: &Statement| (s.account.clone(), s.currency.clone());
-        let next = (later.iter())
-            .position(|s| account(s) == account(&ordered[at]) && meets(&ordered[at], s));
-        at += 1;
-        if let Some(next) = next {
-            ordered.insert(at, later.remove(next));
-        }
-    }
-    ordered.extend(later);
-    ordered
-}
-
-/// Pages that wait for their neighbours while a file is read statement by statement. What it gives back is
-/// what [`join_pages`] makes of [`pages_in_order`], as soon as it is whole.
+/// Pages that wait for their neighbours while statements are read one by one.
 #[derive(Default)]
 pub(super) struct Chains {
     held: Vec<Statement>,
@@ -101,9 +64,14 @@ impl Chains {
     }
 }
 
-fn joined(first: Statement, second: Statement) -> Statement {
-    let mut whole = join_pages(vec![first, second]);
-    whole.swap_remove(0)
+fn joined(mut first: Statement, second: Statement) -> Statement {
+    first.entries.extend(second.entries);
+    first.closing = second.closing;
+    first.pages = first.pages.zip(second.pages).map(|(a, b)| (a.0, b.1));
+    first.unordered |= second.unordered;
+    first.made_at = first.made_at.max(second.made_at);
+    first.period = first.period.zip(second.period).map(|(a, b)| (a.0, b.1));
+    first
 }
 
 /// Whether the second is the page behind the first.
@@ -187,7 +155,7 @@ mod tests {
             + &page("2", "M:C260604CNY3,", "2", "M:C260604CNY5,")
             + &page("1", "F:C260603CNY1,", "2", "M:C260604CNY3,");
         let (statements, _) = parse(Format::Mt940, text.as_bytes());
-        let joined = join_pages(pages_in_order(statements));
+        let joined = join_pages(statements);
         assert_eq!(joined.len(), 1);
         assert_eq!(joined[0].entries.len(), 3);
         let days = daily_balances(&joined[0]).unwrap();

@@ -33,7 +33,7 @@ fn mt940(number: u32, on: u32, opening: i64, lines: &[(i64, &str)]) -> String {
     mt940_page(&format!("{number}/1"), on, ("F", opening), lines, "F")
 }
 
-fn mt940_page(
+pub(crate) fn mt940_page(
     number: &str,
     on: u32,
     (open, opening): (&str, i64),
@@ -88,7 +88,7 @@ fn export(rows: &[(u32, i64, i64, i64, &str)]) -> String {
     text
 }
 
-async fn start(store: &Store) {
+pub(crate) async fn start(store: &Store) {
     let bundle = small().write(&store.dir, "small");
     store.import(1, &[&bundle]).await;
 }
@@ -118,7 +118,7 @@ fn status(store: &Store, as_of: &str) -> (Ran, serde_json::Value) {
 }
 
 /// The state of one day of A1.
-fn state(store: &Store, on: &str) -> String {
+pub(crate) fn state(store: &Store, on: &str) -> String {
     let (_, value) = status(store, on);
     let days = value["days"].as_array().expect("days");
     let found = days

@@ -8,7 +8,7 @@ use jintuo::intake;
 use jintuo::report::Wanted;
 
 use crate::harness::{Store, day, on_both};
-use crate::small::small;
+use crate::statement_life::{mt940_page, start, state};
 
 on_both!(
     an_original_after_its_correction_changes_nothing,
@@ -84,8 +84,7 @@ const FIRST: [(i64, Option<&str>, u32); 2] = [(500, Some("X"), 8), (30, Some("Y"
 const MENDED: [(i64, Option<&str>, u32); 1] = [(400, Some("X"), 8)];
 
 async fn an_original_after_its_correction_changes_nothing(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     take(&store, 2, &camt("9", (8, 20), 2000, &MENDED)).await;
     let (postings, days) = (
         store.rows("posting").await,
@@ -106,8 +105,7 @@ async fn an_original_after_its_correction_changes_nothing(store: Store) {
 }
 
 async fn a_correction_after_its_original_revises(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     take(&store, 2, &camt("9", (8, 18), 2000, &FIRST)).await;
     let mended = take(&store, 3, &camt("9", (8, 20), 2000, &MENDED)).await;
     assert_eq!(mended.defects, []);
@@ -116,8 +114,7 @@ async fn a_correction_after_its_original_revises(store: Store) {
 }
 
 async fn other_references_under_another_number_are_told(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     let of = |reference| [(500, Some(reference), 8)];
     take(&store, 2, &camt("9", (8, 18), 2000, &of("X"))).await;
     // Made at the same hour: nothing says which one holds.
@@ -144,8 +141,7 @@ async fn other_references_under_another_number_are_told(store: Store) {
 }
 
 async fn late_lines_of_two_statements_stay_two(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     // Two fees of one amount, without reference, entered on two days for one earlier day.
     take(&store, 2, &camt("9", (8, 18), 2000, &[(500, None, 7)])).await;
     take(&store, 3, &camt("10", (9, 18), 2500, &[(500, None, 7)])).await;
@@ -166,18 +162,6 @@ async fn late_lines_of_two_statements_stay_two(store: Store) {
     assert_eq!(store.check().await, []);
 }
 
-fn state(store: &Store, on: &str) -> String {
-    let ran = store.jintuo(&["feed", "status", "--as-of", on, "--json"]);
-    let value: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("one object");
-    let days = value["days"].as_array().expect("days");
-    let found = days
-        .iter()
-        .find(|d| d["date"] == on && d["account_id"] == "A1");
-    found.map_or_else(String::new, |d| {
-        d["state"].as_str().unwrap_or("").to_owned()
-    })
-}
-
 async fn a_version_that_confirms_outdates_what_was_made_before_it(store: Store) {
     // At 18:00 right, at 19:00 wrong, at 20:00 the wrong one is taken back.
     let versions = [
@@ -187,8 +171,7 @@ async fn a_version_that_confirms_outdates_what_was_made_before_it(store: Store) 
     ];
     for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [1, 2, 0]] {
         let store = store.another().await;
-        let bundle = small().write(&store.dir, "small");
-        store.import(1, &[&bundle]).await;
+        start(&store).await;
         for (at, version) in (2..).zip(order) {
             take(&store, at, &versions[version]).await;
         }
@@ -199,8 +182,7 @@ async fn a_version_that_confirms_outdates_what_was_made_before_it(store: Store) 
 }
 
 async fn a_copy_that_differs_is_disputed(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     take(&store, 2, &camt("9", (8, 18), 2000, &FIRST)).await;
     let copy = |lines: &[(i64, Option<&str>, u32)]| {
         let head = "<Stmt><Id>9</Id><CpyDplctInd>DUPL</CpyDplctInd>";
@@ -215,8 +197,7 @@ async fn a_copy_that_differs_is_disputed(store: Store) {
 }
 
 async fn a_statement_proves_no_day_to_come(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     // Made on the 8th, its head and its closing balance speak of the whole month.
     let month = |text: &str| {
         let text = text.replace("2026-01-08T23:59:59", "2026-01-31T23:59:59");
@@ -246,8 +227,7 @@ async fn a_shorter_export_is_told_and_disputed_once_the_day_is_over(store: Store
         }
         text
     };
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     take(&store, 2, &export(&[(500, 2500, "X"), (30, 2530, "Y")])).await;
     let shorter = export(&[(500, 2500, "X")]);
     // While the day lasts it may be an earlier export.
@@ -267,37 +247,11 @@ async fn a_shorter_export_is_told_and_disputed_once_the_day_is_over(store: Store
     assert_eq!(store.check().await, []);
 }
 
-/// A page of an MT940 statement: `n/page`, day, kind and amount of the opening, lines, kind of the closing.
-fn page(
-    number: &str,
-    on: u32,
-    (open, opening): (&str, i64),
-    lines: &[(i64, &str)],
-    close: &str,
-) -> String {
-    let from = on - 1;
-    let mut text =
-        format!(":20:S\n:25:A1\n:28C:{number}\n:60{open}:C2601{from:02}CNY{opening},00\n");
-    let mut closing = opening;
-    for (amount, reference) in lines {
-        closing += amount;
-        let sign = if *amount < 0 { "D" } else { "C" };
-        let amount = amount.abs();
-        writeln!(
-            text,
-            ":61:2601{on:02}01{on:02}{sign}{amount},NTRF{reference}"
-        )
-        .expect("a text");
-    }
-    text + &format!(":62{close}:C2601{on:02}CNY{closing},00\n-\n")
-}
-
 async fn a_page_without_net_movement_is_missed(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
-    let one = page("9/1", 8, ("F", 2000), &[(5, "X")], "M");
-    let two = page("9/2", 8, ("M", 2005), &[(700, "IN"), (-700, "OUT")], "M");
-    let three = page("9/3", 8, ("M", 2005), &[(5, "Z")], "F");
+    start(&store).await;
+    let one = mt940_page("9/1", 8, ("F", 2000), &[(5, "X")], "M");
+    let two = mt940_page("9/2", 8, ("M", 2005), &[(700, "IN"), (-700, "OUT")], "M");
+    let three = mt940_page("9/3", 8, ("M", 2005), &[(5, "Z")], "F");
     for (at, text) in [(2, &one), (3, &three)] {
         let file = store.dir.write(&format!("page-{at}.sta"), text);
         assert_eq!(store.import(at, &[&file]).await.files[0].outcome, "waiting");
@@ -313,8 +267,7 @@ async fn a_page_without_net_movement_is_missed(store: Store) {
     );
     // The same in one file, in another order.
     let again = store.another().await;
-    let bundle = small().write(&again.dir, "small");
-    again.import(1, &[&bundle]).await;
+    start(&again).await;
     take(&again, 2, &(one + &three + &two)).await;
     assert_eq!(
         again
@@ -326,11 +279,10 @@ async fn a_page_without_net_movement_is_missed(store: Store) {
 }
 
 async fn pages_of_two_statements_are_not_joined(store: Store) {
-    let bundle = small().write(&store.dir, "small");
-    store.import(1, &[&bundle]).await;
+    start(&store).await;
     // Number 9 loses its second page and number 10 its first; both stand at 2,005.00 between them.
-    let nine = page("9/1", 8, ("F", 2000), &[(5, "X")], "M");
-    let ten = page("10/2", 9, ("M", 2005), &[(5, "Z")], "F");
+    let nine = mt940_page("9/1", 8, ("F", 2000), &[(5, "X")], "M");
+    let ten = mt940_page("10/2", 9, ("M", 2005), &[(5, "Z")], "F");
     for (at, text) in [(2, &nine), (3, &ten)] {
         let file = store.dir.write(&format!("page-{at}.sta"), text);
         assert_eq!(store.import(at, &[&file]).await.files[0].outcome, "waiting");

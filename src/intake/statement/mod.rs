@@ -147,7 +147,7 @@ async fn with_waiting_pages(
     let mut filled = Assumptions::default();
     (statements.iter()).for_each(|statement| filled.add(&statement.assumed));
     // Pages that are whole among themselves need none that wait.
-    let mut statements = wire::join_pages(wire::pages_in_order(statements));
+    let mut statements = wire::join_pages(statements);
     let written = |s: &Statement| s.account.clone().unwrap_or_default();
     let paged: BTreeSet<String> = (statements.iter())
         .filter(|s| wire::is_page(s))
@@ -166,7 +166,7 @@ async fn with_waiting_pages(
             }
         }
     }
-    let joined = wire::join_pages(wire::pages_in_order(statements));
+    let joined = wire::join_pages(statements);
     Ok(
         match plan::plan(
             &session.registry,

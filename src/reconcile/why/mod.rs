@@ -6,218 +6,25 @@
 //! Invariants: what is said of a match are the fields its method compares; a candidate that was not taken has at
 //! least one reason; the nearest come first, and counterparty text decides between equally near ones only.
 
+mod answer;
+mod debits;
+mod veto;
+
 use std::collections::HashMap;
 
-use serde::Serialize;
-
 use super::facts::{Approval, Facts, Line, Payment};
-use super::matching::{By, CreditOutcome, DebitOutcome, Doubt, Matching, PaymentOutcome, RuleAt};
+use super::matching::{By, CreditOutcome, Doubt, Matching, PaymentOutcome, RuleAt};
 use crate::base::{Day, Money};
 use crate::ledger;
 use crate::policy::{Channel, Method, RulePack};
+
+pub use answer::{At, Compared, Moved, NamedDecision, NamedRule, Near, Why};
+pub use veto::Veto;
 
 /// How many candidates are listed.
 const NEAR_MAX: usize = 10;
 /// Candidates of the same amount are looked for among lines of so many days around.
 const NEAR_DAYS: i32 = 31;
-
-/// One movement by its place in [`Facts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum At {
-    Payment(usize),
-    Credit(usize),
-    Debit(usize),
-    Release(usize),
-    Refund(usize),
-}
-
-/// A movement as people know it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Moved {
-    pub kind: &'static str,
-    pub id: String,
-    pub account_no: i64,
-    pub day: Day,
-    pub amount: Money,
-    pub reference: String,
-    pub channel: Option<&'static str>,
-}
-
-/// The rule that matched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NamedRule {
-    pub pack: String,
-    pub rule: String,
-    pub method: &'static str,
-}
-
-/// The people who matched, or keep apart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NamedDecision {
-    pub decision: String,
-    pub by: String,
-    pub approved_by: String,
-    pub reason: String,
-}
-
-/// A field that a method compares, and both sides of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Compared {
-    pub field: &'static str,
-    pub reported: String,
-    pub banked: String,
-}
-
-/// Why a candidate was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "why", rename_all = "snake_case")]
-pub enum Veto {
-    DecidedOtherwise(NamedDecision),
-    OtherAccount,
-    NoReference,
-    OtherReference {
-        reported: String,
-        banked: String,
-    },
-    OtherAmount {
-        #[serde(rename = "difference_fen")]
-        difference: Money,
-    },
-    OtherChannel {
-        banked: String,
-    },
-    Before {
-        days: i32,
-    },
-    Beyond {
-        last: Day,
-    },
-    Taken {
-        by: Vec<String>,
-    },
-    Undone,
-    Described {
-        batch_no: String,
-    },
-    DaySum {
-        day: Day,
-        #[serde(rename = "sum_fen")]
-        sum: Money,
-    },
-    Ambiguous,
-    Contested,
-    TooMany {
-        candidates: usize,
-    },
-    NoRule,
-}
-
-/// A candidate that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Near {
-    pub candidate: Moved,
-    pub vetoes: Vec<Veto>,
-}
-
-/// What became of a movement and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Why {
-    pub subject: Moved,
-    pub outcome: &'static str,
-    pub rule: Option<NamedRule>,
-    /// The decision that matched it instead of a rule.
-    pub decision: Option<NamedDecision>,
-    pub compared: Vec<Compared>,
-    /// What it was matched with, or what it repeats.
-    pub with: Vec<Moved>,
-    pub difference: Money,
-    pub fee: Money,
-    pub near: Vec<Near>,
-}
-
-impl NamedDecision {
-    pub fn english(&self) -> String {
-        let NamedDecision {
-            decision,
-            by,
-            approved_by,
-            reason,
-        } = self;
-        format!("decision {decision} of {by}, approved by {approved_by}: {reason}")
-    }
-
-    pub fn chinese(&self) -> String {
-        let NamedDecision {
-            decision,
-            by,
-            approved_by,
-            reason,
-        } = self;
-        format!("{by} 提出、{approved_by} 复核的决定 {decision}：{reason}")
-    }
-}
-
-impl Veto {
-    pub fn english(&self) -> String {
-        match self {
-            Veto::DecidedOtherwise(d) => format!("people keep them apart: {}", d.english()),
-            Veto::OtherAccount => "it is of another account".into(),
-            Veto::NoReference => {
-                "one of the two has no reference, and an amount alone proves nothing".into()
-            }
-            Veto::OtherReference { reported, banked } => {
-                format!("the bank's reference is {banked:?}, the reported one {reported:?}")
-            }
-            Veto::OtherAmount { difference } => format!("the amounts differ by {difference}"),
-            Veto::OtherChannel { banked } => format!("the line is of {banked}"),
-            Veto::Before { days } => {
-                format!("the bank has it {days} days before it was reported as paid")
-            }
-            Veto::Beyond { last } => format!("the rule looks up to {last}"),
-            Veto::Taken { by } => format!("it is settled already, with {}", by.join(", ")),
-            Veto::Undone => "the bank took it back".into(),
-            Veto::Described { batch_no } => {
-                format!(
-                    "its channel describes what is in it (batch {batch_no}), and says otherwise"
-                )
-            }
-            Veto::DaySum { day, sum } => format!("all that is open of {day} adds up to {sum}"),
-            Veto::Ambiguous => "more than one choice of payments adds up to it".into(),
-            Veto::Contested => "another line has the same payment as its only choice".into(),
-            Veto::TooMany { candidates } => {
-                format!("{candidates} payments are open, more than the rule may try")
-            }
-            Veto::NoRule => "no rule of the pack compares the two".into(),
-        }
-    }
-
-    pub fn chinese(&self) -> String {
-        match self {
-            Veto::DecidedOtherwise(d) => format!("人工认定两者无关：{}", d.chinese()),
-            Veto::OtherAccount => "属于另一个账户".into(),
-            Veto::NoReference => "有一方没有参考号，仅凭金额不能认定".into(),
-            Veto::OtherReference { reported, banked } => {
-                format!("银行参考号为“{banked}”，上报的为“{reported}”")
-            }
-            Veto::OtherAmount { difference } => format!("金额相差 {difference}"),
-            Veto::OtherChannel { banked } => format!("该笔流水属于 {banked} 渠道"),
-            Veto::Before { days } => format!("银行入账比上报缴费早 {days} 天"),
-            Veto::Beyond { last } => format!("规则只查到 {last}"),
-            Veto::Taken { by } => format!("已与 {} 核销", by.join("、")),
-            Veto::Undone => "已被银行冲回".into(),
-            Veto::Described { batch_no } => {
-                format!("渠道已说明该批次（{batch_no}）的内容，与此不符")
-            }
-            Veto::DaySum { day, sum } => format!("{day} 未核销的合计为 {sum}"),
-            Veto::Ambiguous => "不止一种缴费组合与之相等".into(),
-            Veto::Contested => "另一笔流水也只能由同一笔缴费构成".into(),
-            Veto::TooMany { candidates } => {
-                format!("未核销缴费有 {candidates} 笔，超出规则可试的范围")
-            }
-            Veto::NoRule => "规则包中没有比较这两者的规则".into(),
-        }
-    }
-}
 
 /// Looks at one institution's matching.
 pub struct Explainer<'a> {
@@ -232,37 +39,16 @@ pub struct Explainer<'a> {
 
 impl Explainer<'_> {
     /// Movements with an id.
-    pub fn find(&self, id: &str) -> Vec<At> {
+    pub fn find(&self, id_wanted: &str) -> Vec<At> {
         let f = self.facts;
-        let is = |span| f.text(span) == id;
-        let mut found: Vec<At> = Vec::new();
-        let places = |n: usize| 0..n;
-        found.extend(
-            places(f.payments.len())
-                .filter(|i| is(f.payments[*i].id))
-                .map(At::Payment),
-        );
-        found.extend(
-            places(f.credits.len())
-                .filter(|i| is(f.credits[*i].id))
-                .map(At::Credit),
-        );
-        found.extend(
-            places(f.debits.len())
-                .filter(|i| is(f.debits[*i].id))
-                .map(At::Debit),
-        );
-        found.extend(
-            places(f.releases.len())
-                .filter(|i| is(f.releases[*i].id))
-                .map(At::Release),
-        );
-        found.extend(
-            places(f.refunds.len())
-                .filter(|i| is(f.refunds[*i].id))
-                .map(At::Refund),
-        );
-        found
+        let every = (0..f.payments.len()).map(|i| (f.payments[i].id, At::Payment(i)));
+        let every = every.chain((0..f.credits.len()).map(|i| (f.credits[i].id, At::Credit(i))));
+        let every = every.chain((0..f.debits.len()).map(|i| (f.debits[i].id, At::Debit(i))));
+        let every = every.chain((0..f.releases.len()).map(|i| (f.releases[i].id, At::Release(i))));
+        let every = every.chain((0..f.refunds.len()).map(|i| (f.refunds[i].id, At::Refund(i))));
+        (every.filter(|(id, _)| f.text(*id) == id_wanted))
+            .map(|(_, at)| at)
+            .collect()
     }
 
     /// Why it became what it became.
@@ -282,10 +68,7 @@ impl Explainer<'_> {
             At::Payment(i) => self.payment(i, &mut why),
             At::Credit(i) => self.credit(i, &mut why),
             At::Debit(i) => self.debit(i, &mut why),
-            At::Release(i) => {
-                self.approval(&mut why, |o| *o == DebitOutcome::Release { release: i })
-            }
-            At::Refund(i) => self.approval(&mut why, |o| *o == DebitOutcome::Refund { refund: i }),
+            At::Release(_) | At::Refund(_) => self.approval(at, &mut why),
         }
         why
     }
@@ -507,105 +290,6 @@ impl Explainer<'_> {
                 At::Payment(i),
                 self.vetoes(i, c),
                 distance(&f.payments[i], l),
-            )
-        }));
-    }
-
-    fn debit(&self, d: usize, why: &mut Why) {
-        let f = self.facts;
-        let (outcome, with) = match self.matching.debits[d] {
-            DebitOutcome::Release { release } => ("released", Some(At::Release(release))),
-            DebitOutcome::Refund { refund } => ("refunded", Some(At::Refund(refund))),
-            DebitOutcome::Undone { credit } => ("undone", Some(At::Credit(credit))),
-            DebitOutcome::Unauthorised => ("unauthorised", None),
-            DebitOutcome::NotTested => ("not_tested", None),
-        };
-        why.outcome = outcome;
-        why.with = with.map(|at| self.moved(at)).into_iter().collect();
-        if with.is_some() {
-            return;
-        }
-        let l = &f.debits[d];
-        let reference = f.text(l.reference);
-        let taken = |is: &dyn Fn(&DebitOutcome) -> bool| {
-            let by = (0..f.debits.len()).filter(|i| is(&self.matching.debits[*i]));
-            by.map(|i| f.text(f.debits[i].id).to_owned())
-                .collect::<Vec<_>>()
-        };
-        let vetoes = |a: &Approval, of_account: bool, by: Vec<String>| {
-            let mut vetoes = Vec::new();
-            if f.text(a.id) != reference {
-                vetoes.push(Veto::OtherReference {
-                    reported: f.text(a.id).to_owned(),
-                    banked: reference.to_owned(),
-                });
-            }
-            if of_account && a.account_no != l.account_no {
-                vetoes.push(Veto::OtherAccount);
-            }
-            if a.amount != l.amount {
-                let difference = Money::from_fen(l.amount.fen() - a.amount.fen());
-                vetoes.push(Veto::OtherAmount { difference });
-            }
-            if !by.is_empty() {
-                vetoes.push(Veto::Taken { by });
-            }
-            vetoes
-        };
-        let near = |a: &Approval| f.text(a.id) == reference || a.amount == l.amount;
-        let distance = |a: &Approval| (f.text(a.id) != reference, a.day.since(l.day).abs());
-        let releases = (0..f.releases.len())
-            .filter(|i| near(&f.releases[*i]))
-            .map(|i| {
-                let by = taken(&|o| *o == DebitOutcome::Release { release: i });
-                let a = &f.releases[i];
-                (At::Release(i), vetoes(a, true, by), distance(a))
-            });
-        let refunds = (0..f.refunds.len())
-            .filter(|i| near(&f.refunds[*i]))
-            .map(|i| {
-                let by = taken(&|o| *o == DebitOutcome::Refund { refund: i });
-                let a = &f.refunds[i];
-                (At::Refund(i), vetoes(a, false, by), distance(a))
-            });
-        why.near = self.nearest(releases.chain(refunds));
-    }
-
-    fn approval(&self, why: &mut Why, is: impl Fn(&DebitOutcome) -> bool) {
-        let paid = self.matching.debits.iter().position(is);
-        why.outcome = if paid.is_some() { "paid" } else { "not_paid" };
-        why.with = paid.map(|d| self.moved(At::Debit(d))).into_iter().collect();
-        if paid.is_some() {
-            return;
-        }
-        let (f, subject) = (self.facts, why.subject.clone());
-        let near = (0..f.debits.len()).filter(|d| {
-            let l = &f.debits[*d];
-            l.amount == subject.amount || f.text(l.reference) == subject.id
-        });
-        why.near = self.nearest(near.map(|d| {
-            let l = &f.debits[d];
-            let mut vetoes = Vec::new();
-            if f.text(l.reference) != subject.id {
-                vetoes.push(Veto::OtherReference {
-                    reported: subject.id.clone(),
-                    banked: f.text(l.reference).to_owned(),
-                });
-            }
-            if l.amount != subject.amount {
-                let difference = Money::from_fen(l.amount.fen() - subject.amount.fen());
-                vetoes.push(Veto::OtherAmount { difference });
-            }
-            if subject.kind == "release" && l.account_no != subject.account_no {
-                vetoes.push(Veto::OtherAccount);
-            }
-            (
-                At::Debit(d),
-                vetoes,
-                (
-                    f.text(l.reference) != subject.id,
-                    l.day.since(subject.day).abs(),
-                ),
             )
         }));
     }
