@@ -25,8 +25,9 @@ use crate::wire::Assumptions;
 
 /// How long a day waits for deliveries that somebody else is reading.
 const READING_MAX: TimeDelta = TimeDelta::minutes(30);
-/// Panics of readers that one pass goes on after; each is counted in the deliveries that were read.
-const PANICS_MAX: usize = 100;
+/// Readings that failed, by a panic or by data the database refused, after which one pass goes on; each is counted
+/// as an attempt at the deliveries that were read.
+const FAILURES_MAX: usize = 100;
 
 /// What was taken in and reconciled.
 #[derive(Debug, Default)]
@@ -54,11 +55,11 @@ impl Service {
     }
 
     async fn take_in(&self, booked: &mut Booked) {
-        let mut panics = 0;
+        let mut failures = 0;
         let terms: TermsOfFeeds = (self.feeds.iter())
             .map(|feed| (feed.settings.name.clone(), terms_of(&feed.settings)))
             .collect();
-        while !self.is_stopping() && panics < PANICS_MAX {
+        while !self.is_stopping() && failures < FAILURES_MAX {
             let mut reading = Reading {
                 watcher: (self.watchers)(),
                 file: Arc::clone(&self.reading),
@@ -80,10 +81,10 @@ impl Service {
                     if !matches!(&e, ImportError::Db(e) if e.may_be_of_the_data()) {
                         return;
                     }
-                    panics += 1;
+                    failures += 1;
                 }
                 Err(panic) => {
-                    panics += 1;
+                    failures += 1;
                     tracing::error!(panic = %panic, "the reader of deliveries panicked");
                     booked.failures.push(panic);
                 }
