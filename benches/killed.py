@@ -367,7 +367,7 @@ def trial(a, folder, processes, databases):
     with open(os.path.join(registry, "institutions.csv"), "a") as out:
         out.write("LONG,SIM,长单机构\n")
     with open(os.path.join(registry, "accounts.csv"), "a") as out:
-        out.write(f"{LONG_ACCOUNT},LONG,CUSTODY,0,filed,{LONG.upper()}\n")
+        out.write(f"{LONG_ACCOUNT},LONG,CUSTODY,0,filed,{LONG}\n")
     long = os.path.join(folder, "long.xml")
     long_statement(long, days[-1], a.lines)
     banks = Banks(folder, a.address, (at.hostname, at.port), (long, days[-1]))
@@ -377,7 +377,7 @@ def trial(a, folder, processes, databases):
         out.write("[database]\nunsafe_dev = true\n")
         reach = "allow_loopback_http = true" if a.address.startswith("127.") else f'allow_private = ["{a.address}/32"]'
         for bank in names:
-            out.write(f'[[feed]]\nname = "{bank}"\nbank = "{bank.upper()}"\nschedule = "* * * * * *"\nfirst_day = "{days[-1] if bank == LONG else days[0]}"\n'
+            out.write(f'[[feed]]\nname = "{bank}"\nbank = "{bank}"\nschedule = "* * * * * *"\nfirst_day = "{days[-1] if bank == LONG else days[0]}"\n'
                       f'[feed.source]\nkind = "https"\nurl = "https://{a.address}:{banks.port}/banks/{bank}/statements"\nca_file = {json.dumps(os.path.join(folder, "ca.pem"))}\n'
                       f"{reach}\nmin_interval_ms = {a.interval}\noverlap_days = 0\n")
     trials = []

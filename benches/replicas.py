@@ -30,7 +30,7 @@ def settings(folder):
     text = "[database]\nunsafe_dev = true\n"
     for bank in BANKS:
         path = json.dumps(os.path.join(folder, "drop", bank))
-        text += f'[[feed]]\nname = "{bank}"\nbank = "{bank.upper()}"\nschedule = "*/20 * * * * *"\n'
+        text += f'[[feed]]\nname = "{bank}"\nbank = "{bank}"\nschedule = "*/20 * * * * *"\n'
         text += f'source = {{ kind = "folder", path = {path}, companion = ".ok" }}\n'
     return text
 
