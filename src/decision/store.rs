@@ -7,6 +7,7 @@ use crate::base::{FlagCode, Instant, Money};
 use crate::ledger::Kind;
 use crate::on;
 use crate::store::bulk::{self, ints, repeated, texts};
+use crate::store::news::{self, News, NewsKind};
 use crate::store::{DbError, Result, Tx, days};
 
 #[derive(sqlx::FromRow)]
@@ -183,7 +184,18 @@ pub async fn append(tx: &mut Tx, decision: &Decision, source_no: i64) -> Result<
             ("amount_fen", ints(&d.members, |m| m.amount.fen())),
         ],
     )
-    .await
+    .await?;
+    tell(tx, d.id, source_no).await
+}
+
+async fn tell(tx: &mut Tx, id: DecisionId, source_no: i64) -> Result<()> {
+    let told = News::of(
+        NewsKind::Decision,
+        (id.inst_id, 0),
+        source_no,
+        id.decision_no,
+    );
+    news::append(tx, vec![told]).await
 }
 
 /// Records what somebody said of a proposal.
@@ -195,7 +207,8 @@ pub async fn append_event(tx: &mut Tx, id: DecisionId, said: &Said, source_no: i
              FROM decision_event WHERE inst_id = $1 AND decision_no = $2")
             .bind(id.inst_id).bind(id.decision_no).bind(source_no).bind(said.step.number())
             .bind(&said.by).bind(&said.reason).bind(said.at).execute(c).await.map(|_| ()))
-    .map_err(DbError::sql("recording a decision"))
+    .map_err(DbError::sql("recording a decision"))?;
+    tell(tx, id, source_no).await
 }
 
 /// Which institutions have had a payment or a bank line of an id: (side, id, institution).

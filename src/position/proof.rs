@@ -22,6 +22,7 @@ use super::formulae::Account;
 use crate::base::{Day, FlagCode, Money};
 use crate::ledger::REFUND_SETTLED;
 use crate::policy::{CHINA, Channel, Policy};
+use crate::reconcile::carried::ProofCarried;
 use crate::reconcile::{CreditOutcome, DebitOutcome, Facts, Line, Matching, PaymentOutcome};
 use crate::registry::AccountKind;
 
@@ -100,13 +101,26 @@ pub struct AccountProof {
     pub unallocated: Money,
     /// In order of kinds, days and ids.
     pub items: Vec<Item>,
+    /// Items of settled facts, which are carried as sums.
+    pub carried: ProofCarried,
 }
 
 impl AccountProof {
     /// The sum of the items of some kinds.
     pub fn sum(&self, is: impl Fn(ItemKind) -> bool) -> Money {
         let of = self.items.iter().filter(|i| is(i.kind));
-        of.fold(Money::ZERO, |sum, i| sum.saturating_add(i.amount))
+        let sum = of.fold(Money::ZERO, |sum, i| sum.saturating_add(i.amount));
+        let fee = if is(ItemKind::Fee) {
+            self.carried.fee
+        } else {
+            0
+        };
+        let refund = if is(ItemKind::BatchRefund) {
+            self.carried.batch_refund
+        } else {
+            0
+        };
+        sum.saturating_add(Money::from_fen(fee.saturating_add(refund)))
     }
 
     /// The bank's closing set right by what is under way.
@@ -140,14 +154,17 @@ pub fn prove_accounts(
     (custody())
         .filter_map(|account| {
             let (day, closing) = account.days.latest?;
+            let carried = facts.carried.account(account.account_no);
+            let carried = carried.map_or(ProofCarried::default(), |a| a.proof);
             let mut proving = Proving {
                 account_no: account.account_no,
                 day,
                 facts,
                 matching,
                 policy,
-                cash: 0,
-                unallocated: 0,
+                cash: carried.cash,
+                unallocated: carried.unallocated,
+                carried,
                 items: Vec::new(),
             };
             proving.groups();
@@ -163,7 +180,13 @@ pub fn prove_accounts(
 
 /// The account each contract pays into: its first payment's.
 fn pays_into(facts: &Facts) -> HashMap<i64, i64> {
-    let mut first: HashMap<i64, (Day, &str, i64)> = HashMap::new();
+    // A settled payment comes before an open one of its day, which is of the same account.
+    let mut first: HashMap<i64, (Day, &str, i64)> = (facts.carried.contracts.iter())
+        .filter_map(|c| {
+            c.first_paid
+                .map(|(day, account)| (c.contract_no, (day, "", account)))
+        })
+        .collect();
     for p in &facts.payments {
         let found = (p.day, facts.text(p.id), p.account_no);
         let known = first.entry(p.contract_no).or_insert(found);
@@ -183,6 +206,7 @@ struct Proving<'a> {
     policy: &'a Policy,
     cash: i64,
     unallocated: i64,
+    carried: ProofCarried,
     items: Vec<Item>,
 }
 
@@ -385,8 +409,23 @@ impl Proving<'_> {
         let Some(first) = days.first() else {
             return;
         };
-        let before = i128::from(first.opening) - moved(None, Some(first.day));
-        self.item(ItemKind::BroughtForward, "", (first.day, None), fen(before));
+        let carried = self.facts.carried.account(self.account_no);
+        let (until, known) = match stated.carried {
+            Some((until, carried)) => (Some(until), Some(carried)),
+            None => (None, None),
+        };
+        match known.and_then(|known| known.brought_forward) {
+            Some((day, fen)) => self.item(ItemKind::BroughtForward, "", (day, None), fen),
+            None => {
+                let earlier = i128::from(carried.map_or(0, |a| a.moved));
+                let before = i128::from(first.opening) - earlier - moved(None, Some(first.day));
+                self.item(ItemKind::BroughtForward, "", (first.day, None), fen(before));
+            }
+        }
+        for (day, fen) in known.iter().flat_map(|known| &known.gaps) {
+            let due = self.due(FlagCode::FeedBroken, *day);
+            self.item(ItemKind::Gap, "", (*day, due), *fen);
+        }
         let mut at = 0;
         let mut after: Option<&crate::reconcile::StatedDay> = None;
         for said in days {
@@ -400,6 +439,10 @@ impl Proving<'_> {
                     between += n;
                 }
                 at += 1;
+            }
+            if until.is_some_and(|until| said.day <= until) {
+                after = Some(said);
+                continue;
             }
             let jump = after.map_or(0, |b| {
                 i128::from(said.opening) - i128::from(b.closing) - between
@@ -421,6 +464,7 @@ impl Proving<'_> {
             contract_cash: Money::from_fen(self.cash),
             unallocated: Money::from_fen(self.unallocated),
             items: self.items,
+            carried: self.carried,
         }
     }
 }

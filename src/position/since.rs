@@ -5,6 +5,7 @@
 //! is matched as of the day counts as matched from its credit on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 
 use super::formulae::{
     Account, ContractPosition, Deposit, Measured, Position, allowed_release, cycle_share,
@@ -15,7 +16,8 @@ use crate::base::{Day, Money};
 use crate::ledger::REFUND_SETTLED;
 use crate::policy::Channel;
 use crate::policy::{Policy, Regime};
-use crate::reconcile::{CreditOutcome, Facts, LessonDay, Matching, PaymentOutcome};
+use crate::reconcile::carried::SweptCarried;
+use crate::reconcile::{CreditOutcome, Facts, Matching, PaymentOutcome};
 use crate::registry::{self, AccountKind, CustodyMode};
 
 /// The first day of the unbroken time up to the as-of day in which each state has held; absent where
@@ -33,6 +35,31 @@ pub struct Since {
     pub first_use: HashMap<i64, Day>,
     /// First payment reported.
     pub first_payment: Option<Day>,
+    /// What open facts did up to the day that is carried until ([`crate::reconcile::carried::Carried::past`]).
+    pub past: u64,
+    /// How it stood at the end of the day that was asked for.
+    pub stood: Option<Stood>,
+}
+
+impl Since {
+    /// The same where no state holds as of the day.
+    pub fn of_no_state(self) -> Since {
+        Since {
+            uncovered: None,
+            premature: None,
+            contracts: HashMap::new(),
+            deposits: HashMap::new(),
+            ..self
+        }
+    }
+}
+
+/// States at the end of a day, to be carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stood {
+    pub swept: SweptCarried,
+    /// States of each contract, by contract_no, and since when its lessons have all counted.
+    pub contracts: HashMap<i64, (ContractSince, Option<Day>)>,
 }
 
 /// Like [`Since`], for one contract.
@@ -53,18 +80,30 @@ pub fn needs_sweep(measured: &Measured) -> bool {
         || !measured.deposits_short.is_empty()
 }
 
-/// Finds since when the states of `measured` have held. Without a sweep (`lessons` is `None`) only
-/// first uses are told.
+/// Finds since when the states of `measured` have held. Without a sweep only first uses are told. `at` is a day
+/// of which it is also told how things stood.
 pub fn since(
     registered: &[&registry::Account],
     facts: &Facts,
     matching: &Matching,
     measured: &Measured,
     (policy, day): (&Policy, Day),
-    lessons: Option<&[LessonDay]>,
+    (sweeps, at): (bool, Option<Day>),
 ) -> Since {
+    let carried = &facts.carried;
+    let first_payment = facts
+        .payments
+        .iter()
+        .map(|p| p.day)
+        .chain(carried.first_payment)
+        .min();
+    let used = carried
+        .accounts
+        .iter()
+        .filter_map(|a| Some((a.account_no, a.first_use?)));
     let mut found = Since {
-        first_payment: facts.payments.iter().map(|p| p.day).min(),
+        first_payment,
+        first_use: used.collect(),
         ..Since::default()
     };
     let uses = (facts
@@ -77,12 +116,29 @@ pub fn since(
         let first = found.first_use.entry(account_no).or_insert(used);
         *first = used.min(*first);
     }
-    if let Some(lessons) = lessons {
+    if sweeps {
         let mut sweep = Sweep::new(registered, facts, measured, policy);
         let context = (policy, registered, day);
-        let events = events(facts, matching, measured, context, lessons);
-        for (on, changes) in events.range(..=day) {
+        let events = events(facts, matching, measured, context);
+        let from = carried.until.map_or(Day::MIN, |until| until.plus(1));
+        for (on, changes) in events.range(..from) {
+            for change in changes {
+                found.past = found.past.wrapping_add(fingerprint(*on, *change));
+                sweep.apply(*change);
+            }
+        }
+        if let Some(until) = carried.until {
+            sweep.resume(until);
+        }
+        let mut stood = at;
+        for (on, changes) in events.range(from..=day) {
+            if stood.is_some_and(|at| *on > at) {
+                (found.stood, stood) = (Some(sweep.stood()), None);
+            }
             sweep.step(*on, changes);
+        }
+        if stood.is_some() {
+            found.stood = Some(sweep.stood());
         }
         found.uncovered = sweep.uncovered;
         found.premature = sweep.premature;
@@ -92,8 +148,30 @@ pub fn since(
     found
 }
 
+/// A number of what changed on a day, to be added to those of other changes.
+fn fingerprint(on: Day, change: Change) -> u64 {
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    (on, change).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// FNV-1a: the same number in every version of the program, since it is kept.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What changes on a day.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Change {
     Paid(i64, Money),
     Cleared(i64, Money),
@@ -123,8 +201,11 @@ fn events(
     matching: &Matching,
     measured: &Measured,
     (policy, registered, last): (&Policy, &[&registry::Account], Day),
-    lessons: &[LessonDay],
 ) -> BTreeMap<Day, Vec<Change>> {
+    // Of contracts that are carried the states are, and what time does to them from then on is told.
+    let until = facts.carried.until;
+    let is_new = |day: Day| until.is_none_or(|until| day > until);
+    let lessons = &facts.lesson_days;
     let mut events: BTreeMap<Day, Vec<Change>> = BTreeMap::new();
     let mut at = |day: Day, change: Change| events.entry(day).or_default().push(change);
     let custody = |no: i64| {
@@ -181,16 +262,16 @@ fn events(
         }
     }
     for c in &facts.contracts {
-        at(c.ordered_on, Change::Runs(c.contract_no, true));
-        if let Some(end) = c.ends_on {
-            at(
-                end.plus(1).max(c.ordered_on),
-                Change::Runs(c.contract_no, false),
-            );
+        if is_new(c.ordered_on) {
+            at(c.ordered_on, Change::Runs(c.contract_no, true));
+        }
+        let over = c.ends_on.map(|end| end.plus(1).max(c.ordered_on));
+        if let Some(over) = over.filter(|over| is_new(*over)) {
+            at(over, Change::Runs(c.contract_no, false));
         }
     }
     for c in &facts.contracts {
-        for day in turning_days(policy, c, lessons, last) {
+        for day in turning_days(policy, c, lessons, (until, last)) {
             at(day, Change::Time(c.contract_no));
         }
     }
@@ -300,6 +381,68 @@ impl<'a> Sweep<'a> {
             uncovered: None,
             covered: None,
             premature: None,
+        }
+    }
+
+    /// Takes up where facts are carried until: sums of carried facts join those of open ones, states are the
+    /// carried ones.
+    fn resume(&mut self, until: Day) {
+        let carried = &self.facts.carried;
+        let add = |to: &mut Money, amount: Money| *to = to.saturating_add(amount);
+        for c in &carried.contracts {
+            let s = self.contracts.entry(c.contract_no).or_default();
+            add(&mut s.sums.paid, c.paid);
+            add(&mut s.sums.cleared, c.cleared);
+            add(&mut s.sums.refunded, c.refunded);
+            add(&mut s.sums.released, c.released);
+            s.lessons += c.lessons.confirmed;
+            if let Some(k) = self.facts.contract(c.contract_no) {
+                let over = k
+                    .ends_on
+                    .is_some_and(|end| end.plus(1).max(k.ordered_on) <= until);
+                s.runs = k.ordered_on <= until && !over;
+            }
+        }
+        self.released = self.released.saturating_add(carried.released);
+        let mut known: Vec<i64> = self.contracts.keys().copied().collect();
+        known.sort_unstable();
+        for contract_no in known {
+            let was = carried.contract(contract_no).copied().unwrap_or_default();
+            if let Some(s) = self.contracts.get_mut(&contract_no) {
+                s.completed = was.completed;
+            }
+            self.contract(until, contract_no);
+            if let Some(s) = self.contracts.get_mut(&contract_no) {
+                s.since = ContractSince {
+                    short: was.short,
+                    negative: was.negative,
+                    premature: was.premature,
+                };
+            }
+        }
+        self.uncovered = carried.swept.uncovered;
+        self.covered = carried.swept.covered;
+        self.premature = carried.swept.premature;
+        self.deposits_since = carried.swept.deposits.iter().copied().collect();
+    }
+
+    fn stood(&self) -> Stood {
+        let mut deposits: Vec<(i64, Day)> = self
+            .deposits_since
+            .iter()
+            .map(|(no, day)| (*no, *day))
+            .collect();
+        deposits.sort_unstable();
+        Stood {
+            swept: SweptCarried {
+                uncovered: self.uncovered,
+                covered: self.covered,
+                premature: self.premature,
+                deposits,
+            },
+            contracts: (self.contracts.iter())
+                .map(|(no, s)| (*no, (s.since, s.completed)))
+                .collect(),
         }
     }
 

@@ -224,7 +224,7 @@ pub struct ProofSums {
 }
 
 impl ProofSums {
-    fn of(proof: &AccountProof) -> ProofSums {
+    pub fn of(proof: &AccountProof) -> ProofSums {
         let under_way = |out: bool| {
             let of = proof.items.iter().filter(|i| i.kind.is_under_way());
             let of = of.filter(|i| (i.amount < Money::ZERO) == out);
@@ -248,8 +248,9 @@ impl ProofSums {
             unauthorised_fen: sum(&[ItemKind::Unauthorised]),
             brought_forward_fen: sum(&[ItemKind::BroughtForward]),
             gap_fen: sum(&[ItemKind::Gap]),
-            items: count(proof.items.len()),
-            expired_items: count(proof.items.iter().filter(expired).count()),
+            items: count(proof.items.len()) + proof.carried.fees + proof.carried.batch_refunds,
+            // A fee is carried once its time is over.
+            expired_items: count(proof.items.iter().filter(expired).count()) + proof.carried.fees,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::carried::Carried;
 use crate::base::{Day, Money};
 use crate::decision::Decision;
 use crate::feed::store::{Freeze, Settlement};
@@ -55,7 +56,7 @@ pub struct Approval {
 }
 
 /// Lessons of a contract, summed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LessonSums {
     pub contract_no: i64,
     /// Confirmed or deemed: custody is tested on these.
@@ -64,6 +65,12 @@ pub struct LessonSums {
     pub deemed: i64,
     /// Claimed, confirmed or deemed: delivered, as far as the institution says.
     pub delivered: i64,
+}
+
+impl LessonSums {
+    pub fn has_any(&self) -> bool {
+        (self.confirmed, self.deemed, self.delivered) != (0, 0, 0)
+    }
 }
 
 /// Lessons of one contract that count from one day on; reversals count negative.
@@ -148,9 +155,11 @@ impl Movement {
 }
 
 /// Everything a run needs of one institution.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Facts {
     pub inst_id: i64,
+    /// What is settled for good, as sums; nothing where all facts are here.
+    pub carried: Carried,
     text: String,
     pub payments: Vec<Payment>,
     pub credits: Vec<Line>,
@@ -200,6 +209,76 @@ impl Facts {
                 Movement::Credit(l) => self.credits.push(*l),
                 Movement::Debit(l) => self.debits.push(*l),
             }
+        }
+    }
+
+    /// Movements of which these are true, with the text of all.
+    pub fn only(
+        &self,
+        payment: impl Fn(&Payment) -> bool,
+        line: impl Fn(&Line) -> bool,
+        approval: impl Fn(&Approval) -> bool,
+    ) -> Facts {
+        Facts {
+            inst_id: self.inst_id,
+            text: self.text.clone(),
+            payments: self
+                .payments
+                .iter()
+                .filter(|p| payment(p))
+                .copied()
+                .collect(),
+            credits: self.credits.iter().filter(|l| line(l)).copied().collect(),
+            debits: self.debits.iter().filter(|l| line(l)).copied().collect(),
+            refunds: self
+                .refunds
+                .iter()
+                .filter(|a| approval(a))
+                .copied()
+                .collect(),
+            releases: self
+                .releases
+                .iter()
+                .filter(|a| approval(a))
+                .copied()
+                .collect(),
+            ..Facts::default()
+        }
+    }
+
+    /// Adds another one's movements, which come later.
+    pub fn append(&mut self, other: Facts) {
+        let text = |f: &mut Facts, span: Span| f.keep(other.text(span));
+        for p in &other.payments {
+            let (id, reference) = (text(self, p.id), text(self, p.reference));
+            self.payments.push(Payment {
+                id,
+                reference,
+                ..*p
+            });
+        }
+        for (lines, credit) in [(&other.credits, true), (&other.debits, false)] {
+            for l in lines {
+                let (id, reference) = (text(self, l.id), text(self, l.reference));
+                let line = Line {
+                    id,
+                    reference,
+                    ..*l
+                };
+                if credit {
+                    self.credits.push(line);
+                } else {
+                    self.debits.push(line);
+                }
+            }
+        }
+        for a in &other.refunds {
+            let id = text(self, a.id);
+            self.refunds.push(Approval { id, ..*a });
+        }
+        for a in &other.releases {
+            let id = text(self, a.id);
+            self.releases.push(Approval { id, ..*a });
         }
     }
 

@@ -6,8 +6,10 @@
 //! Absent on purpose: state between runs. Matching is a function of facts, policy and day; what a run
 //! stores are the differences to the run before ([`store`]).
 
+pub mod carried;
 pub mod days;
 mod facts;
+pub mod known;
 mod matching;
 mod statements;
 pub mod store;

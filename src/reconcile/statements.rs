@@ -11,6 +11,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::carried::DaysCarried;
 use super::facts::{Claim, Exemption, Facts, StatedDay};
 use crate::base::Day;
 use crate::feed::store::lines_digest;
@@ -58,6 +59,8 @@ pub struct Stated<'f> {
     pub first_owed: Option<Day>,
     /// The account is closed, as far as is known.
     pub closed: bool,
+    /// What days up to one came to. Of these, `days` holds the last one, which is proven.
+    pub carried: Option<(Day, &'f DaysCarried)>,
 }
 
 /// A claim that differs from what stands.
@@ -114,6 +117,7 @@ impl Facts {
             exemptions: of_account(&self.exemptions, account_no, |e| e.account_no),
             first_owed: None,
             closed: false,
+            carried: (self.carried.until).zip(self.carried.account(account_no).map(|a| &a.days)),
         }
     }
 }
@@ -157,7 +161,15 @@ pub fn prove(
 ) -> AccountDays {
     let days = stated.days;
     let mut result = AccountDays::default();
+    let until = stated.carried.map(|(until, _)| until);
+    if let Some((_, carried)) = stated.carried {
+        result.broken.clone_from(&carried.broken);
+    }
     for said in days {
+        if until.is_some_and(|until| said.day <= until) {
+            result.closings.push((said.day, said.closing));
+            continue;
+        }
         let lines = (stated.moved)
             .binary_search_by_key(&said.day, |m| m.0)
             .map_or(0, |at| stated.moved[at].1);
@@ -178,8 +190,10 @@ pub fn prove(
             }),
         }
     }
-    let first = stated.first_owed.or(days.first().map(|d| d.day));
-    let mut owed = expected_days(policy, range, first, day);
+    let known = stated.first_owed.or(days.first().map(|d| d.day));
+    let after = until.map(|until| until.plus(1));
+    let first = known.map(|first| after.map_or(first, |after| first.max(after)));
+    let mut owed = expected_days(policy, (range, after), first, day);
     if stated.closed
         && policy.statements.expected == Expected::Working
         && let Some(emptied) = emptied(days, &result)
@@ -191,11 +205,18 @@ pub fn prove(
     let exempt = |d: &Day| (stated.exemptions.iter()).any(|e| (e.first..=e.last).contains(d));
     (result.exempt, result.expected) = owed.into_iter().partition(exempt);
     result.missing = missing(&result.expected, days);
+    if let Some((_, carried)) = stated.carried {
+        result.missing.splice(0..0, carried.missing.iter().copied());
+        result.exempt.splice(0..0, carried.exempt.iter().copied());
+    }
     // A day that begins with money the day before did not have proves nothing either.
     let broken = opening_breaks(days, &mut result);
     result.closings.retain(|(day, _)| !broken.contains(day));
     result.latest = result.closings.last().copied();
-    result.last_expected = result.expected.last().copied();
+    let expected_before = stated
+        .carried
+        .and_then(|(_, carried)| carried.last_expected);
+    result.last_expected = result.expected.last().copied().or(expected_before);
     result.unproven = result
         .last_expected
         .is_some_and(|owed| result.latest.is_none_or(|(latest, _)| latest < owed));
@@ -283,13 +304,15 @@ fn reach(days: &[StatedDay], expected: &[Day]) -> (Day, Day) {
 
 fn expected_days(
     policy: &Policy,
-    range: Option<ExpectedRange>,
+    (range, after): (Option<ExpectedRange>, Option<Day>),
     first: Option<Day>,
     day: Day,
 ) -> Vec<Day> {
     match policy.statements.expected {
         Expected::Bundle => match range {
-            Some(range) => range.first.through(range.last.min(day)).collect(),
+            Some(range) => (range.first.max(after.unwrap_or(range.first)))
+                .through(range.last.min(day))
+                .collect(),
             None => Vec::new(),
         },
         // An account that never sent a statement owes at least the latest working day's.

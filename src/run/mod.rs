@@ -5,6 +5,8 @@
 //! its own, so what a run says does not depend on how many are prepared. It is seen when its row is complete. A run that was killed leaves its row
 //! incomplete and changes no completed run: results are kept per run, so the command is given again.
 
+mod carry;
+mod judge;
 mod portion;
 mod replay;
 mod store;
@@ -196,7 +198,9 @@ async fn work_day(
     let mut totals = Totals::new(&registry, options.district.as_deref());
     let scope = scope(&registry, options.district.as_deref());
     progress.total(scope.len() as u64);
-    let context = Arc::new(Context::new(&registry, policy, range, seen));
+    // A run of what was known before finds nothing that is carried, and makes nothing.
+    let carries = options.known_at.is_none();
+    let context = Arc::new(Context::new(&registry, policy, range, (seen, carries)));
     drop(registry);
     let mut ahead = Ahead::new(db, context, options.threads, portions(&scope));
     while let Some(found) = ahead.next().await? {
@@ -205,6 +209,7 @@ async fn work_day(
             jobs::prolong(&mut tx, claim).await?;
         }
         write(&mut tx, by, &found).await?;
+        reconcile::store::keep_carried(&mut tx, by.policy_no, &found.carried).await?;
         tx.commit().await?;
         totals.add(&found.positions, &found.findings);
         totals.matched += found.matched;
@@ -256,6 +261,7 @@ async fn write(tx: &mut Tx, by: ByRun, found: &Found) -> Result<Differing, DbErr
             tx,
             range,
             by,
+            &found.asked,
             (&found.lines, &found.items, &found.reviews),
         )
         .await?,

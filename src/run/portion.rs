@@ -2,35 +2,38 @@
 //!
 //! Invariants: a portion reads in one transaction and judges each institution by itself; portions come out in
 //! the order they went in, however many are prepared at a time; no more than that many are in memory. What is
-//! computed leaves the runtime's threads to the pages that a service answers meanwhile.
+//! computed leaves the runtime's threads to the pages that a service answers meanwhile. An institution is judged
+//! by what is carried of it and was learned since, or, where that does not hold, by all its facts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{JoinHandle, block_in_place};
 
-use crate::base::InstId;
-use crate::flag::{self, Finding};
+use super::carry::Carry;
+use super::judge::{Judgement, judge};
+use crate::base::{Day, InstId};
+use crate::flag::Finding;
 use crate::ledger;
-use crate::policy::{PolicyVersion, Regime};
+use crate::policy::PolicyVersion;
+use crate::position::AccountProof;
 use crate::position::store::NewPosition;
-use crate::position::{self, AccountProof, Measured, Since};
-use crate::reconcile::store::Seen;
-use crate::reconcile::{
-    self, CreditOutcome, ExpectedRange, Facts, LessonDay, MatchedItem, MatchedLine, Matching,
-    ReviewedLine, match_lines,
-};
-use crate::registry::{Account, AccountKind, Institution, Registry};
-use crate::store::{Db, DbError};
+use crate::reconcile::known::Known;
+use crate::reconcile::store::{Asked, CarriedRow, Seen};
+use crate::reconcile::{self, ExpectedRange, MatchedItem, MatchedLine, ReviewedLine};
+use crate::registry::{Account, Institution, Registry};
+use crate::store::{Db, DbError, Result, Tx};
 
 /// What a run judges by.
 pub(super) struct Context {
-    institutions: HashMap<InstId, (Institution, Vec<Account>)>,
-    policy: PolicyVersion,
-    range: Option<ExpectedRange>,
-    seen: Seen,
+    pub(super) institutions: HashMap<InstId, (Institution, Vec<Account>)>,
+    pub(super) policy: PolicyVersion,
+    pub(super) range: Option<ExpectedRange>,
+    pub(super) seen: Seen,
+    /// Whether what is carried is used and made.
+    pub(super) carries: bool,
 }
 
 impl Context {
@@ -38,7 +41,7 @@ impl Context {
         registry: &Registry,
         policy: PolicyVersion,
         range: Option<ExpectedRange>,
-        seen: Seen,
+        (seen, carries): (Seen, bool),
     ) -> Context {
         let mut institutions: HashMap<InstId, (Institution, Vec<Account>)> = registry
             .institutions
@@ -55,6 +58,7 @@ impl Context {
             policy,
             range,
             seen,
+            carries,
         }
     }
 }
@@ -72,6 +76,12 @@ pub(super) struct Found {
     pub(super) findings: Vec<(i64, Finding)>,
     /// Credits that were matched.
     pub(super) matched: u64,
+    /// Of what the lines, items and reviews tell.
+    pub(super) asked: Asked,
+    /// To be carried from now on.
+    pub(super) carried: Vec<CarriedRow>,
+    /// Institutions of which all facts were read.
+    pub(super) read_whole: usize,
 }
 
 /// Portions being prepared, in order.
@@ -80,7 +90,7 @@ pub(super) struct Ahead {
     context: Arc<Context>,
     threads: usize,
     rest: std::vec::IntoIter<(InstId, InstId)>,
-    under_way: VecDeque<JoinHandle<Result<Found, DbError>>>,
+    under_way: VecDeque<JoinHandle<Result<Found>>>,
 }
 
 impl Ahead {
@@ -102,7 +112,7 @@ impl Ahead {
     }
 
     /// The next portion, once it is prepared; `None` after the last.
-    pub(super) async fn next(&mut self) -> Result<Option<Found>, DbError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Found>> {
         while self.under_way.len() < self.threads
             && let Some(range) = self.rest.next()
         {
@@ -132,62 +142,30 @@ fn failed(e: tokio::task::JoinError) -> DbError {
     }
 }
 
-struct Worked<'a> {
-    inst_id: InstId,
-    institution: &'a Institution,
-    accounts: Vec<&'a Account>,
-    facts: Facts,
-    matching: Matching,
-    measured: Measured,
-}
-
-impl Worked<'_> {
-    /// Since when its states have held; `lessons` where one of them needs the sweep.
-    fn since(&self, context: &Context, lessons: Option<&[LessonDay]>) -> Since {
-        position::since(
-            &self.accounts,
-            &self.facts,
-            &self.matching,
-            &self.measured,
-            (&context.policy.policy, context.seen.day),
-            lessons,
-        )
-    }
-}
-
 /// Reads, matches, measures and flags the institutions numbered from the first to the last.
-async fn find(
-    db: Db,
-    context: Arc<Context>,
-    (first, last): (InstId, InstId),
-) -> Result<Found, DbError> {
-    let range = (first.0, last.0);
+async fn find(db: Db, context: Arc<Context>, (first, last): (InstId, InstId)) -> Result<Found> {
     let mut tx = db.begin_read().await?;
-    let mut facts: HashMap<i64, Facts> =
-        reconcile::store::facts(&mut tx, range.0, range.1, context.seen)
-            .await?
-            .into_iter()
-            .map(|f| (f.inst_id, f))
-            .collect();
-    if context.policy.policy.release.regime == Regime::OrderEnd {
-        let all: Vec<i64> = facts.keys().copied().collect();
-        for (inst_id, days) in reconcile::store::lesson_days(&mut tx, &all, context.seen).await? {
-            facts.entry(inst_id).or_default().lesson_days = days;
-        }
-    }
-    let worked: Vec<Worked<'_>> = compute(|| {
-        (first.0..=last.0)
-            .map(InstId)
-            .filter_map(|id| {
-                let (institution, accounts) = context.institutions.get(&id)?;
-                let facts = facts.remove(&id.0).unwrap_or_default();
-                Some(work(&context, id, (institution, accounts), facts))
-            })
-            .collect()
+    let ids: Vec<i64> = (first.0..=last.0)
+        .filter(|id| context.institutions.contains_key(&InstId(*id)))
+        .collect();
+    let carry = Carry::of(&context);
+    let known = carry.known(&mut tx, (first.0, last.0)).await?;
+    let mut judged = compute(|| judge_all(&context, known));
+    judged.retain(Judgement::holds);
+    let held: HashSet<i64> = judged.iter().map(|j| j.known.facts.inst_id).collect();
+    let rest: Vec<i64> = ids.into_iter().filter(|id| !held.contains(id)).collect();
+    let mut whole = all_facts(&mut tx, &context, &rest).await?;
+    let known = rest.iter().map(|id| {
+        let mut known = whole.remove(id).unwrap_or_default();
+        known.facts.inst_id = *id;
+        known
     });
+    let known = known.collect();
+    judged.extend(compute(|| judge_all(&context, known)));
+    judged.sort_unstable_by_key(|j| j.known.facts.inst_id);
     // Order ids of the contracts that have a finding.
-    let contracts: Vec<(i64, i64)> = (worked.iter())
-        .flat_map(|w| (w.measured.contracts.iter()).map(|c| (w.inst_id.0, c.contract_no)))
+    let contracts: Vec<(i64, i64)> = (judged.iter())
+        .flat_map(|j| (j.measured.contracts.iter()).map(|c| (j.facts.inst_id, c.contract_no)))
         .collect();
     let order_ids: HashMap<(i64, i64), String> =
         ledger::store::contracts_by_number(&mut tx, &contracts)
@@ -195,15 +173,10 @@ async fn find(
             .into_iter()
             .map(|(id, slot)| ((slot.inst_id.0, slot.contract_no), id))
             .collect();
-    let swept: Vec<i64> = (worked.iter())
-        .filter(|w| position::needs_sweep(&w.measured))
-        .map(|w| w.inst_id.0)
-        .collect();
-    let lessons = reconcile::store::lesson_days(&mut tx, &swept, context.seen).await?;
     tx.rollback().await?;
     let mut found = Found {
-        range,
-        institutions: worked.len(),
+        range: (first.0, last.0),
+        institutions: judged.len(),
         lines: Vec::new(),
         items: Vec::new(),
         reviews: Vec::new(),
@@ -211,13 +184,51 @@ async fn find(
         proofs: Vec::new(),
         findings: Vec::new(),
         matched: 0,
+        asked: Asked {
+            whole: rest,
+            ..Asked::default()
+        },
+        carried: Vec::new(),
+        read_whole: 0,
     };
+    found.read_whole = found.asked.whole.len();
     compute(|| {
-        for w in &worked {
-            let lessons = lessons.get(&w.inst_id.0).map(Vec::as_slice);
-            found.add(&context, w, lessons, &order_ids);
+        for j in judged {
+            let inst = j.facts.inst_id;
+            let name = |no: i64| order_ids.get(&(inst, no)).cloned().unwrap_or_default();
+            found.add(&carry, j, &name);
         }
     });
+    Ok(found)
+}
+
+fn judge_all(context: &Context, known: Vec<Known>) -> Vec<Judgement<'_>> {
+    (known.into_iter())
+        .filter_map(|known| judge(context, known))
+        .collect()
+}
+
+/// All facts of institutions, whose numbers are in order.
+async fn all_facts(
+    tx: &mut Tx,
+    context: &Context,
+    inst_ids: &[i64],
+) -> Result<HashMap<i64, Known>> {
+    // What happens after the day is carried with the rest.
+    let day = if context.carries {
+        Day::MAX
+    } else {
+        context.seen.day
+    };
+    let seen = Seen {
+        day,
+        ..context.seen
+    };
+    let mut found = HashMap::new();
+    for ids in inst_ids.chunk_by(|a, b| a + 1 == *b) {
+        let range = (ids[0], ids[ids.len() - 1]);
+        found.extend(reconcile::store::known(tx, range, seen).await?);
+    }
     Ok(found)
 }
 
@@ -230,71 +241,37 @@ fn compute<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Found {
-    fn add(
-        &mut self,
-        context: &Context,
-        w: &Worked<'_>,
-        lessons: Option<&[LessonDay]>,
-        order_ids: &HashMap<(i64, i64), String>,
-    ) {
-        let inst = w.inst_id.0;
-        self.lines.extend(w.matching.lines(&w.facts));
-        self.items.extend(w.matching.items(&w.facts));
-        self.reviews.extend(w.matching.reviewed(&w.facts));
-        let policy = &context.policy.policy;
-        let proofs = position::prove_accounts(&w.measured.accounts, &w.facts, &w.matching, policy);
-        self.proofs.extend(proofs.into_iter().map(|p| (inst, p)));
-        let since = w.since(context, lessons);
+    fn add(&mut self, carry: &Carry<'_>, j: Judgement<'_>, name: &dyn Fn(i64) -> String) {
+        let inst = j.facts.inst_id;
+        let findings = j.findings(name);
+        self.carried.extend(carry.on(&j, &findings, name));
+        self.lines.extend(j.matching.lines(&j.facts));
+        self.items.extend(j.matching.items(&j.facts));
+        self.reviews.extend(j.matching.reviewed(&j.facts));
+        self.matched += j.matched();
+        if j.facts.carried.until.is_some() {
+            let f = &j.known.facts;
+            let lines = f.credits.iter().chain(&f.debits).map(|l| l.seq);
+            self.asked.lines.extend(
+                lines
+                    .chain(j.known.gone.iter().copied())
+                    .map(|seq| (inst, seq)),
+            );
+            let payments = f.payments.iter().map(|p| p.seq);
+            self.asked.payments.extend(
+                payments
+                    .chain(j.known.gone.iter().copied())
+                    .map(|seq| (inst, seq)),
+            );
+        }
+        self.proofs.extend(j.proofs.into_iter().map(|p| (inst, p)));
         self.positions.push(NewPosition {
             inst_id: inst,
-            district_id: w.institution.district_id.clone(),
-            position: w.measured.position.clone(),
-            uncovered_since: since.uncovered,
+            district_id: j.institution.district_id.clone(),
+            position: j.measured.position,
+            uncovered_since: j.since.uncovered,
         });
-        let name = |no: i64| order_ids.get(&(inst, no)).cloned().unwrap_or_default();
-        let raised = flag::raise(
-            w.institution,
-            &w.facts,
-            &w.matching,
-            (&w.measured, &since),
-            (&context.policy.policy, context.seen.day),
-            name,
-        );
-        self.findings.extend(raised.into_iter().map(|f| (inst, f)));
-        let matched = |c: &&CreditOutcome| matches!(c, CreditOutcome::Settles { .. });
-        self.matched += w.matching.credits.iter().filter(matched).count() as u64;
-    }
-}
-
-fn work<'a>(
-    context: &'a Context,
-    inst_id: InstId,
-    (institution, accounts): (&'a Institution, &'a [Account]),
-    facts: Facts,
-) -> Worked<'a> {
-    let kind_of = |no: i64| {
-        accounts
-            .iter()
-            .find(|a| a.account_no.0 == no)
-            .map_or(AccountKind::Undeclared, |a| a.kind)
-    };
-    let accounts: Vec<&Account> = accounts.iter().collect();
-    let policy = &context.policy.policy;
-    let packs = policy.packs(&institution.district_id);
-    let matching = match_lines(&facts, (policy, &packs), context.seen.day, kind_of);
-    let measured = position::measure(
-        institution,
-        &accounts,
-        &facts,
-        &matching,
-        (policy, context.range, context.seen.day),
-    );
-    Worked {
-        inst_id,
-        institution,
-        accounts,
-        facts,
-        matching,
-        measured,
+        self.findings
+            .extend(findings.into_iter().map(|f| (inst, f)));
     }
 }

@@ -98,7 +98,7 @@ pub async fn replay(
     let mut totals = Totals::new(&registry, district);
     let scope = scope(&registry, district);
     progress.total(scope.len() as u64);
-    let context = Arc::new(Context::new(&registry, policy, range, seen));
+    let context = Arc::new(Context::new(&registry, policy, range, (seen, false)));
     drop(registry);
     let mut replayed = Replayed {
         institutions: scope.len(),

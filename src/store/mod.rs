@@ -18,6 +18,7 @@ pub mod dialect;
 pub mod lock;
 mod health;
 mod migrate;
+pub mod news;
 mod rehearsal;
 mod safety;
 

@@ -3,6 +3,7 @@
 
 use crate::on;
 use crate::store::bulk::{self, ints, opt_ints, texts};
+use crate::store::news::{self, News, NewsKind};
 use crate::store::{DbError, Result, Tx};
 
 /// A statement day to store.
@@ -73,7 +74,16 @@ pub async fn append_statement_days(tx: &mut Tx, rows: &[StatementDay]) -> Result
             ("closing_fen", ints(rows, |r| r.closing_fen)),
         ],
     )
-    .await
+    .await?;
+    let told = |r: &StatementDay| {
+        News::of(
+            NewsKind::StatementDay,
+            (r.inst_id, r.account_no),
+            r.source_no,
+            r.day,
+        )
+    };
+    news::append(tx, rows.iter().map(told).collect()).await
 }
 
 /// A channel batch (结算批次), in one version.
@@ -166,7 +176,17 @@ pub async fn append_settlements(tx: &mut Tx, rows: &[(i64, i64, Settlement)]) ->
             ("expected_day", opt_ints(rows, |r| r.2.expected_day)),
         ],
     )
-    .await
+    .await?;
+    let told = |r: &(i64, i64, Settlement)| News {
+        last_no: r.2.period_to_day,
+        ..News::of(
+            NewsKind::Settlement,
+            (r.2.inst_id, r.2.account_no),
+            r.1,
+            r.2.period_from_day,
+        )
+    };
+    news::append(tx, rows.iter().map(told).collect()).await
 }
 
 /// A freeze of an account (冻结), in one version.
@@ -244,5 +264,10 @@ pub async fn append_freezes(tx: &mut Tx, rows: &[(i64, i64, Freeze)]) -> Result<
             ("to_day", opt_ints(rows, |r| r.2.to_day)),
         ],
     )
-    .await
+    .await?;
+    let told = |r: &(i64, i64, Freeze)| {
+        let from = r.2.from_day.unwrap_or(0);
+        News::of(NewsKind::Record, (r.2.inst_id, r.2.account_no), r.1, from)
+    };
+    news::append(tx, rows.iter().map(told).collect()).await
 }

@@ -9,6 +9,7 @@ use super::kept::raw;
 use crate::base::Day;
 use crate::on;
 use crate::store::bulk::{self, bytes, ints, opt_ints, texts};
+use crate::store::news::{self, News, NewsKind};
 use crate::store::{DbError, Result, Tx};
 use crate::wire::Assumptions;
 
@@ -228,7 +229,16 @@ pub async fn append_disputes(tx: &mut Tx, rows: &[Dispute]) -> Result<()> {
             ("settled", ints(rows, |r| r.settled)),
         ],
     )
-    .await
+    .await?;
+    let told = |r: &Dispute| {
+        News::of(
+            NewsKind::Record,
+            (r.inst_id, r.account_no),
+            r.source_no,
+            r.day,
+        )
+    };
+    news::append(tx, rows.iter().map(told).collect()).await
 }
 
 /// Days for which an account owes no statement.
@@ -263,7 +273,14 @@ pub async fn append_exemption(
                     source_no, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(row.inst_id).bind(row.account_no).bind(row.first_day).bind(row.last_day)
             .bind(version).bind(source_no).bind(&row.reason).execute(c).await.map(|_| ()))
-    .map_err(DbError::sql("recording an exemption"))
+    .map_err(DbError::sql("recording an exemption"))?;
+    let told = News::of(
+        NewsKind::Record,
+        (row.inst_id, row.account_no),
+        source_no,
+        row.first_day,
+    );
+    news::append(tx, vec![told]).await
 }
 
 /// A digest of the amounts of a day's lines, whatever their order.

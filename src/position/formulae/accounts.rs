@@ -48,7 +48,8 @@ pub(super) fn account(
         kind: a.kind,
         filed: a.is_filed(day),
         agreement_covers: a.agreement_covers(day),
-        in_use: facts.credits.iter().any(moved)
+        in_use: (facts.carried.account(account_no)).is_some_and(|a| a.first_use.is_some())
+            || facts.credits.iter().any(moved)
             || facts.debits.iter().any(moved)
             || facts.payments.iter().any(|p| p.account_no == account_no),
         min_deposit: a.min_deposit,

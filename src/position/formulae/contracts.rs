@@ -64,6 +64,11 @@ pub(super) fn contract_positions(
             ..Default::default()
         })
     }
+    for c in facts.carried.contracts.iter().filter(|c| c.has_money()) {
+        let to = slot(&mut by_no, c.contract_no);
+        (to.paid, to.refunded, to.released) = (c.paid, c.refunded, c.released);
+        (to.cleared, to.credited) = (c.cleared, c.credited);
+    }
     for (payment, outcome) in facts.payments.iter().zip(&matching.payments) {
         let c = slot(&mut by_no, payment.contract_no);
         match outcome {
@@ -100,7 +105,10 @@ pub(super) fn contract_positions(
     }
     let mut delivered: HashMap<i64, Money> = HashMap::new();
     for lessons in &facts.lessons {
-        let Some(contract) = facts.contract(lessons.contract_no) else {
+        let Some(contract) = facts
+            .contract(lessons.contract_no)
+            .filter(|_| lessons.has_any())
+        else {
             continue;
         };
         let value = |count: i64| earned(policy, contract, count, day);
@@ -118,7 +126,7 @@ pub(super) fn contract_positions(
         slot(&mut by_no, contract.contract_no).earned_confirmed = value;
         delivered.insert(contract.contract_no, value);
     }
-    let completed = completions(&facts.contracts, &facts.lesson_days);
+    let completed = completions(facts);
     let mut contracts: Vec<ContractPosition> = by_no.into_values().collect();
     contracts.sort_unstable_by_key(|c| c.contract_no);
     for c in &mut contracts {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::base::{Day, Money};
 use crate::policy::{CHINA, GiftRule, Policy, Regime};
-use crate::reconcile::{ContractTerms, LessonDay};
+use crate::reconcile::{ContractTerms, Facts, LessonDay};
 use crate::registry::Terms;
 
 /// E of a contract (`domain.md` §6.1): by its confirmed lessons, or by the time that has passed of one sold
@@ -89,10 +89,13 @@ pub(in crate::position) fn turning_days(
     policy: &Policy,
     contract: &ContractTerms,
     lessons: &[LessonDay],
-    last: Day,
+    (after, last): (Option<Day>, Day),
 ) -> Vec<Day> {
     let mut days: Vec<Day> = match contract.term() {
-        Some((start, end)) => start.through(end.min(last)).collect(),
+        Some((start, end)) => {
+            let from = after.map_or(start, |after| start.max(after.plus(1)));
+            from.through(end.min(last)).collect()
+        }
         None => Vec::new(),
     };
     match policy.release.regime {
@@ -108,24 +111,28 @@ pub(in crate::position) fn turning_days(
             days.extend((1..=policy.release.tranches).map(|n| start.plus_months(n)));
         }
     }
-    days.retain(|d| *d <= last);
+    days.retain(|d| *d <= last && after.is_none_or(|after| *d > after));
     days
 }
 
 /// The day since which each contract's lessons have all counted.
-pub(in crate::position) fn completions(
-    contracts: &[ContractTerms],
-    lessons: &[LessonDay],
-) -> HashMap<i64, Day> {
-    let mut by_day: Vec<&LessonDay> = lessons.iter().collect();
+pub(in crate::position) fn completions(facts: &Facts) -> HashMap<i64, Day> {
+    let mut by_day: Vec<&LessonDay> = facts.lesson_days.iter().collect();
     by_day.sort_unstable_by_key(|l| (l.contract_no, l.day));
-    let mut found = HashMap::new();
+    let carried = facts.carried.contracts.iter();
+    let mut found: HashMap<i64, Day> = carried
+        .filter_map(|c| Some((c.contract_no, c.completed?)))
+        .collect();
     for one in by_day.chunk_by(|a, b| a.contract_no == b.contract_no) {
         let no = one[0].contract_no;
-        let Ok(at) = contracts.binary_search_by_key(&no, |c| c.contract_no) else {
+        let Some(pool) = facts.contract(no).map(|c| c.terms.pool()) else {
             continue;
         };
-        let (pool, mut sum, mut since) = (contracts[at].terms.pool(), 0, None);
+        let before = facts
+            .carried
+            .contract(no)
+            .map_or(0, |c| c.lessons.confirmed);
+        let (mut sum, mut since) = (before, found.remove(&no));
         for l in one {
             sum += l.confirmed;
             since = if pool == 0 || sum < pool {

@@ -94,7 +94,8 @@ pub fn measure(
         .iter()
         .map(|a| account(a, facts, policy, range, day))
         .collect();
-    let contract_level = facts.releases.iter().all(|r| r.contract_no != 0);
+    let contract_level =
+        !facts.carried.has_whole_releases && facts.releases.iter().all(|r| r.contract_no != 0);
     let view = (policy, day);
     let contracts = contract_positions(facts, matching, view, contract_level, &accounts);
     let mut p = Position {
@@ -405,7 +406,9 @@ fn custody_releases(facts: &Facts, accounts: &[Account]) -> Money {
         .releases
         .iter()
         .filter(|r| custody(r.account_no))
-        .fold(Money::ZERO, |sum, r| sum.saturating_add(r.amount))
+        .fold(facts.carried.released, |sum, r| {
+            sum.saturating_add(r.amount)
+        })
 }
 
 #[cfg(test)]

@@ -631,9 +631,8 @@ fn the_sweep_agrees_with_the_measure_of_each_day() {
             let matching = match_lines(&facts, (&policy, &packs), on, kind);
             let view = (&policy, None, on);
             let m = measure(&institution(), &refs, &facts, &matching, view);
-            let lessons = facts.lesson_days.clone();
             let view = (&policy, on);
-            let since = crate::position::since(&refs, &facts, &matching, &m, view, Some(&lessons));
+            let since = crate::position::since(&refs, &facts, &matching, &m, view, (true, None));
             let place = format!("{regime:?} by time {by_time} on {on}");
             let short = m.position.uncovered > Money::ZERO;
             assert_eq!(since.uncovered.is_some(), short, "{place}");

@@ -150,6 +150,7 @@ fn of_one(
         exemptions: of_account(&found.facts.exemptions, number, |e| e.account_no),
         first_owed: owed.first_day,
         closed: account.is_closed(),
+        carried: None,
     };
     let proof = prove(&stated, wanted.policy, wanted.range, wanted.seen.day);
     let zone: Tz = wanted.obligations.zone;

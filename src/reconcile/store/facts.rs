@@ -9,13 +9,34 @@ use crate::base::Money;
 use crate::decision;
 use crate::feed::store::{Freeze, Settlement};
 use crate::reconcile::facts::{Claim, ContractTerms, Exemption, Facts, StatedDay};
+use crate::reconcile::known::Known;
 use crate::registry::Terms;
 use crate::store::{Result, Tx, bulk, days};
 
-/// Facts of the institutions numbered `first..=last`, in that order; one without facts is absent.
+/// Facts of the institutions numbered `first..=last` as of the day seen, in that order; one without facts is
+/// absent.
 pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec<Facts>> {
+    let known = known(tx, (first, last), seen).await?;
+    let mut facts: Vec<Facts> = known
+        .into_values()
+        .map(|k| k.into_as_of(seen.day))
+        .collect();
+    facts.sort_unstable_by_key(|f| f.inst_id);
+    Ok(facts)
+}
+
+/// All facts of institutions that happened up to the day seen; one without facts is absent.
+pub async fn known(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    seen: Seen,
+) -> Result<HashMap<i64, Known>> {
+    let mut lessons = HashMap::new();
     let mut by_inst: HashMap<i64, Facts> = HashMap::new();
-    postings(tx, first, last, seen, &mut by_inst).await?;
+    for (inst_id, new) in postings(tx, (first, last), seen).await? {
+        lessons.insert(inst_id, (new.lessons, new.seq));
+        by_inst.insert(inst_id, new.facts);
+    }
     contracts(tx, first, last, seen, &mut by_inst).await?;
     statement_days(tx, first, last, seen, &mut by_inst).await?;
     claims(tx, first, last, seen, &mut by_inst).await?;
@@ -23,15 +44,20 @@ pub async fn facts(tx: &mut Tx, first: i64, last: i64, seen: Seen) -> Result<Vec
     settlements(tx, first, last, seen, &mut by_inst).await?;
     freezes(tx, first, last, seen, &mut by_inst).await?;
     decisions(tx, first, last, seen, &mut by_inst).await?;
-    let mut facts: Vec<Facts> = by_inst
-        .into_iter()
-        .map(|(inst_id, mut facts)| {
-            facts.inst_id = inst_id;
-            facts
-        })
-        .collect();
-    facts.sort_unstable_by_key(|f| f.inst_id);
-    Ok(facts)
+    let whole = |(inst_id, mut facts): (i64, Facts)| {
+        facts.inst_id = inst_id;
+        let (lessons, seq) = lessons.remove(&inst_id).unwrap_or_default();
+        (
+            inst_id,
+            Known {
+                facts,
+                lessons,
+                seq,
+                gone: Vec::new(),
+            },
+        )
+    };
+    Ok(by_inst.into_iter().map(whole).collect())
 }
 
 /// First and last institution, file cut and day, as queries bind them.
@@ -86,10 +112,8 @@ async fn contracts(
             versions
                 .sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
             versions.dedup_by_key(|(_, c)| c.contract_no);
-            by_inst.entry(inst_id).or_default().contracts = (versions.into_iter())
-                .filter(|(_, c)| c.ordered_on <= seen.day)
-                .map(|(_, c)| c)
-                .collect();
+            by_inst.entry(inst_id).or_default().contracts =
+                versions.into_iter().map(|(_, c)| c).collect();
             Ok(())
         },
     )
@@ -288,16 +312,11 @@ async fn settlements(
             Ok(())
         },
     )
-    .await?;
-    let day = days::number(seen.day);
-    for facts in by_inst.values_mut() {
-        facts.settlements.retain(|s| s.period_from_day <= day);
-    }
-    Ok(())
+    .await
 }
 
 /// Decisions that were approved and not undone, as far as was known.
-async fn decisions(
+pub(super) async fn decisions(
     tx: &mut Tx,
     first: i64,
     last: i64,
@@ -323,7 +342,7 @@ type FreezeRow = (
     Option<i64>,
 );
 
-async fn freezes(
+pub(super) async fn freezes(
     tx: &mut Tx,
     first: i64,
     last: i64,
@@ -356,10 +375,5 @@ async fn freezes(
         }
         Ok(())
     })
-    .await?;
-    let day = days::number(seen.day);
-    for facts in by_inst.values_mut() {
-        facts.freezes.retain(|f| f.from_day.unwrap_or(0) <= day);
-    }
-    Ok(())
+    .await
 }

@@ -2,22 +2,54 @@
 
 use crate::on;
 use crate::reconcile::{MatchedItem, MatchedLine, ReviewedLine};
-use crate::store::bulk::ints;
+use crate::store::bulk::{self, ints, repeated};
 use crate::store::changes::{self, ByRun};
 use crate::store::{DbError, Result, Tx};
 
-/// Stores what changed in the matches of institutions `first..=last` since the run before; says how many
-/// rows that is.
+/// Of which institutions and movements a run says what is matched: of others, which are settled for good, what
+/// was said stands.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Institutions, whole.
+    pub whole: Vec<i64>,
+    /// Lines of others, by (inst_id, seq).
+    pub lines: Vec<(i64, i64)>,
+    /// Payments of others, by (inst_id, seq).
+    pub payments: Vec<(i64, i64)>,
+}
+
+/// Stores what changed in the matches of what is asked, of institutions `first..=last`, since the run before; says how
+/// many rows that is.
 pub async fn store_matches(
     tx: &mut Tx,
     (first, last): (i64, i64),
     by: ByRun,
+    asked: &Asked,
     (lines, items, reviews): (&[MatchedLine], &[MatchedItem], &[ReviewedLine]),
 ) -> Result<u64> {
-    let differing = store_lines(tx, (first, last), by, lines).await?
-        + store_items(tx, (first, last), by, items).await?
+    let differing = store_lines(tx, by, asked, lines).await?
+        + store_items(tx, by, asked, items).await?
         + store_reviews(tx, (first, last), by, reviews).await?;
     Ok(differing)
+}
+
+/// Keys of what stands at a run for whole institutions.
+fn of_whole(by: ByRun, inst_ids: &[i64]) -> bulk::Columns<'static> {
+    vec![
+        ("inst_id", ints(inst_ids, |id| *id)),
+        ("policy_no", repeated(by.policy_no, inst_ids.len())),
+        ("run_id", repeated(by.run_id, inst_ids.len())),
+    ]
+}
+
+/// Keys of what stands at a run for single movements.
+fn of_parts(by: ByRun, parts: &[(i64, i64)]) -> bulk::Columns<'static> {
+    vec![
+        ("inst_id", ints(parts, |p| p.0)),
+        ("seq", ints(parts, |p| p.1)),
+        ("policy_no", repeated(by.policy_no, parts.len())),
+        ("run_id", repeated(by.run_id, parts.len())),
+    ]
 }
 
 #[derive(sqlx::FromRow)]
@@ -64,18 +96,28 @@ impl LineRow {
     }
 }
 
-async fn store_lines(
-    tx: &mut Tx,
-    (first, last): (i64, i64),
-    by: ByRun,
-    lines: &[MatchedLine],
-) -> Result<u64> {
-    let standing: Vec<LineRow> = on!(tx, c => sqlx::query_as(
-            "SELECT inst_id, entry_seq, from_run, kind, payment_seq, n, amount_fen, pack, rule, \
-                    difference_fen, fee_fen, decision_no FROM match_line \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
-    .map_err(DbError::sql("reading matches"))?;
+async fn store_lines(tx: &mut Tx, by: ByRun, asked: &Asked, lines: &[MatchedLine]) -> Result<u64> {
+    let mut standing: Vec<LineRow> = bulk::lookup(
+        tx,
+        of_whole(by, &asked.whole),
+        "SELECT m.inst_id, m.entry_seq, m.from_run, m.kind, m.payment_seq, m.n, m.amount_fen, m.pack, m.rule, \
+                m.difference_fen, m.fee_fen, m.decision_no \
+         FROM wanted w CROSS JOIN match_line m \
+         WHERE m.inst_id = w.inst_id AND m.policy_no = w.policy_no AND m.from_run <= w.run_id \
+           AND m.to_run > w.run_id",
+    )
+    .await?;
+    let of_lines: Vec<LineRow> = bulk::lookup(
+        tx,
+        of_parts(by, &asked.lines),
+        "SELECT m.inst_id, m.entry_seq, m.from_run, m.kind, m.payment_seq, m.n, m.amount_fen, m.pack, m.rule, \
+                m.difference_fen, m.fee_fen, m.decision_no \
+         FROM wanted w CROSS JOIN match_line m \
+         WHERE m.inst_id = w.inst_id AND m.policy_no = w.policy_no AND m.entry_seq = w.seq \
+           AND m.from_run <= w.run_id AND m.to_run > w.run_id",
+    )
+    .await?;
+    standing.extend(of_lines);
     let (mut ended, mut new) = changes::differ(
         &standing,
         lines,
@@ -114,17 +156,24 @@ struct ItemRow {
     entry_seq: i64,
 }
 
-async fn store_items(
-    tx: &mut Tx,
-    (first, last): (i64, i64),
-    by: ByRun,
-    items: &[MatchedItem],
-) -> Result<u64> {
-    let standing: Vec<ItemRow> = on!(tx, c => sqlx::query_as(
-            "SELECT inst_id, payment_seq, from_run, entry_seq FROM match_item \
-             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3 AND from_run <= $4 AND to_run > $4")
-            .bind(first).bind(last).bind(by.policy_no).bind(by.run_id).fetch_all(c).await)
-    .map_err(DbError::sql("reading batches"))?;
+async fn store_items(tx: &mut Tx, by: ByRun, asked: &Asked, items: &[MatchedItem]) -> Result<u64> {
+    let mut standing: Vec<ItemRow> = bulk::lookup(
+        tx,
+        of_whole(by, &asked.whole),
+        "SELECT m.inst_id, m.payment_seq, m.from_run, m.entry_seq FROM wanted w CROSS JOIN match_item m \
+         WHERE m.inst_id = w.inst_id AND m.policy_no = w.policy_no AND m.from_run <= w.run_id \
+           AND m.to_run > w.run_id",
+    )
+    .await?;
+    let of_payments: Vec<ItemRow> = bulk::lookup(
+        tx,
+        of_parts(by, &asked.payments),
+        "SELECT m.inst_id, m.payment_seq, m.from_run, m.entry_seq FROM wanted w CROSS JOIN match_item m \
+         WHERE m.inst_id = w.inst_id AND m.policy_no = w.policy_no AND m.payment_seq = w.seq \
+           AND m.from_run <= w.run_id AND m.to_run > w.run_id",
+    )
+    .await?;
+    standing.extend(of_payments);
     let (mut ended, mut new) = changes::differ(
         &standing,
         items,

@@ -1,15 +1,16 @@
 //! SQL of reconciliation: one institution range's facts in, differences of matches out.
 
+mod carried;
 mod days;
 mod facts;
 mod matches;
 mod packed;
 mod postings;
 
+pub use carried::{CarriedRow, carried_rows, keep_carried, known_since};
 pub use days::{DaysWanted, each_account_days};
-pub use facts::facts;
-pub use matches::store_matches;
-pub use postings::lesson_days;
+pub use facts::{facts, known};
+pub use matches::{Asked, store_matches};
 
 use super::statements::ExpectedRange;
 use crate::base::Day;

@@ -1,129 +1,126 @@
-//! Facts that are postings: movements one by one, lessons summed. A lesson that was confirmed after the
-//! as-of day is claimed (1) on it.
+//! Facts that are postings: movements and lessons.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Seen;
 use super::facts::binds;
 use super::packed::{Fields, unpack};
 use crate::base::Money;
-use crate::ledger::{self, Kind, LessonState};
-use crate::reconcile::facts::{Approval, Facts, LessonDay, LessonSums, Line, Movement, Payment};
+use crate::ledger::{self, Kind};
+use crate::reconcile::facts::{Approval, Facts, Line, Movement, Payment};
+use crate::reconcile::known::{LessonRow, NewPostings};
 use crate::store::bulk::{self, ints, repeated};
 use crate::store::{DbError, Result, Tx, days};
 
-/// Payments, refunds, releases, bank lines and lessons, in one pass over the institutions' postings.
+/// A posting's fields, packed.
+macro_rules! packed {
+    ($from_where:literal) => {
+        concat!(
+            "SELECT p.inst_id, string_agg( \
+               CASE WHEN p.kind = 2 THEN \
+                 format('2\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', p.seq, p.contract_no, p.business_day, \
+                        p.confirmed_day, p.state, CASE WHEN p.revision < 0 THEN -p.quantity ELSE p.quantity END) \
+               ELSE \
+                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', \
+                        p.kind, p.seq, COALESCE(p.reverses, 0), p.business_day, p.contract_no, p.account_no, \
+                        p.amount_fen, p.channel, p.state, p.quantity, p.source_id, p.reference) \
+               END, '\u{1e}') ",
+            $from_where
+        )
+    };
+}
+
+/// Payments, refunds, releases, bank lines and lessons that happened up to the day, in one pass over the
+/// institutions' postings.
 pub(super) async fn postings(
     tx: &mut Tx,
-    first: i64,
-    last: i64,
+    (first, last): (i64, i64),
     seen: Seen,
-    by_inst: &mut HashMap<i64, Facts>,
-) -> Result<()> {
-    let sql = "SELECT inst_id, string_agg( \
-                 CASE WHEN kind = 2 THEN \
-                   format('2\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
-                          CASE WHEN confirmed_day > $4 THEN 1 ELSE state END, \
-                          CASE WHEN revision < 0 THEN -quantity ELSE quantity END) \
-                 ELSE \
-                   format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', \
-                          kind, seq, COALESCE(reverses, 0), business_day, contract_no, account_no, \
-                          amount_fen, channel, state, quantity, source_id, reference) \
-                 END, '\u{1e}') \
-               FROM posting \
-               WHERE inst_id BETWEEN $1 AND $2 AND kind <= 5 AND source_no <= $3 \
-                 AND business_day <= $4 \
-               GROUP BY inst_id";
+) -> Result<HashMap<i64, NewPostings>> {
+    let sql = packed!(
+        "FROM posting p \
+         WHERE p.inst_id BETWEEN $1 AND $2 AND p.kind <= 5 AND p.source_no <= $3 \
+           AND p.business_day <= $4 \
+         GROUP BY p.inst_id"
+    );
+    let mut found = HashMap::new();
     bulk::each(
         tx,
         sql,
         &binds((first, last, seen)),
         |(inst_id, packed): (i64, String)| {
-            let facts = by_inst.entry(inst_id).or_default();
-            let mut movements = Vec::new();
-            let mut reversed = Vec::new();
-            for mut fields in unpack(&packed) {
-                let kind = fields.int()?;
-                if kind == Kind::Lesson.number() {
-                    lesson(facts, &mut fields)?;
-                    continue;
-                }
-                let seq = fields.int()?;
-                match fields.int()? {
-                    0 => movements.push(movement(facts, kind, seq, &mut fields)?),
-                    target => reversed.push(target),
-                }
-            }
-            movements.sort_unstable_by_key(Movement::seq);
-            facts.take(&movements, &reversed);
+            found.insert(inst_id, read(&packed)?);
             Ok(())
         },
     )
-    .await
+    .await?;
+    Ok(found)
 }
 
-/// Adds a lesson row to its contract's sums; contract numbers are dense, so they index the sums.
-fn lesson(facts: &mut Facts, fields: &mut Fields<'_>) -> Result<()> {
-    let contract_no = fields.int()?;
-    let state = u8::try_from(fields.int()?).unwrap_or(0);
-    let quantity = fields.int()?;
-    let at = usize::try_from(contract_no - 1)
-        .map_err(|_| DbError::Inconsistent(format!("a lesson of contract {contract_no}")))?;
-    while facts.lessons.len() <= at {
-        let contract_no = i64::try_from(facts.lessons.len()).unwrap_or(i64::MAX) + 1;
-        facts.lessons.push(LessonSums {
-            contract_no,
-            ..LessonSums::default()
-        });
-    }
-    let sums = &mut facts.lessons[at];
-    if LessonState::counts(state) {
-        sums.confirmed += quantity;
-        if state == LessonState::Deemed.number() {
-            sums.deemed += quantity;
-        }
-        sums.delivered += quantity;
-    } else if state == LessonState::Claimed.number() {
-        sums.delivered += quantity;
-    }
-    Ok(())
-}
-
-/// Confirmed lessons of the institutions by contract and the day they count from: what a sweep for first days needs. An
-/// institution without lessons has an empty list.
-pub async fn lesson_days(
+/// Postings after a number, of any day, by (inst_id, number).
+pub(super) async fn later_postings(
     tx: &mut Tx,
-    inst_ids: &[i64],
-    seen: Seen,
-) -> Result<HashMap<i64, Vec<LessonDay>>> {
-    let mut by_inst: HashMap<i64, Vec<LessonDay>> =
-        inst_ids.iter().map(|id| (*id, Vec::new())).collect();
-    let (cut, day) = (seen.source_cut, days::number(seen.day));
-    let rows: Vec<(i64, i64, i64, i64, i64)> = bulk::lookup(
+    after: &[(i64, i64)],
+    source_cut: i64,
+) -> Result<HashMap<i64, NewPostings>> {
+    let rows: Vec<(i64, String)> = bulk::lookup(
         tx,
         vec![
-            ("inst_id", ints(inst_ids, |id| *id)),
-            ("source_cut", repeated(cut, inst_ids.len())),
-            ("day", repeated(day, inst_ids.len())),
+            ("inst_id", ints(after, |a| a.0)),
+            ("seq", ints(after, |a| a.1)),
+            ("source_cut", repeated(source_cut, after.len())),
         ],
-        "SELECT p.inst_id, p.contract_no, COALESCE(p.confirmed_day, p.business_day), p.state, \
-                CAST(SUM(CASE WHEN p.revision < 0 THEN -p.quantity ELSE p.quantity END) AS BIGINT) \
-         FROM wanted w CROSS JOIN posting p \
-         WHERE p.inst_id = w.inst_id AND p.kind = 2 AND p.source_no <= w.source_cut \
-           AND COALESCE(p.confirmed_day, p.business_day) <= w.day \
-         GROUP BY p.inst_id, p.contract_no, COALESCE(p.confirmed_day, p.business_day), p.state",
+        packed!(
+            "FROM wanted w CROSS JOIN posting p \
+             WHERE p.inst_id = w.inst_id AND p.seq > w.seq AND p.kind <= 5 \
+               AND p.source_no <= w.source_cut \
+             GROUP BY p.inst_id"
+        ),
     )
     .await?;
-    for (inst_id, contract_no, day, state, confirmed) in rows {
-        if LessonState::counts(u8::try_from(state).unwrap_or(0)) {
-            by_inst.entry(inst_id).or_default().push(LessonDay {
-                contract_no,
-                day: days::day(day, "posting")?,
-                confirmed,
-            });
+    rows.iter()
+        .map(|(inst_id, packed)| Ok((*inst_id, read(packed)?)))
+        .collect()
+}
+
+fn read(packed: &str) -> Result<NewPostings> {
+    let mut new = NewPostings::default();
+    let mut movements = Vec::new();
+    for mut fields in unpack(packed) {
+        let kind = fields.int()?;
+        let seq = fields.int()?;
+        new.seq = new.seq.max(seq);
+        if kind == Kind::Lesson.number() {
+            new.lessons.push(lesson(&mut fields)?);
+            continue;
+        }
+        match fields.int()? {
+            0 => movements.push(movement(&mut new.facts, kind, seq, &mut fields)?),
+            target => new.reversed.push(target),
         }
     }
-    Ok(by_inst)
+    movements.sort_unstable_by_key(Movement::seq);
+    new.facts.take(&movements, &new.reversed);
+    // What is taken back in the same breath needs no further look.
+    let here: HashSet<i64> = movements.iter().map(Movement::seq).collect();
+    new.reversed.retain(|seq| !here.contains(seq));
+    Ok(new)
+}
+
+fn lesson(fields: &mut Fields<'_>) -> Result<LessonRow> {
+    let contract_no = fields.int()?;
+    if contract_no < 1 {
+        return Err(DbError::Inconsistent(format!(
+            "a lesson of contract {contract_no}"
+        )));
+    }
+    Ok(LessonRow {
+        contract_no,
+        day: fields.day("posting")?,
+        confirmed_on: days::opt_day(fields.opt_int()?, "posting")?,
+        state: u8::try_from(fields.int()?).unwrap_or(0),
+        n: fields.int()?,
+    })
 }
 
 fn movement(facts: &mut Facts, kind: i64, seq: i64, fields: &mut Fields<'_>) -> Result<Movement> {

@@ -3,6 +3,7 @@
 use crate::base::InstId;
 use crate::registry::Contract;
 use crate::store::bulk::{self, ints, opt_ints, opt_texts, texts};
+use crate::store::news::{self, News, NewsKind};
 use crate::store::{Result, Tx, days};
 
 /// A contract version to append, and where it belongs.
@@ -54,6 +55,15 @@ pub async fn append_contracts(tx: &mut Tx, rows: &[NewContract<'_>]) -> Result<(
         ],
     )
     .await?;
+    let told = |r: &NewContract<'_>| {
+        News::of(
+            NewsKind::Contract,
+            (r.inst_id.0, 0),
+            r.source_no,
+            r.contract_no,
+        )
+    };
+    news::append(tx, rows.iter().map(told).collect()).await?;
     let mut first: Vec<_> = rows.iter().filter(|r| r.version == 1).collect();
     first.sort_unstable_by_key(|r| r.order_id);
     bulk::append(

@@ -1,0 +1,300 @@
+//! SQL of what is carried forward, and of what was learned since.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Seen;
+use super::facts::{claims, decisions, exemptions, freezes};
+use super::postings::later_postings;
+use crate::base::{Day, Money};
+use crate::feed::store::Settlement;
+use crate::on;
+use crate::reconcile::carried::{Decoded, decode};
+use crate::reconcile::facts::{ContractTerms, Facts, StatedDay};
+use crate::reconcile::known::{Known, News, Records};
+use crate::registry::Terms;
+use crate::store::bulk::{self, bytes, ints, repeated};
+use crate::store::news::{News as NewsRow, NewsKind};
+use crate::store::{DbError, Result, Tx, days};
+
+/// What is carried of an institution, as it is kept.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct CarriedRow {
+    pub inst_id: i64,
+    /// The last file it knows.
+    pub source_cut: i64,
+    /// A digest of what it was computed by besides facts.
+    pub basis: Vec<u8>,
+    pub content: Vec<u8>,
+}
+
+/// What is carried of institutions `first..=last` under a policy version.
+pub async fn carried_rows(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    policy_no: i64,
+) -> Result<Vec<CarriedRow>> {
+    on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, source_cut, basis, content FROM carried \
+             WHERE inst_id BETWEEN $1 AND $2 AND policy_no = $3")
+            .bind(first).bind(last).bind(policy_no).fetch_all(c).await)
+    .map_err(DbError::sql("reading what is carried"))
+}
+
+/// Keeps what is carried in place of what was.
+pub async fn keep_carried(tx: &mut Tx, policy_no: i64, rows: &[CarriedRow]) -> Result<()> {
+    bulk::upsert(
+        tx,
+        "carried",
+        &["inst_id", "policy_no"],
+        vec![
+            ("inst_id", ints(rows, |r| r.inst_id)),
+            ("policy_no", repeated(policy_no, rows.len())),
+            ("source_cut", ints(rows, |r| r.source_cut)),
+            ("basis", bytes(rows, |r| r.basis.as_slice())),
+            ("content", bytes(rows, |r| r.content.as_slice())),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// What is known of institutions by what is carried of them and was learned since; one of which all facts
+/// have to be read is absent.
+pub async fn known_since(
+    tx: &mut Tx,
+    rows: Vec<CarriedRow>,
+    cut: i64,
+) -> Result<HashMap<i64, Known>> {
+    let mut cuts: HashMap<i64, i64> = HashMap::new();
+    let mut by_inst: HashMap<i64, Decoded> = HashMap::new();
+    for row in rows {
+        if let Some(decoded) = decode(row.inst_id, &row.content) {
+            cuts.insert(row.inst_id, row.source_cut);
+            by_inst.insert(row.inst_id, decoded);
+        }
+    }
+    let mut after: Vec<(i64, i64)> = by_inst
+        .iter()
+        .map(|(inst_id, d)| (*inst_id, d.known.seq))
+        .collect();
+    after.sort_unstable();
+    let mut postings = later_postings(tx, &after, cut).await?;
+    let with_records: HashSet<i64> = by_inst
+        .iter()
+        .filter(|(_, d)| d.has_records)
+        .map(|(inst_id, _)| *inst_id)
+        .collect();
+    let mut news = news(tx, &cuts, cut, &with_records).await?;
+    let mut found = HashMap::with_capacity(by_inst.len());
+    for (inst_id, Decoded { mut known, .. }) in by_inst {
+        let postings = postings.remove(&inst_id).unwrap_or_default();
+        if known.learn(postings, news.remove(&inst_id).unwrap_or_default()) {
+            found.insert(inst_id, known);
+        }
+    }
+    Ok(found)
+}
+
+/// Records learned after each institution's cut.
+async fn news(
+    tx: &mut Tx,
+    cuts: &HashMap<i64, i64>,
+    cut: i64,
+    with_records: &HashSet<i64>,
+) -> Result<HashMap<i64, News>> {
+    let mut after: Vec<(i64, i64)> = cuts.iter().map(|(inst_id, cut)| (*inst_id, *cut)).collect();
+    after.sort_unstable();
+    let rows: Vec<NewsRow> = bulk::lookup(
+        tx,
+        vec![
+            ("inst_id", ints(&after, |a| a.0)),
+            ("after", ints(&after, |a| a.1)),
+            ("source_cut", repeated(cut, after.len())),
+        ],
+        "SELECT n.inst_id, n.source_no, n.kind, n.account_no, n.first_no, n.last_no \
+         FROM wanted w CROSS JOIN news n \
+         WHERE n.inst_id = w.inst_id AND n.source_no > w.after AND n.source_no <= w.source_cut",
+    )
+    .await?;
+    let of = |kind: NewsKind| -> Vec<NewsRow> {
+        let mut rows: Vec<NewsRow> = rows
+            .iter()
+            .filter(|n| n.kind == kind.number())
+            .copied()
+            .collect();
+        rows.sort_unstable();
+        rows
+    };
+    let mut found: HashMap<i64, News> = HashMap::new();
+    contracts(tx, &of(NewsKind::Contract), &mut found).await?;
+    statement_days(tx, &of(NewsKind::StatementDay), &mut found).await?;
+    settlements(tx, &of(NewsKind::Settlement), &mut found).await?;
+    let mut whole: Vec<i64> = with_records.iter().copied().collect();
+    for n in of(NewsKind::Record) {
+        let day = days::day(n.first_no, "news")?;
+        let from = &mut found.entry(n.inst_id).or_default().records_from;
+        *from = Some(from.map_or(day, |from| from.min(day)));
+        whole.push(n.inst_id);
+    }
+    whole.extend(of(NewsKind::Decision).iter().map(|n| n.inst_id));
+    whole.sort_unstable();
+    whole.dedup();
+    for (inst_id, records) in records(tx, &whole, cut).await? {
+        found.entry(inst_id).or_default().records = records;
+    }
+    Ok(found)
+}
+
+/// Freezes, exemptions, claims and decisions of institutions, which have few of them.
+async fn records(tx: &mut Tx, inst_ids: &[i64], cut: i64) -> Result<HashMap<i64, Records>> {
+    let mut by_inst: HashMap<i64, Facts> = HashMap::new();
+    let seen = Seen {
+        day: Day::MAX,
+        source_cut: cut,
+    };
+    for range in inst_ids.chunk_by(|a, b| a + 1 == *b) {
+        let (first, last) = (range[0], range[range.len() - 1]);
+        claims(tx, first, last, seen, &mut by_inst).await?;
+        exemptions(tx, first, last, seen, &mut by_inst).await?;
+        freezes(tx, first, last, seen, &mut by_inst).await?;
+        decisions(tx, first, last, seen, &mut by_inst).await?;
+    }
+    let records = |f: Facts| Records {
+        freezes: f.freezes,
+        exemptions: f.exemptions,
+        claims: f.claims,
+        decisions: f.decisions,
+    };
+    Ok(by_inst
+        .into_iter()
+        .map(|(inst_id, f)| (inst_id, records(f)))
+        .collect())
+}
+
+async fn contracts(tx: &mut Tx, news: &[NewsRow], found: &mut HashMap<i64, News>) -> Result<()> {
+    type Row = (
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        Option<i64>,
+        Option<i64>,
+        i64,
+        i64,
+    );
+    let mut rows: Vec<Row> = bulk::lookup(
+        tx,
+        ranges(news),
+        "SELECT c.inst_id, c.contract_no, c.version, c.ordered_day, c.lessons, c.gift_lessons, \
+                c.amount_fen, c.starts_day, c.ends_day, c.extras_fen, \
+                CAST(CASE WHEN c.kind IN ('period', 'unlimited') THEN 1 ELSE 0 END AS BIGINT) \
+         FROM wanted w CROSS JOIN contract c \
+         WHERE c.inst_id = w.inst_id AND c.contract_no BETWEEN w.first_no AND w.last_no \
+           AND c.source_no = w.source_no",
+    )
+    .await?;
+    rows.sort_unstable_by_key(|r| (r.0, r.1, std::cmp::Reverse(r.2)));
+    rows.dedup_by_key(|r| (r.0, r.1));
+    for r in rows {
+        found.entry(r.0).or_default().contracts.push(ContractTerms {
+            contract_no: r.1,
+            ordered_on: days::day(r.3, "contract")?,
+            terms: Terms {
+                lesson_amount: Money::from_fen(r.6 - r.9),
+                lessons: r.4,
+                gift_lessons: r.5,
+            },
+            amount: Money::from_fen(r.6),
+            starts_on: days::opt_day(r.7, "contract")?,
+            ends_on: days::opt_day(r.8, "contract")?,
+            by_time: r.10 == 1,
+        });
+    }
+    Ok(())
+}
+
+async fn statement_days(
+    tx: &mut Tx,
+    news: &[NewsRow],
+    found: &mut HashMap<i64, News>,
+) -> Result<()> {
+    let mut rows: Vec<(i64, i64, i64, i64, i64, i64)> = bulk::lookup(
+        tx,
+        ranges(news),
+        "SELECT s.inst_id, s.account_no, s.day, s.version, s.opening_fen, s.closing_fen \
+         FROM wanted w CROSS JOIN statement_day s \
+         WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no \
+           AND s.day BETWEEN w.first_no AND w.last_no AND s.source_no = w.source_no",
+    )
+    .await?;
+    rows.sort_unstable_by_key(|r| (r.0, r.1, r.2, std::cmp::Reverse(r.3)));
+    rows.dedup_by_key(|r| (r.0, r.1, r.2));
+    for (inst_id, account_no, day, version, opening, closing) in rows {
+        found.entry(inst_id).or_default().days.push(StatedDay {
+            account_no,
+            day: days::day(day, "statement_day")?,
+            version,
+            opening,
+            closing,
+        });
+    }
+    Ok(())
+}
+
+async fn settlements(tx: &mut Tx, news: &[NewsRow], found: &mut HashMap<i64, News>) -> Result<()> {
+    type Row = (
+        i64,
+        i64,
+        String,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        Option<i64>,
+    );
+    let mut rows: Vec<Row> = bulk::lookup(
+        tx,
+        ranges(news),
+        "SELECT s.inst_id, s.account_no, s.batch_no, s.version, s.channel, s.period_from_day, \
+                s.period_to_day, s.gross_fen, s.fee_fen, s.refund_fen, s.net_fen, s.expected_day \
+         FROM wanted w CROSS JOIN settlement s \
+         WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no \
+           AND s.period_from_day >= w.first_no AND s.source_no = w.source_no",
+    )
+    .await?;
+    rows.sort_unstable_by(|a, b| (a.0, a.1, &a.2, b.3).cmp(&(b.0, b.1, &b.2, a.3)));
+    rows.dedup_by(|a, b| (a.0, a.1, &a.2) == (b.0, b.1, &b.2));
+    for r in rows {
+        found.entry(r.0).or_default().settlements.push(Settlement {
+            inst_id: r.0,
+            account_no: r.1,
+            batch_no: r.2,
+            channel: r.4,
+            period_from_day: r.5,
+            period_to_day: r.6,
+            gross_fen: r.7,
+            fee_fen: r.8,
+            refund_fen: r.9,
+            net_fen: r.10,
+            expected_day: r.11,
+        });
+    }
+    Ok(())
+}
+
+fn ranges(news: &[NewsRow]) -> bulk::Columns<'static> {
+    vec![
+        ("inst_id", ints(news, |n| n.inst_id)),
+        ("account_no", ints(news, |n| n.account_no)),
+        ("source_no", ints(news, |n| n.source_no)),
+        ("first_no", ints(news, |n| n.first_no)),
+        ("last_no", ints(news, |n| n.last_no)),
+    ]
+}
