@@ -23,3 +23,11 @@ CREATE TABLE carried (
   content BYTEA NOT NULL,
   PRIMARY KEY (inst_id, policy_no)
 );
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'jintuo_runtime') THEN
+    GRANT SELECT, INSERT ON news TO jintuo_runtime;
+    GRANT SELECT, INSERT, UPDATE ON carried TO jintuo_runtime;
+  END IF;
+END $$;

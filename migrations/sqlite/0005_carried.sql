@@ -23,3 +23,8 @@ CREATE TABLE carried (
   content BLOB NOT NULL,
   PRIMARY KEY (inst_id, policy_no)
 ) STRICT;
+
+-- Append-only: a row of this table is never changed or removed.
+CREATE TRIGGER news_no_update BEFORE UPDATE ON news BEGIN SELECT RAISE(ABORT, 'news is append-only'); END;
+CREATE TRIGGER news_no_delete BEFORE DELETE ON news BEGIN SELECT RAISE(ABORT, 'news is append-only'); END;
+CREATE TRIGGER news_no_replace BEFORE INSERT ON news WHEN EXISTS (SELECT 1 FROM news WHERE inst_id = NEW.inst_id AND source_no = NEW.source_no AND kind = NEW.kind AND account_no = NEW.account_no AND first_no = NEW.first_no AND last_no = NEW.last_no) BEGIN SELECT RAISE(IGNORE); END;

@@ -34,6 +34,7 @@ pub const APPEND_ONLY_TABLES: &[&str] = &[
     "decision",
     "decision_item",
     "decision_event",
+    "news",
     "posting",
     "posting_note",
     "policy_version",
