@@ -202,6 +202,7 @@ async fn work_day(
     let carries = options.known_at.is_none();
     let context = Arc::new(Context::new(&registry, policy, range, (seen, carries)));
     drop(registry);
+    let mut read_whole = 0;
     let mut ahead = Ahead::new(db, context, options.threads, portions(&scope));
     while let Some(found) = ahead.next().await? {
         let mut tx = lock.begin_write(db).await?;
@@ -213,6 +214,7 @@ async fn work_day(
         tx.commit().await?;
         totals.add(&found.positions, &found.findings);
         totals.matched += found.matched;
+        read_whole += found.read_whole;
         progress.done(found.institutions as u64);
     }
     let mut tx = lock.begin_write(db).await?;
@@ -224,6 +226,12 @@ async fn work_day(
         jobs::finish(&mut tx, claim, &format!("run {run_id}")).await?;
     }
     tx.commit().await?;
+    tracing::info!(
+        run.no = run_id,
+        institutions = scope.len(),
+        institutions.read_whole = read_whole,
+        "a day is reconciled"
+    );
     progress.end();
     Ok(totals.summary(run_id, options.as_of, known_at, scope.len()))
 }
