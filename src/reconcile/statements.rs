@@ -253,7 +253,7 @@ fn missing(expected: &[Day], days: &[StatedDay]) -> Vec<Day> {
 /// A statement may begin with days for which none is owed, as Monday's does that goes on from Friday: the
 /// first day it is owed for is the one that is named, and no day before it proves anything.
 fn opening_breaks(days: &[StatedDay], result: &mut AccountDays) -> HashSet<Day> {
-    let named: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
+    let mut named: HashSet<Day> = result.broken.iter().map(|b| b.day).collect();
     let disputed: HashSet<Day> = (result.broken.iter())
         .filter(|b| b.against == Against::OtherStatement)
         .map(|b| b.day)
@@ -273,8 +273,8 @@ fn opening_breaks(days: &[StatedDay], result: &mut AccountDays) -> HashSet<Day> 
         }
         let (day, last) = reach(&days[at + 1..], &result.expected);
         proves_nothing.extend(after.day.through(last));
-        // A day that is broken within itself is named once.
-        if !named.contains(&day) {
+        // A day is named once, though it is broken within itself too, or a weekend before it is twice.
+        if named.insert(day) {
             result.broken.push(BrokenDay {
                 day,
                 difference: after.opening - before.closing,
@@ -408,6 +408,22 @@ mod tests {
         let sunday = proof("2026-06-07");
         assert_eq!(sunday.broken[0].day, day("2026-06-06"));
         assert_eq!(sunday.latest, Some((day("2026-06-05"), 5)));
+    }
+
+    #[test]
+    fn a_day_that_two_jumps_before_it_are_named_by_is_named_once() {
+        // Friday the 5th; Saturday and Sunday each open with other money than the day before closed with.
+        let facts = facts(&[
+            ("2026-06-05", 5, 5),
+            ("2026-06-06", 7, 7),
+            ("2026-06-07", 9, 9),
+            ("2026-06-08", 9, 9),
+        ]);
+        let on = day("2026-06-08");
+        let proof = prove(&facts.stated(1), &policy("default"), None, on);
+        let named: Vec<(Day, i64)> = proof.broken.iter().map(|b| (b.day, b.difference)).collect();
+        assert_eq!(named, [(on, 2)]);
+        assert_eq!(proof.latest, Some((day("2026-06-05"), 5)));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct Summary {
     pub matched: u64,
     /// Accounts that owe a statement and have none proven.
     pub accounts_unproven: i64,
+    /// Institutions of which all facts were read, and not only what is open and new.
+    pub read_whole: usize,
 }
 
 impl Summary {
@@ -233,7 +235,10 @@ async fn work_day(
         "a day is reconciled"
     );
     progress.end();
-    Ok(totals.summary(run_id, options.as_of, known_at, scope.len()))
+    Ok(Summary {
+        read_whole,
+        ..totals.summary(run_id, options.as_of, known_at, scope.len())
+    })
 }
 
 /// Institutions in scope, by number.

@@ -107,6 +107,7 @@ impl Totals {
             waived: self.waived,
             matched: self.matched,
             accounts_unproven,
+            read_whole: 0,
         }
     }
 }

@@ -10,7 +10,8 @@ on_both!(
     a_row_that_was_changed_is_named,
 );
 
-fn replayed(store: &Store, args: &[&str], code: i32) -> Value {
+/// What a run done again came to, whether it agrees or not.
+pub(crate) fn replayed(store: &Store, args: &[&str], code: i32) -> Value {
     let ran = store.jintuo(&[&["verify", "--replay", "--json"], args].concat());
     let ran = ran.ended(code);
     let value: Value = serde_json::from_slice(ran.stdout.as_ref()).expect("one object");
