@@ -121,9 +121,12 @@ pub fn since(
         let context = (policy, registered, day);
         let events = events(facts, matching, measured, context);
         let from = carried.until.map_or(Day::MIN, |until| until.plus(1));
+        // What decides how every day is swept is part of what was done before.
+        let p = &measured.position;
+        found.past = fnv(&(p.contract_level, p.mode.map(|mode| mode.number())));
         for (on, changes) in events.range(..from) {
             for change in changes {
-                found.past = found.past.wrapping_add(fingerprint(*on, *change));
+                found.past = found.past.wrapping_add(fnv(&(*on, *change)));
                 sweep.apply(*change);
             }
         }
@@ -148,10 +151,10 @@ pub fn since(
     found
 }
 
-/// A number of what changed on a day, to be added to those of other changes.
-fn fingerprint(on: Day, change: Change) -> u64 {
+/// A number of a value, to be added to those of others.
+fn fnv(value: &impl Hash) -> u64 {
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    (on, change).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
