@@ -7,6 +7,7 @@
 //! (`subset`, `group`), since a later line may contest the choice, and what another fact repeats.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::formulae::{Measured, reserve_ends};
 use super::proof::{AccountProof, ItemKind};
@@ -25,7 +26,7 @@ use crate::store::days;
 
 /// Days that stay open whatever became of them: what is reported a holiday late is still no news of a day that
 /// is over.
-const OPEN_DAYS: i32 = 14;
+pub const OPEN_DAYS: i32 = 14;
 /// How far behind these a day is looked for on which every account's statement is proven.
 const LOOKED_BACK_DAYS: i32 = 31;
 
@@ -548,7 +549,7 @@ impl Folding<'_> {
         let pending = |a: &&Approval| !gone.contains(&a.seq);
         let mut rest = Facts::default();
         rest.inst_id = k.inst_id;
-        rest.carried = carried;
+        rest.carried = Arc::new(carried);
         rest.contracts.clone_from(&k.contracts);
         rest.append(k.only(|p| !gone.contains(&p.seq), |l| open(&l), |a| pending(&a)));
         rest.days = (k.days.iter().enumerate())

@@ -27,6 +27,7 @@
 //! Not built although the data exist: InstCov(effective), which waits for the rule DORMANT_ACCOUNT, and the
 //! residual line of closed institutions that still owe lessons; they stay in their district.
 
+mod dense;
 mod fold;
 mod formulae;
 mod proof;
@@ -37,7 +38,7 @@ use serde::Serialize;
 
 use crate::base::{Money, Ratio};
 
-pub use fold::{Judged, fold, foldable_until};
+pub use fold::{Judged, OPEN_DAYS, fold, foldable_until};
 pub use formulae::{Account, ContractPosition, DepositShort, Measured, Position, measure};
 pub use proof::{AccountProof, Item, ItemKind, prove_accounts};
 pub use since::{ContractSince, Since, Stood, needs_sweep, since};

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
+use super::dense::Dense;
 use super::formulae::{
     Account, ContractPosition, Deposit, Measured, Position, allowed_release, cycle_share,
     deposit_required, deposits_short, earned, finish, frozen_on, held_of, reserve_ends, reserve_of,
@@ -336,7 +337,7 @@ struct Sweep<'a> {
     accounts: &'a [Account],
     position: &'a Position,
     policy: &'a Policy,
-    contracts: HashMap<i64, Swept>,
+    contracts: Dense<Swept>,
     /// Latest proven closing balance, by the account's place.
     closings: Vec<Option<Money>>,
     /// Unidentified money in each account, by its number.
@@ -370,7 +371,7 @@ impl<'a> Sweep<'a> {
             accounts: &measured.accounts,
             position: &measured.position,
             policy,
-            contracts: HashMap::new(),
+            contracts: Dense::default(),
             closings: vec![None; measured.accounts.len()],
             unidentified: HashMap::new(),
             required: 0,
@@ -393,7 +394,7 @@ impl<'a> Sweep<'a> {
         let carried = &self.facts.carried;
         let add = |to: &mut Money, amount: Money| *to = to.saturating_add(amount);
         for c in &carried.contracts {
-            let s = self.contracts.entry(c.contract_no).or_default();
+            let s = self.contracts.entry(c.contract_no);
             add(&mut s.sums.paid, c.paid);
             add(&mut s.sums.cleared, c.cleared);
             add(&mut s.sums.refunded, c.refunded);
@@ -407,15 +408,14 @@ impl<'a> Sweep<'a> {
             }
         }
         self.released = self.released.saturating_add(carried.released);
-        let mut known: Vec<i64> = self.contracts.keys().copied().collect();
-        known.sort_unstable();
+        let known: Vec<i64> = self.contracts.iter().map(|(no, _)| no).collect();
         for contract_no in known {
             let was = carried.contract(contract_no).copied().unwrap_or_default();
-            if let Some(s) = self.contracts.get_mut(&contract_no) {
+            if let Some(s) = self.contracts.get_mut(contract_no) {
                 s.completed = was.completed;
             }
             self.contract(until, contract_no);
-            if let Some(s) = self.contracts.get_mut(&contract_no) {
+            if let Some(s) = self.contracts.get_mut(contract_no) {
                 s.since = ContractSince {
                     short: was.short,
                     negative: was.negative,
@@ -444,7 +444,7 @@ impl<'a> Sweep<'a> {
                 deposits,
             },
             contracts: (self.contracts.iter())
-                .map(|(no, s)| (*no, (s.since, s.completed)))
+                .map(|(no, s)| (no, (s.since, s.completed)))
                 .collect(),
         }
     }
@@ -498,7 +498,7 @@ impl<'a> Sweep<'a> {
             }
             Change::Look => return None,
         };
-        let c = self.contracts.entry(contract_no).or_default();
+        let c = self.contracts.entry(contract_no);
         let add = |to: &mut Money, amount: Money| *to = to.saturating_add(amount);
         match change {
             Change::Paid(_, amount) => add(&mut c.sums.paid, amount),
@@ -520,7 +520,7 @@ impl<'a> Sweep<'a> {
         let contract = self.facts.contract(contract_no);
         let months = self.policy.deposit.cycle_months;
         let contract_level = self.position.contract_level;
-        let Some(c) = self.contracts.get_mut(&contract_no) else {
+        let Some(c) = self.contracts.get_mut(contract_no) else {
             return;
         };
         let (owed, value) = (c.sums.required, c.sums.allowed);
@@ -620,7 +620,7 @@ impl<'a> Sweep<'a> {
     /// The contracts' states, of those that have one as of the day.
     fn states(&self, wanted: &[ContractPosition]) -> HashMap<i64, ContractSince> {
         let state = |c: &ContractPosition| {
-            let since = self.contracts.get(&c.contract_no)?.since;
+            let since = self.contracts.get(c.contract_no)?.since;
             // Told only behind a covered account, so it began when both were true.
             let short = since
                 .short

@@ -1,6 +1,7 @@
 //! One institution's facts as known, up to one day.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::carried::Carried;
 use crate::base::{Day, Money};
@@ -159,7 +160,7 @@ impl Movement {
 pub struct Facts {
     pub inst_id: i64,
     /// What is settled for good, as sums; nothing where all facts are here.
-    pub carried: Carried,
+    pub carried: Arc<Carried>,
     text: String,
     pub payments: Vec<Payment>,
     pub credits: Vec<Line>,

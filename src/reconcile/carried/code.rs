@@ -3,6 +3,8 @@
 //! Invariant: [`decode`] gives back what [`encode`] was given, or nothing; a format that is not this one is
 //! nothing, and all facts are read again.
 
+use std::sync::Arc;
+
 use super::{AccountCarried, Carried, ContractCarried, DaysCarried, ProofCarried, SweptCarried};
 use crate::base::{Day, Money};
 use crate::feed::store::Settlement;
@@ -118,7 +120,7 @@ pub fn decode(inst_id: i64, bytes: &[u8]) -> Option<Decoded> {
     let has_records = r.bool()?;
     let mut f = Facts::default();
     f.inst_id = inst_id;
-    f.carried = r.carried()?;
+    f.carried = Arc::new(r.carried()?);
     for _ in 0..r.len()? {
         let (seq, day) = (r.int()?, r.day()?);
         let (contract_no, account_no) = (r.int()?, r.int()?);
