@@ -97,6 +97,9 @@ pub(super) async fn post(
     store::append_statement_days(&mut tx, &changes.days).await?;
     store::append_statements(&mut tx, &changes.statements).await?;
     store::append_disputes(&mut tx, &changes.disputes).await?;
+    if !pages.unfinished {
+        store::settle_unfinished(&mut tx, pages.digest, source_no).await?;
+    }
     let complete: Vec<String> = (pages.accounts.into_iter())
         .filter(|a| !plan.incomplete.contains(a))
         .collect();
