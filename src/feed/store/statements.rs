@@ -240,10 +240,13 @@ pub const UNFINISHED: &str = "unfinished";
 pub const UNFINISHED_CLAIMANT: &str = "unfinished file ";
 /// Digits of the digest in a claimant's name.
 const CLAIMANT_DIGITS: usize = 16;
+/// Characters of the file's name there.
+const CLAIMANT_NAME_CHARS: usize = 200;
 
 /// Who disputes the days of an unfinished file.
 pub fn unfinished_claimant(digest: &[u8], name: &str) -> String {
-    format!("{}{name}", claimant_of(digest))
+    let name = name.rsplit('/').next().unwrap_or(name).chars();
+    claimant_of(digest) + &name.take(CLAIMANT_NAME_CHARS).collect::<String>()
 }
 
 fn claimant_of(digest: &[u8]) -> String {

@@ -1,9 +1,9 @@
 //! Large files of which an interrupted import has posted a part: finished from the bytes that are kept, or, where
-//! these cannot be read any more, set aside by name.
+//! these cannot be read any more or the database refuses what they say, set aside by name.
 //!
 //! Invariants: nothing that an unfinished file brought proves a day: each of its account-days is disputed, in the
 //! transaction that sets the file aside, until the same bytes are taken in as a whole, under whatever name; the
-//! file holds nobody else up; an error that is not of its own bytes ends the import as any other does.
+//! file holds nobody else up; an error that is not of its own making ends the import as any other does.
 //! Absent on purpose: taking back what was posted. Each statement of it was proved when it came.
 
 use sha2::{Digest, Sha256};
@@ -43,7 +43,7 @@ pub(in super::super) async fn finish_half_posted(
     Ok(())
 }
 
-/// Finishes a file, or says why its bytes do not allow it.
+/// Finishes a file, or says why that cannot be.
 async fn finish(
     session: &mut Session<'_>,
     half: &HalfPosted,
@@ -60,10 +60,11 @@ async fn finish(
         pieces => pieces?,
     };
     match prove(session, &arrived, &pieces).await? {
-        Ok(Proof::Holds(held)) => {
-            post_proved(session, &arrived, (&pieces, held)).await?;
-            Ok(Ok(()))
-        }
+        Ok(Proof::Holds(held)) => match post_proved(session, &arrived, (&pieces, held)).await {
+            // It would be refused whenever it is tried.
+            Err(ImportError::Db(e)) if e.may_be_of_the_data() => Ok(Err(with_cause(&e))),
+            posted => posted.map(Ok),
+        },
         Ok(Proof::Refused(why)) => {
             let why = why.first().map(ToString::to_string).unwrap_or_default();
             Ok(Err(format!("it was proved and is not any more: {why}")))
@@ -74,6 +75,11 @@ async fn finish(
         }
         Err(why) => Ok(Err(why)),
     }
+}
+
+fn with_cause(e: &DbError) -> String {
+    let cause = std::error::Error::source(e);
+    cause.map_or_else(|| e.to_string(), |cause| format!("{e}: {cause}"))
 }
 
 /// Digests of the pieces of a kept file. One that a feed had brought before it was read in pieces is kept as a
@@ -98,6 +104,17 @@ async fn kept_pieces(session: &Session<'_>, digest: &[u8]) -> Result<Vec<Vec<u8>
     Ok(cut.into_iter().map(|(digest, _)| digest).collect())
 }
 
+/// Claims of unfinished files that a person's word settles: another file states the day as it stands.
+pub(super) fn settled(claims: &[Dispute], source_no: i64) -> impl Iterator<Item = Dispute> {
+    let open = |d: &&Dispute| d.settled == 0 && d.claimant.starts_with(store::UNFINISHED_CLAIMANT);
+    claims.iter().filter(open).map(move |d| Dispute {
+        settled: 1,
+        version: d.version + 1,
+        source_no,
+        ..d.clone()
+    })
+}
+
 /// Leaves a file as it is: what it brought proves nothing, and others go on.
 async fn set_aside(
     session: &mut Session<'_>,
@@ -111,7 +128,8 @@ async fn set_aside(
     };
     let found = format!(
         "only a part of the file is in the books and the rest cannot follow: {why}; the days it brought are \
-         disputed until its kept bytes are mended and it is given again{again}"
+         disputed until that is mended and it is given again{again}, or another file that states them is with \
+         --supersede"
     );
     tracing::error!(file.name = %half.name, file.source_no = half.source_no, why, "a file stays half in the books");
     let defect = Defect::new(DefectCode::Unreadable, found).file(&half.name);

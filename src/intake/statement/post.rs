@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::ImportError;
 use super::super::session::Session;
+use super::half;
 use super::life::{Age, Becomes, Change, Line, Relation, Said, change, judge};
 use super::plan::{Plan, SaidDay, Stated};
 use super::stored::{AccountDay, BUNDLE, Stored};
@@ -257,6 +258,9 @@ fn compare(
         if supersede && stands.contains(&becomes) {
             becomes = Becomes::Revised(change(&there.lines, &here.lines));
             changes.disputes.extend(stored.superseded(&heard));
+        } else if supersede {
+            let claims = stored.claims(&heard.key);
+            changes.disputes.extend(half::settled(claims, source_no));
         }
         let newest = stored.claim(&heard.key, &claimant);
         if becomes == Becomes::Disputed {
