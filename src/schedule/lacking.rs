@@ -20,8 +20,8 @@ pub async fn feeds_without_accounts(
         return Ok(Vec::new());
     }
     let lacking = feeds.into_iter().filter_map(|feed| {
-        let bank = feed.bank.trim();
-        if codes.iter().any(|code| code == bank) {
+        let bank = &feed.bank;
+        if codes.contains(bank) {
             return None;
         }
         let alike = codes.iter().find(|code| code.eq_ignore_ascii_case(bank));

@@ -359,8 +359,12 @@ fn a_feed_whose_bank_holds_no_account_is_told_where_the_books_are_asked() {
     assert_eq!(found[0]["key"], "feed[a].bank");
     let said = found[0]["problem"].as_str().unwrap();
     assert!(said.contains("is spelt \"ICBC\""), "{said}");
-    settings("ICBC");
+    // Space around a code is none of it, wherever it is used.
+    settings(" ICBC ");
     assert_eq!(ask(&["--accounts"]), (0, vec![]));
+    let printed = jintuo(&["config", "print", "--json", "--config", path(&file)]).ended(0);
+    let printed: Value = serde_json::from_str(&printed.text()).unwrap();
+    assert_eq!(printed["settings"]["feed"][0]["bank"], "ICBC");
 }
 
 /// A bundle that makes accounts known at a bank.
