@@ -5,7 +5,7 @@ use crate::demo::chance::Chance;
 use crate::demo::{Format, Line, Stated};
 
 use super::{
-    ACCOUNTS_MAX, BANKS, DAYS_MAX, Delivery, Manifest, Plan, Planted, PlantedWire,
+    ACCOUNTS_MAX, BANKS, DAYS_MAX, Delivery, Door, Manifest, Plan, Planted, PlantedWire,
     REQUESTS_PLANNED, Sim, SimBank, Trouble, Truth, WireTrouble,
 };
 
@@ -60,6 +60,7 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
                 trouble
             };
             let made = deliver(&mut account, format, &stated, trouble, following);
+            let is_shown = !trouble.is_some_and(Trouble::hides_the_truth);
             manifest.statements.push(Truth {
                 bank: name,
                 account_id: stated.account_id.clone(),
@@ -70,7 +71,7 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
                 lines: stated.lines.len(),
                 fees: stated.lines.iter().filter(|l| l.id.is_empty()).count(),
                 file: made.truth.name.clone(),
-                visible_from: (trouble != Some(Trouble::Never)).then_some(made.truth.visible_from),
+                visible_from: is_shown.then_some(made.truth.visible_from),
             });
             manifest.planted.extend(trouble.map(|trouble| Planted {
                 bank: name,
@@ -80,7 +81,7 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
                 file: made.wrong.as_ref().unwrap_or(&made.truth).name.clone(),
             }));
             deliveries.extend(made.wrong);
-            deliveries.extend((trouble != Some(Trouble::Never)).then_some(made.truth));
+            deliveries.extend(is_shown.then_some(made.truth));
         }
     }
     in_order(&mut deliveries, &manifest.planted, name);
@@ -99,6 +100,7 @@ fn bank(plan: &Plan, index: usize, manifest: &mut Manifest) -> SimBank {
         name,
         deliveries,
         wire,
+        door: Door::Open,
     }
 }
 
@@ -195,7 +197,7 @@ impl Account {
     }
 
     /// What goes wrong with a day, of what can: a CSV file has no number to keep or to change, a
-    /// correction needs a line to correct, and a day adrift stands between two without trouble.
+    /// correction needs a line to correct, pages are SWIFT's and have lines, and a day adrift stands between two without trouble.
     fn trouble(
         &mut self,
         permille: i64,
@@ -215,6 +217,8 @@ impl Account {
             Trouble::Never,
             Trouble::Adrift,
             Trouble::Overtaken,
+            Trouble::LatePage,
+            Trouble::LostPage,
         ]);
         let possible = match trouble {
             Trouble::Corrected => format != Format::Csv && !stated.lines.is_empty(),
@@ -223,6 +227,9 @@ impl Account {
             Trouble::Adrift => self.last.is_none() && stated.number > 1,
             Trouble::Contradicting => format != Format::Csv,
             Trouble::Reordered => following.is_some(),
+            Trouble::LatePage | Trouble::LostPage => {
+                format == Format::Mt940 && stated.lines.len() > 1
+            }
             _ => true,
         };
         let calm = self.last == Some(Trouble::Adrift);
@@ -286,6 +293,16 @@ fn deliver(
             };
             (None, named("", due, adrift.write(format).1))
         }
+        Some(trouble @ (Trouble::LatePage | Trouble::LostPage)) => {
+            let [first, second] = pages(stated);
+            let shown = if trouble == Trouble::LatePage {
+                next
+            } else {
+                due
+            };
+            let first = named("-page1", due, first);
+            (Some(first), named("-page2", shown, second))
+        }
         Some(Trouble::Contradicting) => {
             let mut other = stated.clone();
             other.number += OTHER_NUMBER;
@@ -305,6 +322,30 @@ fn without_last_line(stated: &Stated) -> Stated {
     let mut early = stated.clone();
     early.lines.pop();
     early
+}
+
+/// An MT940 statement in two pages: the first closes, and the second opens, with an interim balance.
+fn pages(stated: &Stated) -> [Vec<u8>; 2] {
+    let mut first = stated.clone();
+    let rest = first.lines.split_off(first.lines.len() / 2);
+    let second = Stated {
+        opening_fen: first.closing_fen(),
+        previous: stated.day,
+        lines: rest,
+        ..stated.clone()
+    };
+    let page = |stated: &Stated, marks: &[(&str, &str)]| {
+        let (_, bytes) = stated.write(Format::Mt940);
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        for (whole, paged) in marks {
+            text = text.replacen(whole, paged, 1);
+        }
+        text.into_bytes()
+    };
+    [
+        page(&first, &[(":62F:", ":62M:")]),
+        page(&second, &[("/001\r\n", "/002\r\n"), (":60F:", ":60M:")]),
+    ]
 }
 
 /// Trouble by number of the request.

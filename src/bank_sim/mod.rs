@@ -7,11 +7,12 @@
 //!
 //! Invariants: the same plan gives the same bytes, the same trouble and the same manifest; the true
 //! statement of every account and day is delivered sooner or later, whatever comes before, behind or beside
-//! it, unless the trouble is that it never is ([`Trouble::Never`], [`Trouble::Adrift`]); a day that is adrift
+//! it, unless the trouble is that it never is ([`Trouble::Never`], [`Trouble::LostPage`], [`Trouble::Adrift`]); a day that is adrift
 //! stands between two without trouble; lines without any reference are of the truth, not trouble; trouble on
 //! the wire depends on the number of the request alone.
 //! Absent on purpose: the clock, which is the caller's; parsing; money that means anything.
 
+mod door;
 mod life;
 #[cfg(feature = "sftp")]
 pub mod sftp;
@@ -27,6 +28,8 @@ use serde::Serialize;
 
 use crate::base::Day;
 use crate::demo::Format;
+
+pub use door::{Admitted, Door, Shown};
 
 /// The most accounts of one bank, and the most days, of a plan.
 pub const ACCOUNTS_MAX: usize = 10_000;
@@ -96,6 +99,17 @@ pub enum Trouble {
     /// Comes right, and on the next day comes the wrong one it had corrected, without its last line, under
     /// the same number and made earlier.
     Overtaken,
+    /// Comes in two numbered pages, the second one a day after the first.
+    LatePage,
+    /// Comes in two numbered pages, of which the second one is lost.
+    LostPage,
+}
+
+impl Trouble {
+    /// Whether the true statement is never shown, or not as a whole.
+    const fn hides_the_truth(self) -> bool {
+        matches!(self, Trouble::Never | Trouble::LostPage)
+    }
 }
 
 /// What goes wrong with a request.
@@ -126,6 +140,8 @@ pub struct SimBank {
     pub deliveries: Vec<Delivery>,
     /// By number of the request, counted from 0.
     pub wire: Vec<Option<WireTrouble>>,
+    /// What it asks of whoever asks it over HTTP.
+    pub door: Door,
 }
 
 /// What is true, and what was planted.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::{parse_day, parse_instant, parse_yuan};
-use crate::bank_sim::BANKS_USUAL;
+use crate::bank_sim::{BANKS, BANKS_USUAL};
 use crate::base::{AmountUnit, Day, Instant, Money};
 use crate::decision::DecisionId;
 use crate::policy;
@@ -360,7 +360,11 @@ pub(super) enum StatementCommand {
 #[derive(Subcommand)]
 pub(super) enum ConfigCommand {
     /// Name everything that is wrong with them, without asking the network; 0 when they can be used.
-    Check,
+    Check {
+        /// Also ask the database whether every feed's bank holds accounts there.
+        #[arg(long)]
+        accounts: bool,
+    },
     /// Print what is in force, and where it comes from; secrets only as where they lie.
     Print {
         /// Also hide places of secrets, hosts, private networks, logins and account numbers.
@@ -448,6 +452,16 @@ pub(super) struct BankSimArgs {
     /// Serve only clients with a certificate of this authority (PEM); `--tls` makes one of its ca.pem.
     #[arg(long, value_name = "FILE")]
     pub(super) client_ca: Option<PathBuf>,
+    /// Have a bank answer only those who show the token in FILE: `sim-a=FILE`.
+    #[arg(long, value_name = "BANK=FILE", value_parser = parse_bank_file)]
+    pub(super) bearer: Vec<(String, PathBuf)>,
+    /// Have a bank answer only requests signed with the key in FILE, HMAC-SHA256: `sim-b=FILE`. The feed is called
+    /// as the bank, and so is its key (`key_id`).
+    #[arg(long, value_name = "BANK=FILE", value_parser = parse_bank_file)]
+    pub(super) hmac_sha256: Vec<(String, PathBuf)>,
+    /// The same with HMAC-SM3.
+    #[arg(long, value_name = "BANK=FILE", value_parser = parse_bank_file)]
+    pub(super) hmac_sm3: Vec<(String, PathBuf)>,
     /// Serve over SFTP as well, user `jintuo`; sftp/host_key.pub and sftp/login_key are written below --dir.
     #[cfg(feature = "sftp")]
     #[arg(long, value_name = "ADDRESS")]
@@ -478,4 +492,16 @@ pub(super) enum ReportFormat {
     Table,
     Json,
     Csv,
+}
+
+/// `BANK=FILE` of a simulated bank.
+fn parse_bank_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (bank, file) = text
+        .split_once('=')
+        .filter(|(_, file)| !file.is_empty())
+        .ok_or("write BANK=FILE")?;
+    if BANKS.iter().any(|(name, _)| *name == bank) {
+        return Ok((bank.to_owned(), PathBuf::from(file)));
+    }
+    Err(format!("{bank:?} is none of sim-a to sim-l"))
 }

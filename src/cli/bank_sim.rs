@@ -17,12 +17,12 @@ use super::stop_signal;
 use crate::bank_sim::sftp;
 use crate::bank_sim::tls::{self, TlsFiles};
 use crate::bank_sim::{
-    ACCOUNTS_MAX, BANKS, DAYS_MAX, Plan, Sim, Today, drop_files, write_registry,
+    ACCOUNTS_MAX, BANKS, DAYS_MAX, Door, Plan, Sim, Today, drop_files, write_registry,
 };
 #[cfg(feature = "sftp")]
 use crate::base::Entropy;
 use crate::base::{Clock, Day};
-use crate::config::Config;
+use crate::config::{Algorithm, Config, Secret};
 use crate::policy::CHINA;
 use crate::web;
 
@@ -45,7 +45,7 @@ pub(super) async fn bank_sim(config: &Config, options: &BankSimArgs) -> anyhow::
     anyhow::ensure!(options.days <= DAYS_MAX, "at most {DAYS_MAX} days");
     let zone = config.zone().map_err(anyhow::Error::msg)?;
     let clock = Clock::system(zone);
-    let sim = Sim::new(&Plan {
+    let mut sim = Sim::new(&Plan {
         seed: options.seed,
         days: working_days(options.last, options.days),
         banks: options.banks,
@@ -54,6 +54,7 @@ pub(super) async fn bank_sim(config: &Config, options: &BankSimArgs) -> anyhow::
         trouble_permille: options.trouble,
         wire_permille: options.wire_trouble,
     });
+    shut_doors(options, &mut sim, clock)?;
     let today = options.today.unwrap_or_else(|| clock.day_of(clock.now()));
     fs::create_dir_all(&options.dir)?;
     let manifest = serde_json::to_vec_pretty(&sim.manifest)?;
@@ -69,6 +70,30 @@ pub(super) async fn bank_sim(config: &Config, options: &BankSimArgs) -> anyhow::
     let today: Today = Arc::new(move || fixed.unwrap_or_else(|| clock.day_of(clock.now())));
     serve(options, sim.into(), &today).await?;
     Ok(0)
+}
+
+/// Has banks ask for what the options say.
+fn shut_doors(options: &BankSimArgs, sim: &mut Sim, clock: Clock) -> anyhow::Result<()> {
+    let kinds = [
+        (&options.bearer, None),
+        (&options.hmac_sha256, Some(Algorithm::HmacSha256)),
+        (&options.hmac_sm3, Some(Algorithm::HmacSm3)),
+    ];
+    let doors = (kinds.into_iter()).flat_map(|(list, kind)| list.iter().map(move |d| (d, kind)));
+    for ((name, file), algorithm) in doors {
+        let secret = Secret::File(file.clone()).read()?;
+        let bank = sim.banks.iter_mut().find(|b| b.name == name.as_str());
+        let bank = bank.with_context(|| format!("{name} is not served; see --banks"))?;
+        anyhow::ensure!(
+            matches!(bank.door, Door::Open),
+            "{name} asks for one proof, not for two"
+        );
+        bank.door = match algorithm {
+            None => Door::Bearer(secret),
+            Some(algorithm) => Door::signed(name, algorithm, (secret, clock))?,
+        };
+    }
+    Ok(())
 }
 
 /// Serves over HTTP or HTTPS and SFTP, and goes on dropping files, until told to stop.

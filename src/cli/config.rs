@@ -1,7 +1,7 @@
 //! `config check` and `config print`: what is wrong with the settings, and what is in force.
 //!
-//! Invariants: looks at files and the environment only, never at the network or into the database; nothing
-//! that is printed opens a door.
+//! Invariants: looks at files and the environment only, never at the network, and into the database only where
+//! that is asked for; nothing that is printed opens a door.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,11 +10,13 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::ConfigCommand;
+use crate::app;
 use crate::config::{Config, Examined, Origin, Problem, Shown};
 use crate::feed::source;
 use crate::policy::Policy;
+use crate::schedule;
 
-pub(super) fn config(
+pub(super) async fn config(
     command: &ConfigCommand,
     file: Option<&Path>,
     url: Option<&str>,
@@ -22,12 +24,46 @@ pub(super) fn config(
 ) -> anyhow::Result<u8> {
     let examined = Config::examine(file, url)?;
     match command {
-        ConfigCommand::Check => check(examined, json),
+        ConfigCommand::Check { accounts } => {
+            let lacking = if *accounts {
+                without_accounts(&examined.config).await
+            } else {
+                Vec::new()
+            };
+            check(examined, lacking, json)
+        }
         ConfigCommand::Print { redact } => print(&examined, *redact, json),
     }
 }
 
-fn check(examined: Examined, json: bool) -> anyhow::Result<u8> {
+/// Feeds whose bank holds no account in the books, or why the books cannot tell.
+async fn without_accounts(config: &Config) -> Vec<Problem> {
+    let found = async {
+        let db = app::open_existing(config).await?;
+        let found = schedule::feeds_without_accounts(&db, &config.feed).await;
+        db.close().await;
+        found
+    };
+    match found.await {
+        Ok(found) => (found.into_iter())
+            .map(|(feed, problem)| Problem {
+                fatal: false,
+                ..Problem::new(
+                    format!("feed[{feed}].bank"),
+                    problem,
+                    "nothing it brings is taken in: write `bank` as accounts.csv does, or import the accounts",
+                )
+            })
+            .collect(),
+        Err(e) => vec![Problem::new(
+            "database.url",
+            format!("{:#}", anyhow::Error::from(e)),
+            "mend it, or look at the settings alone, without --accounts",
+        )],
+    }
+}
+
+fn check(examined: Examined, lacking: Vec<Problem>, json: bool) -> anyhow::Result<u8> {
     let mut problems = examined.unreadable;
     problems.extend(examined.problems);
     let policy = &examined.config.run.policy;
@@ -40,6 +76,7 @@ fn check(examined: Examined, json: bool) -> anyhow::Result<u8> {
         ));
     }
     problems.extend(examined.config.feed.iter().flat_map(source::check));
+    problems.extend(lacking);
     let fatal = problems.iter().filter(|p| p.fatal).count();
     if json {
         let object = json!({

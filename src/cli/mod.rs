@@ -115,7 +115,8 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             args.config.as_deref(),
             args.db.as_deref(),
             args.json,
-        );
+        )
+        .await;
     }
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(url) = &args.db {

@@ -256,11 +256,9 @@ fn of_feed(config: &Config, at: usize, feed: &Feed) -> Vec<Problem> {
         let problem = format!("feed {:?} is set twice", feed.name);
         found.push(Problem::new(key("name"), problem, "give each its own name"));
     }
-    let bank = feed.bank.trim();
+    let bank = &feed.bank;
     let owes_by = |f: &Feed| (f.expected_by, f.grace_minutes, f.first_day);
-    if let Some(other) =
-        (before.iter()).find(|f| f.bank.trim() == bank && owes_by(f) != owes_by(feed))
-    {
+    if let Some(other) = (before.iter()).find(|f| f.bank == *bank && owes_by(f) != owes_by(feed)) {
         let problem = format!(
             "feeds {:?} and {:?} bring statements of one bank and say otherwise when they are due",
             other.name, feed.name

@@ -15,7 +15,8 @@ use crate::base::{AmountUnit, Day};
 pub struct Feed {
     /// Its name in logs, in `feed status` and in the address of a push: letters, digits, `-`, `_`.
     pub name: String,
-    /// The `bank_code` of the accounts whose statements it brings.
+    /// The `bank_code` of the accounts whose statements it brings, without space around it.
+    #[serde(deserialize_with = "trimmed")]
     pub bank: String,
     /// When it is fetched: a cron expression of six fields (seconds first) in the site's zone. A push
     /// feed is not fetched.
@@ -360,6 +361,11 @@ impl Feed {
     pub fn grace(&self) -> Duration {
         Duration::from_secs(u64::from(self.grace_minutes) * 60)
     }
+}
+
+/// A code as registries write it.
+fn trimmed<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(String::deserialize(from)?.trim().to_owned())
 }
 
 fn every_morning() -> String {

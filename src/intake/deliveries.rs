@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::bundle::Input;
 use super::session::Session;
 use super::{ImportError, Options, Progress, Summary, statement};
+use crate::base::{Defect, DefectCode};
 use crate::feed::deliveries::{self, Decision, Unread};
 use crate::feed::store;
 use crate::store::lock::{Job, JobLock};
@@ -148,15 +149,30 @@ async fn take(
             .sum(),
     );
     for delivery in batch {
-        let mut tx = db.begin_read().await?;
-        let bytes = store::raw(&mut tx, &delivery.digest).await?;
-        tx.rollback().await?;
         session.reading = Some(delivery.delivery_no);
         let of_feed = terms.get(&delivery.feed).cloned();
         session.options.bank = of_feed.as_ref().map(|terms| terms.bank.clone());
         session.options.assumed = of_feed.unwrap_or_default().assumed;
         let name = format!("{}/{}", delivery.feed, delivery.name);
-        statement::take_in(&mut session, &Input::at_hand(name, bytes)).await?;
+        match kept_bytes(db, &delivery.digest).await? {
+            Ok(bytes) => statement::take_in(&mut session, &Input::at_hand(name, bytes)).await?,
+            Err(why) => {
+                let defect = Defect::new(DefectCode::Unreadable, why);
+                statement::refuse_unread(&mut session, &name, defect).await?;
+            }
+        }
     }
     session.complete().await
+}
+
+/// A delivery's bytes, or why they are not what was delivered: such a file is nobody's word.
+async fn kept_bytes(db: &Db, digest: &[u8]) -> Result<Result<Vec<u8>, String>, DbError> {
+    let mut tx = db.begin_read().await?;
+    let kept = store::raw(&mut tx, digest).await;
+    tx.rollback().await?;
+    match kept {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(DbError::Inconsistent(why)) => Ok(Err(why)),
+        Err(e) => Err(e),
+    }
 }

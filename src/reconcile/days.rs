@@ -12,6 +12,7 @@ use super::facts::StatedDay;
 use super::statements::{AccountDays, Against, BrokenDay, OpenClaim, Stated};
 use crate::base::{Day, Instant};
 use crate::feed::owed::Owed;
+use crate::feed::store::UNFINISHED_CLAIMANT;
 
 /// How a day of an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -135,6 +136,9 @@ fn state_of(
 }
 
 fn claimed(claim: &OpenClaim<'_>, stated: &Stated<'_>) -> String {
+    if claim.claimant.starts_with(UNFINISHED_CLAIMANT) {
+        return format!("{} is only in part in the books", claim.claimant);
+    }
     let at = stated.days.binary_search_by_key(&claim.day, |d| d.day);
     match at.ok().map(|at| claim.closing - stated.days[at].closing) {
         None => format!("{} has not the lines that are known", claim.claimant),

@@ -296,7 +296,7 @@ fn is_ready(feeds: &[Planned], day: Day) -> bool {
 
 fn terms_of(feed: &config::Feed) -> FeedTerms {
     FeedTerms {
-        bank: feed.bank.trim().to_owned(),
+        bank: feed.bank.clone(),
         assumed: Assumptions {
             account: feed.account.clone(),
             amount_unit: feed.amount_unit,

@@ -18,6 +18,7 @@
 mod book;
 mod fetch;
 mod keeper;
+mod lacking;
 mod pulse;
 mod store;
 pub mod times;
@@ -46,6 +47,7 @@ use crate::store::{Db, DbError, Engine};
 
 pub use book::Booked;
 pub use fetch::{AskError, Fetched, Outcome};
+pub use lacking::feeds_without_accounts;
 use pulse::Worker;
 pub use pulse::{Fetches, Pulse};
 use times::{Firings, start_of};
@@ -268,7 +270,8 @@ impl Service {
                 "ending a killed server's claims"
             );
         }
-        match self.feeds_without_accounts().await {
+        let feeds = self.feeds.iter().map(|feed| &feed.settings);
+        match feeds_without_accounts(&self.db, feeds).await {
             Ok(found) => found.iter().for_each(|(feed, why)| {
                 tracing::warn!(feed.name = %feed, feed.bank = %why, "a feed's bank holds no account");
             }),
@@ -323,33 +326,6 @@ impl Service {
                 return Stuck { file };
             }
         }
-    }
-
-    /// Feeds whose `bank` no registered account carries as its `bank_code`, and what to do: nothing they bring
-    /// can be taken in, and no account of theirs is missed. None while no account names its bank.
-    ///
-    /// # Errors
-    /// A database that does not answer.
-    pub async fn feeds_without_accounts(&self) -> Result<Vec<(String, String)>, DbError> {
-        let mut tx = self.db.begin_read().await?;
-        let codes = store::bank_codes(&mut tx).await?;
-        tx.rollback().await?;
-        if codes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let lacking = self.feeds.iter().filter_map(|feed| {
-            let bank = feed.settings.bank.trim();
-            if codes.iter().any(|code| code == bank) {
-                return None;
-            }
-            let alike = codes.iter().find(|code| code.eq_ignore_ascii_case(bank));
-            let why = match alike {
-                Some(code) => format!("{bank:?} is spelt {code:?} in accounts.csv; set `bank` so"),
-                None => format!("no account in accounts.csv has bank_code {bank:?}"),
-            };
-            Some((feed.settings.name.clone(), why))
-        });
-        Ok(lacking.collect())
     }
 
     /// An embedded database has one server: what is claimed when it starts is a killed one's.

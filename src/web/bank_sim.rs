@@ -3,21 +3,24 @@
 //!
 //! Invariants: trouble depends on the number of the request at its bank, so that the same requests meet the
 //! same trouble; a file is not shown before its day; a client that is slow with its handshake keeps nobody
-//! waiting.
+//! waiting; who does not prove what the bank asks for ([`crate::bank_sim::Door`]) is answered 401 and counts as
+//! nobody; a signed request is good once.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
+use chrono::TimeDelta;
 use rustls::ServerConfig;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,8 +28,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::bank_sim::{Sim, Today, WireTrouble};
-use crate::base::Day;
+use crate::bank_sim::{Admitted, Shown, Sim, SimBank, Today, WireTrouble};
+use crate::base::{Day, Instant};
+use crate::feed::source::signature;
 
 /// Seconds to stay away after 429.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -38,6 +42,8 @@ struct SimState {
     sim: Arc<Sim>,
     /// Requests so far, by bank.
     requests: Arc<BTreeMap<&'static str, AtomicUsize>>,
+    /// Nonces used up, each with when nobody would accept it any more.
+    used: Arc<Mutex<BTreeMap<String, Instant>>>,
     today: Today,
 }
 
@@ -93,6 +99,7 @@ fn router(sim: Arc<Sim>, today: Today) -> Router {
     let counters = sim.banks.iter().map(|b| (b.name, AtomicUsize::new(0)));
     let state = SimState {
         requests: Arc::new(counters.collect()),
+        used: Arc::default(),
         sim,
         today,
     };
@@ -140,15 +147,48 @@ impl Listener for TlsListener {
     }
 }
 
+/// Whether a request proves what its bank asks for, for the first time.
+fn is_admitted(state: &SimState, bank: &SimBank, (uri, headers): (&Uri, &HeaderMap)) -> bool {
+    let text = |name: &str| {
+        let value = headers.get(name).and_then(|v| v.to_str().ok());
+        value.unwrap_or_default()
+    };
+    let shown = Shown {
+        authorization: text(header::AUTHORIZATION.as_str()),
+        key_id: text(signature::KEY_HEADER),
+        timestamp: text(signature::TIMESTAMP_HEADER),
+        nonce: text(signature::NONCE_HEADER),
+        signature: text(signature::SIGNATURE_HEADER),
+    };
+    let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    match bank.door.admits((bank.name, target), shown) {
+        Admitted::No => false,
+        Admitted::Yes => true,
+        Admitted::Once(expires) => {
+            let mut used = state.used.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that expires with or before this one's own time is refused for its time.
+            let own = expires - TimeDelta::seconds(3 * signature::WINDOW_SECONDS);
+            used.retain(|_, until| *until > own);
+            let nonce = format!("{} {}", bank.name, shown.nonce);
+            used.insert(nonce, expires).is_none()
+        }
+    }
+}
+
 async fn answer(
     State(state): State<SimState>,
     Path(bank): Path<String>,
     Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Response {
     let (Some(bank), Some(counter)) = (state.sim.bank(&bank), state.requests.get(bank.as_str()))
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    if !is_admitted(&state, bank, (&uri, &headers)) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     let number = counter.fetch_add(1, Ordering::Relaxed);
     match bank.wire.get(number).copied().flatten() {
         None => {}

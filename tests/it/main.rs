@@ -40,5 +40,6 @@ mod statements;
 mod story;
 mod streamed;
 mod tidy;
+mod upload;
 mod versions;
 mod wire;

@@ -169,10 +169,8 @@ async fn a_delivery_with_a_nul_holds_nobody_up(store: Store) {
     );
 }
 
-async fn a_delivery_the_database_refuses_holds_nobody_up(store: Store) {
-    store
-        .import(1, &[&small().write(&store.dir, "small")])
-        .await;
+/// Has the database refuse every line whose reference is `BAD`.
+pub(crate) async fn refuse_bad(store: &Store) {
     if store.is_postgres() {
         store
             .as_superuser(
@@ -192,6 +190,13 @@ async fn a_delivery_the_database_refuses_holds_nobody_up(store: Store) {
         tx.commit().await.expect("a commit");
         db.close().await;
     }
+}
+
+async fn a_delivery_the_database_refuses_holds_nobody_up(store: Store) {
+    store
+        .import(1, &[&small().write(&store.dir, "small")])
+        .await;
+    refuse_bad(&store).await;
     assert_eq!(looked_at_six_times(&store, &camt("BAD")).await, "poison");
     let ended = intake::import(
         &store.open(9).await,

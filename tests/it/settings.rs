@@ -12,6 +12,7 @@ use jintuo::config::{Algorithm, SecretBytes};
 use jintuo::feed::source::signature::{Key, Request, body_digest, sign, timestamp};
 use serde_json::Value;
 
+use crate::bundle::Bundle;
 use crate::harness::{Dir, Ran, command, jintuo};
 
 fn check(file: &Path) -> (i32, Value) {
@@ -323,6 +324,64 @@ fn what_is_in_force_is_printed_and_no_secret() {
         "{}",
         again.text()
     );
+}
+
+#[test]
+fn a_feed_whose_bank_holds_no_account_is_told_where_the_books_are_asked() {
+    let dir = Dir::new();
+    let registry = registry_of(&["6217000001"], ",ICBC").write(&dir, "registry");
+    let settings = |bank: &str| {
+        let text = format!(
+            "[database]\nurl = \"sqlite:{}/books.db\"\n[[feed]]\nname = \"a\"\nbank = {bank:?}\n\
+             source = {{ kind = \"folder\", path = {:?} }}\n",
+            dir.path().display(),
+            dir.path()
+        );
+        dir.write("jintuo.toml", text)
+    };
+    let file = settings("icbc");
+    let ask = |more: &[&str]| {
+        let base = ["config", "check", "--json", "--config", path(&file)];
+        let ran = jintuo(&[&base[..], more].concat());
+        let object: Value = serde_json::from_str(&ran.text()).unwrap();
+        let problems = object["problems"].as_array().unwrap().clone();
+        let of_bank = problems.into_iter().filter(|p| p["key"] != "server.listen");
+        (ran.code, of_bank.collect::<Vec<_>>())
+    };
+    // There are no books yet: the settings can be used, what was asked cannot be answered.
+    assert_eq!(ask(&[]), (0, vec![]));
+    let (code, found) = ask(&["--accounts"]);
+    assert_eq!((code, &found[0]["key"]), (1, &Value::from("database.url")));
+    assert!(!dir.path().join("books.db").exists(), "none are made");
+    jintuo(&["import", "--config", path(&file), path(&registry)]).ended(0);
+    let (code, found) = ask(&["--accounts"]);
+    assert_eq!((code, found.len()), (0, 1), "a warning: {found:?}");
+    assert_eq!(found[0]["key"], "feed[a].bank");
+    let said = found[0]["problem"].as_str().unwrap();
+    assert!(said.contains("is spelt \"ICBC\""), "{said}");
+    // Space around a code is none of it, wherever it is used.
+    settings(" ICBC ");
+    assert_eq!(ask(&["--accounts"]), (0, vec![]));
+    let printed = jintuo(&["config", "print", "--json", "--config", path(&file)]).ended(0);
+    let printed: Value = serde_json::from_str(&printed.text()).unwrap();
+    assert_eq!(printed["settings"]["feed"][0]["bank"], "ICBC");
+}
+
+/// A bundle that makes accounts known at a bank.
+fn registry_of(accounts: &[&str], bank: &str) -> Bundle {
+    let rows = accounts.iter().map(|a| format!("{a},I1,CUSTODY,0{bank}\n"));
+    let accounts = format!(
+        "account_id,institution_id,kind,min_deposit_fen,bank_code\n{}",
+        rows.collect::<String>()
+    );
+    Bundle::of(&[
+        ("districts", "district_id,name\nD1,示例区\n"),
+        (
+            "institutions",
+            "institution_id,district_id,name\nI1,D1,示例机构\n",
+        ),
+        ("accounts", accounts.as_str()),
+    ])
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Large statement files, read statement by statement: the same books as in one piece, wherever they are cut.
 
 use std::path::{Path, PathBuf};
+use std::task::Poll;
 
 use jintuo::base::DefectCode;
 use jintuo::feed::deliveries::keep_delivery;
 use jintuo::intake::{self, Becomes, Options, Silent, Summary};
+use jintuo::store::Db;
 
 use crate::harness::{Store, on_both};
 use crate::interrupted::cut;
+use crate::nul::refuse_bad;
 use crate::quarantine::registry;
 
 on_both!(
@@ -19,7 +22,10 @@ on_both!(
     a_rehearsal_of_a_large_file_stores_nothing,
     a_damaged_piece_is_named,
     a_delivered_large_file_that_was_cut_is_finished,
-    a_half_posted_file_that_cannot_be_finished_is_named,
+    a_half_posted_file_that_cannot_be_finished_keeps_nobody_waiting,
+    a_part_that_the_database_refuses_keeps_nobody_waiting,
+    a_number_that_is_none_is_refused,
+    a_delivery_whose_kept_bytes_are_damaged_is_nobodys_word,
 );
 
 const ACCOUNTS: [&str; 4] = ["6217000001", "6217000002", "6217000003", "6217000004"];
@@ -208,13 +214,18 @@ async fn cut_import(store: &Store, file: &Path, (options, polls): (&Options, usi
 
 async fn outcomes(store: &Store, outcome: &str) -> i64 {
     let db = store.open(0).await;
+    let n = outcomes_in(&db, outcome).await;
+    db.close().await;
+    n
+}
+
+async fn outcomes_in(db: &Db, outcome: &str) -> i64 {
     let mut tx = db.begin_read().await.expect("a transaction");
     let (n,): (i64,) = jintuo::on!(tx, c => sqlx::query_as(
             "SELECT CAST(COUNT(*) AS BIGINT) FROM source_file WHERE outcome = $1")
         .bind(outcome).fetch_one(c).await)
     .expect("files can be counted");
     tx.rollback().await.expect("a rollback");
-    db.close().await;
     n
 }
 
@@ -392,62 +403,216 @@ async fn damage_pieces(store: &Store) {
     db.close().await;
 }
 
-/// Stores of imports of the large file that were cut with half of it in the books, the first few; its bytes
-/// came by a feed before where they are `delivered`.
-async fn halves(store: &Store, delivered: bool) -> Vec<Store> {
-    let mut halves = Vec::new();
-    for polls in (1..400).step_by(if store.is_postgres() { 19 } else { 5 }) {
-        let store = store.another().await;
-        known(&store).await;
-        if delivered {
-            let db = store.open(1).await;
-            let mut tx = db.begin_write().await.expect("a transaction");
-            keep_delivery(&mut tx, "feed", "large.xml", large().as_bytes())
-                .await
-                .expect("a delivery");
-            tx.commit().await.expect("a commit");
-            db.close().await;
-        }
-        let file = store.dir.write("large.xml", large());
-        let ended = cut_import(&store, &file, (&streamed(), polls)).await;
-        if outcomes(&store, "posting").await == 1 {
-            halves.push(store);
-        } else {
-            store.remove().await;
-        }
-        if ended || halves.len() > 1 {
-            break;
-        }
+/// A store in which an import of the large file was cut as soon as a part of it was in the books; its bytes came by
+/// a feed before where they are `delivered`.
+async fn half(store: &Store, delivered: bool) -> Store {
+    let store = store.another().await;
+    known(&store).await;
+    let db = store.open(1).await;
+    if delivered {
+        let mut tx = db.begin_write().await.expect("a transaction");
+        keep_delivery(&mut tx, "feed", "large.xml", large().as_bytes())
+            .await
+            .expect("a delivery");
+        tx.commit().await.expect("a commit");
     }
-    assert!(!halves.is_empty(), "cut between two groups");
-    halves
+    let (inputs, options) = ([store.dir.write("large.xml", large())], streamed());
+    let beside = store.open(2).await;
+    let mut silent = Silent;
+    let mut work = Box::pin(intake::import(&db, &inputs, &options, &mut silent));
+    while outcomes_in(&beside, "posting").await == 0 {
+        let polled = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context)));
+        assert!(polled.await.is_pending(), "it ends in several parts");
+    }
+    drop(work);
+    db.close().await;
+    beside.close().await;
+    store
 }
 
 async fn a_delivered_large_file_that_was_cut_is_finished(store: Store) {
-    for store in halves(&store, true).await {
-        let other = registry(&["6217000008"]).write(&store.dir, "other");
-        let summary = store.import(3, &[&other]).await;
-        assert_eq!(summary.quarantined, [], "{:?}", summary.files);
-        assert_eq!(store.rows("statement_day").await, 24);
-        assert_eq!(outcomes(&store, "posting").await, 0);
-        assert_eq!(store.check().await, []);
-        store.remove().await;
-    }
+    let store = half(&store, true).await;
+    let other = registry(&["6217000008"]).write(&store.dir, "other");
+    let summary = store.import(3, &[&other]).await;
+    assert_eq!(summary.quarantined, [], "{:?}", summary.files);
+    assert_eq!(store.rows("statement_day").await, 24);
+    assert_eq!(outcomes(&store, "posting").await, 0);
+    assert_eq!(store.check().await, []);
+    store.remove().await;
 }
 
-async fn a_half_posted_file_that_cannot_be_finished_is_named(store: Store) {
-    for store in halves(&store, false).await {
-        damage_pieces(&store).await;
-        let other = registry(&["6217000008"]).write(&store.dir, "other");
-        let db = store.open(4).await;
-        let done = intake::import(&db, &[other], &Options::default(), &mut Silent).await;
-        db.close().await;
-        let said = done.expect_err("it cannot be finished").to_string();
-        assert!(
-            said.contains("large.xml") && said.contains("digest"),
-            "{said}"
-        );
-        assert_eq!(outcomes(&store, "posting").await, 1);
-        store.remove().await;
+async fn a_half_posted_file_that_cannot_be_finished_keeps_nobody_waiting(store: Store) {
+    let store = half(&store, false).await;
+    let brought = store.rows("statement_day").await;
+    assert!(brought > 0 && brought < 24, "{brought}");
+    damage_pieces(&store).await;
+    // Another account's file comes: it is taken in, and the one that cannot be finished is named.
+    let other = "6217000008";
+    let known = registry(&[other]).write(&store.dir, "other");
+    let statement = camt(&[Stated::of(other, (5, 9), 0)]);
+    let statement = store.dir.write("other.xml", statement);
+    let summary = store.import(3, &[&known, &statement]).await;
+    let named: Vec<String> = (summary.quarantined.iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert!(
+        named[0].contains("large.xml") && named[0].contains("digest"),
+        "{named:?}"
+    );
+    assert_eq!(outcomes(&store, "unfinished").await, 1);
+    assert_eq!(store.rows("statement_day").await, brought + 5);
+    let left = states(&store, other);
+    assert_eq!(left.0, 5, "the other account's days are proven");
+    assert!(left.1 > 0, "what the half brought is disputed, by name");
+    assert_eq!(left.2, 0, "and none of it proven");
+    // The file itself is refused by name while its bytes are damaged; then it is finished.
+    let file = store.dir.write("large.xml", large());
+    let summary = import(&store, 4, &file, &streamed()).await;
+    assert_eq!(summary.files[0].outcome, "unreadable");
+    assert_eq!(states(&store, other), left);
+    mend_pieces(&store).await;
+    let summary = import(&store, 5, &file, &streamed()).await;
+    assert_eq!(summary.quarantined, []);
+    assert_eq!(summary.files[0].outcome, "used");
+    assert_eq!(states(&store, other), (5, 0, 20));
+    assert_eq!(store.rows("statement_day").await, 24 + 5);
+    let again = import(&store, 6, &file, &streamed()).await;
+    assert_eq!(again.files[0].outcome, "known");
+    assert_eq!(store.check().await, []);
+    store.remove().await;
+}
+
+/// Proven days of an account, disputed ones of the others that name the large file, and proven ones of theirs.
+fn states(store: &Store, account: &str) -> (usize, usize, usize) {
+    let ran = store.jintuo(&["feed", "status", "--as-of", "2026-01-09", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("one object");
+    let days = status["days"].as_array().expect("days");
+    let of = |own: bool, state: &str| {
+        (days.iter())
+            .filter(|d| (d["account_id"] == account) == own && d["state"] == state)
+            .filter(|d| own || state == "proven" || d["reason"].to_string().contains("large.xml"))
+            .count()
+    };
+    (
+        of(true, "proven"),
+        of(false, "disputed"),
+        of(false, "proven"),
+    )
+}
+
+/// Puts the one piece of the large file back, as a backup would.
+async fn mend_pieces(store: &Store) {
+    let hex = jintuo::base::entropy::hex(large().as_bytes());
+    if store.is_postgres() {
+        let mend = format!("UPDATE raw_piece SET content = '\\x{hex}'");
+        return store.as_superuser(&mend).await;
     }
+    let db = store.open(3).await;
+    let mut tx = db.begin_write().await.expect("a transaction");
+    let mend = "UPDATE raw_piece SET content = $1";
+    jintuo::on!(tx, c => sqlx::query(mend).bind(large().into_bytes()).execute(c).await.map(|_| ()))
+        .expect("the piece is mended");
+    let trigger = "CREATE TRIGGER raw_piece_no_update BEFORE UPDATE ON raw_piece BEGIN \
+                   SELECT RAISE(ABORT, 'raw_piece is append-only'); END";
+    jintuo::on!(tx, c => sqlx::query(trigger).execute(c).await.map(|_| ())).expect("it is back");
+    tx.commit().await.expect("a commit");
+    db.close().await;
+}
+
+async fn a_part_that_the_database_refuses_keeps_nobody_waiting(store: Store) {
+    known(&store).await;
+    refuse_bad(&store).await;
+    let bad = Stated::of(ACCOUNTS[1], (5, 7), 0).xml();
+    let bad = bad.replace("R3<", "BAD<");
+    let good = [ACCOUNTS[0], ACCOUNTS[2], ACCOUNTS[3]].map(|a| Stated::of(a, (5, 9), 0));
+    let file = camt(&good).replace("</BkToCstmrStmt>", &(bad + "</BkToCstmrStmt>"));
+    let file = store.dir.write("large.xml", file);
+    let db = store.open(2).await;
+    let done = intake::import(&db, std::slice::from_ref(&file), &streamed(), &mut Silent).await;
+    db.close().await;
+    let refused = done.expect_err("the books cannot hold it");
+    assert!(
+        matches!(&refused, intake::ImportError::Db(e) if e.may_be_of_the_data()),
+        "{refused:?}"
+    );
+    assert_eq!(outcomes(&store, "posting").await, 1);
+    let known = registry(&["6217000008"]).write(&store.dir, "other");
+    let summary = store.import(3, &[&known]).await;
+    assert!(summary.quarantined[0].to_string().contains("large.xml"));
+    assert_eq!(outcomes(&store, "unfinished").await, 1);
+    let (_, disputed, proven) = states(&store, "6217000008");
+    assert!(disputed > 0 && proven == 0, "{disputed} {proven}");
+    assert_eq!(store.check().await, []);
+    // A person who has asked the bank has the last word.
+    let mended = store.dir.write("mended.xml", camt(&good));
+    let supersede = Options {
+        supersede: true,
+        ..streamed()
+    };
+    import(&store, 4, &mended, &supersede).await;
+    let (_, disputed, proven) = states(&store, "6217000008");
+    assert_eq!((disputed, proven), (0, 15));
+}
+
+async fn a_number_that_is_none_is_refused(store: Store) {
+    known(&store).await;
+    let text = camt(&[Stated::of(ACCOUNTS[0], (5, 7), 0)]);
+    let long = text.replace("<Id>S", &format!("<Id>{}", "N".repeat(300)));
+    let summary = import(
+        &store,
+        2,
+        &store.dir.write("a.xml", long),
+        &Options::default(),
+    )
+    .await;
+    assert_eq!(summary.quarantined[0].code, DefectCode::TooLarge);
+    assert_eq!(store.rows("statement_day").await, 0);
+}
+
+async fn a_delivery_whose_kept_bytes_are_damaged_is_nobodys_word(store: Store) {
+    known(&store).await;
+    let other = camt(&[Stated::of(ACCOUNTS[0], (5, 7), 0)]);
+    let first = camt(&[Stated::of(ACCOUNTS[1], (5, 7), 0)]);
+    // Still a good statement of the account, and not the one that came.
+    let damaged = first.replace("R1<", "R9<");
+    assert_ne!(damaged, first);
+    let db = store.open(2).await;
+    let mut tx = db.begin_write().await.expect("a transaction");
+    for (name, text) in [("first.xml", &first), ("second.xml", &other)] {
+        (keep_delivery(&mut tx, "feed", name, text.as_bytes()).await).expect("a delivery");
+    }
+    tx.commit().await.expect("a commit");
+    let digest = {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(first.as_bytes()).to_vec()
+    };
+    if store.is_postgres() {
+        let hex = jintuo::base::entropy::hex;
+        let (content, digest) = (hex(damaged.as_bytes()), hex(&digest));
+        let damage =
+            format!("UPDATE raw_file SET content = '\\x{content}' WHERE digest = '\\x{digest}'");
+        store.as_superuser(&damage).await;
+    } else {
+        let mut tx = db.begin_write().await.expect("a transaction");
+        let drop = "DROP TRIGGER raw_file_no_update";
+        jintuo::on!(tx, c => sqlx::query(drop).execute(c).await.map(|_| ())).expect("it is gone");
+        let damage = "UPDATE raw_file SET content = $1 WHERE digest = $2";
+        jintuo::on!(tx, c => sqlx::query(damage).bind(damaged.into_bytes()).bind(digest)
+            .execute(c).await.map(|_| ()))
+        .expect("the damage is done");
+        tx.commit().await.expect("a commit");
+    }
+    let terms = intake::TermsOfFeeds::default();
+    let taken = intake::take_deliveries(&db, &terms, &mut Silent).await;
+    let summary = taken.expect("intake works").expect("there are deliveries");
+    db.close().await;
+    let outcomes: Vec<&str> = summary.files.iter().map(|f| f.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["unreadable", "used"]);
+    assert!(
+        summary.quarantined[0].found.contains("digest"),
+        "{summary:?}"
+    );
+    assert_eq!(store.rows("statement_day").await, 3, "the other's alone");
+    assert_eq!(store.rows("delivery WHERE state = 'quarantined'").await, 1);
 }

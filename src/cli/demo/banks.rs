@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::bank_sim::{Delivery, Manifest, Sim, SimBank};
+use crate::bank_sim::{Delivery, Door, Manifest, Sim, SimBank};
 use crate::base::Day;
 use crate::config::{Auth, ClockTime, Feed, Https, Source};
 use crate::demo::City;
@@ -112,6 +112,7 @@ fn sim(city: &City) -> io::Result<Sim> {
                     name: file.bank,
                     deliveries: vec![delivery],
                     wire: Vec::new(),
+                    door: Door::Open,
                 }),
             }
         }

@@ -82,10 +82,10 @@ pub async fn raw_piece(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
     row.map(|(content,)| content).ok_or_else(gone)
 }
 
-/// A kept file's bytes, for files that fit into memory.
+/// A kept file's bytes, for files that fit into memory, and no others than were kept.
 ///
 /// # Errors
-/// As [`raw_pieces`].
+/// As [`raw_pieces`]; bytes that are not what their digest says.
 pub async fn raw(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
     type Row = (Vec<u8>, Vec<u8>);
     let row: Option<Row> = on!(tx, c => sqlx::query_as(
@@ -95,7 +95,11 @@ pub async fn raw(tx: &mut Tx, digest: &[u8]) -> Result<Vec<u8>> {
     for piece in pieces.chunks(DIGEST_BYTES) {
         content.extend(raw_piece(tx, piece).await?);
     }
-    Ok(content)
+    if Sha256::digest(&content).as_slice() == digest {
+        return Ok(content);
+    }
+    let found = "the kept bytes are not what their digest says".to_owned();
+    Err(DbError::Inconsistent(found))
 }
 
 fn gone() -> DbError {

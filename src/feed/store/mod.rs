@@ -18,7 +18,9 @@ pub use kept::{
     quarantine, raw, raw_piece, raw_pieces, stop_waiting, wait, waiting, waiting_about, waits,
 };
 pub use statements::{
-    Dispute, Exemption, KnownVersion, StatementKey, StatementVersion, append_disputes,
-    append_exemption, append_statements, disputes, exemption, has_statements, lines_digest,
-    statement_versions, statements_of_files, stop_waiting_for_pages, wait_for_pages, waiting_pages,
+    Dispute, Exemption, KnownVersion, StatementKey, StatementVersion, UNFINISHED,
+    UNFINISHED_CLAIMANT, append_disputes, append_exemption, append_statements, days_of_file,
+    disputes, exemption, has_statements, lines_digest, settle_unfinished, statement_versions,
+    statements_of_files, stop_waiting_for_pages, unfinished_claimant, wait_for_pages,
+    waiting_pages,
 };

@@ -4,9 +4,11 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::bank_facts::StoredDay;
 use super::imports::assumptions;
 use super::kept::raw;
 use crate::base::Day;
+use crate::base::entropy::hex;
 use crate::on;
 use crate::store::bulk::{self, bytes, ints, opt_ints, texts};
 use crate::store::news::{self, News, NewsKind};
@@ -241,6 +243,63 @@ pub async fn append_disputes(tx: &mut Tx, rows: &[Dispute]) -> Result<()> {
     news::append(tx, rows.iter().map(told).collect()).await
 }
 
+/// What becomes of a file of which only a part is in the books and the rest cannot follow. It is not known: given
+/// again, it is taken in.
+pub const UNFINISHED: &str = "unfinished";
+/// How the claimant is called that disputes what such a file brought; its digest and name follow.
+pub const UNFINISHED_CLAIMANT: &str = "unfinished file ";
+/// Digits of the digest in a claimant's name.
+const CLAIMANT_DIGITS: usize = 16;
+/// Characters of the file's name there.
+const CLAIMANT_NAME_CHARS: usize = 200;
+
+/// Who disputes the days of an unfinished file.
+pub fn unfinished_claimant(digest: &[u8], name: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or(name).chars();
+    claimant_of(digest) + &name.take(CLAIMANT_NAME_CHARS).collect::<String>()
+}
+
+fn claimant_of(digest: &[u8]) -> String {
+    let digits: String = hex(digest).chars().take(CLAIMANT_DIGITS).collect();
+    format!("{UNFINISHED_CLAIMANT}{digits} ")
+}
+
+/// The days that a file has brought.
+pub async fn days_of_file(tx: &mut Tx, source_no: i64) -> Result<Vec<StoredDay>> {
+    on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, account_no, day, version, source_no, opening_fen, closing_fen \
+             FROM statement_day WHERE source_no = $1 ORDER BY inst_id, account_no, day")
+            .bind(source_no).fetch_all(c).await)
+    .map_err(DbError::sql("looking for the days of a file"))
+}
+
+/// Settles what an unfinished file left disputed, now that its bytes are in the books as a whole. Belongs into
+/// the transaction that posts the last of them.
+pub async fn settle_unfinished(tx: &mut Tx, digest: &[u8], source_no: i64) -> Result<()> {
+    let left: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT source_no FROM source_file WHERE digest = $1 AND outcome = $2 LIMIT 1")
+            .bind(digest).bind(UNFINISHED).fetch_optional(c).await)
+    .map_err(DbError::sql("looking for an unfinished file"))?;
+    if left.is_none() {
+        return Ok(());
+    }
+    let mut open: Vec<Dispute> = on!(tx, c => sqlx::query_as(
+            "SELECT inst_id, account_no, day, claimant, version, source_no, opening_fen, closing_fen, \
+                    lines_digest, settled \
+             FROM statement_dispute d WHERE claimant LIKE $1 AND settled = 0 \
+               AND version = (SELECT MAX(v.version) FROM statement_dispute v \
+                              WHERE v.inst_id = d.inst_id AND v.account_no = d.account_no \
+                                AND v.day = d.day AND v.claimant = d.claimant)")
+            .bind(format!("{}%", claimant_of(digest))).fetch_all(c).await)
+    .map_err(DbError::sql("looking for the days of an unfinished file"))?;
+    for claim in &mut open {
+        claim.version += 1;
+        claim.settled = 1;
+        claim.source_no = source_no;
+    }
+    append_disputes(tx, &open).await
+}
+
 /// Days for which an account owes no statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exemption {
@@ -335,8 +394,14 @@ pub async fn waiting_pages(
     rows.dedup_by(|a, b| a.1 == b.1);
     let mut pages = Vec::with_capacity(rows.len());
     for (_, digest, account, unit) in rows {
-        let content = raw(tx, &digest).await?;
-        pages.push((content, assumptions(account, unit.as_deref())?));
+        match raw(tx, &digest).await {
+            Ok(content) => pages.push((content, assumptions(account, unit.as_deref())?)),
+            // Its page waits on, and the day with it.
+            Err(DbError::Inconsistent(why)) => {
+                tracing::error!(why, "a file whose page waits cannot be read any more");
+            }
+            Err(e) => return Err(e),
+        }
     }
     Ok(pages)
 }

@@ -9,6 +9,7 @@
 //! by statement ([`streamed`]).
 
 mod bundle;
+mod half;
 mod life;
 mod plan;
 mod post;
@@ -29,8 +30,8 @@ use crate::feed::store::{self, TakenFile};
 use crate::wire::{self, Assumptions, Statement};
 
 pub(super) use bundle::{Unexplained, bundle_days, bundle_lines};
+pub(super) use half::finish_half_posted;
 use plan::Plan;
-pub(super) use streamed::finish_half_posted;
 
 /// A file whose bytes are kept.
 struct Arrived<'f> {
@@ -38,8 +39,6 @@ struct Arrived<'f> {
     name: &'f str,
     digest: Vec<u8>,
     bytes: u64,
-    /// A part of it is in the books: it cannot be refused any more.
-    is_half_posted: bool,
 }
 
 /// Takes one statement file in.
@@ -49,11 +48,7 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
     }
     let bytes = match read(file) {
         Ok(bytes) => bytes,
-        Err(defect) => {
-            let source_no = session.open_file(&file.name, "statement").await?;
-            refuse(session, source_no, vec![defect.file(&file.name)]);
-            return Ok(());
-        }
+        Err(defect) => return refuse_unread(session, &file.name, defect).await,
     };
     let digest = Sha256::digest(&bytes).to_vec();
     let (source_no, taken) = session.keep_file(&file.name, (&digest, &bytes)).await?;
@@ -64,7 +59,6 @@ pub(super) async fn take_in(session: &mut Session<'_>, file: &Input) -> Result<(
         name: &file.name,
         digest,
         bytes: bytes.len() as u64,
-        is_half_posted: false,
     };
     if is_settled(session, &arrived, &taken) {
         return Ok(());
@@ -222,6 +216,17 @@ fn read(file: &Input) -> Result<Vec<u8>, Defect> {
         return Err(too_large());
     }
     Ok(bytes)
+}
+
+/// Numbers and quarantines a file whose bytes cannot be had.
+pub(super) async fn refuse_unread(
+    session: &mut Session<'_>,
+    name: &str,
+    defect: Defect,
+) -> Result<(), ImportError> {
+    let source_no = session.open_file(name, "statement").await?;
+    refuse(session, source_no, vec![defect.file(name)]);
+    Ok(())
 }
 
 /// Quarantines a whole file.

@@ -12,6 +12,9 @@ use crate::wire::{self, Assumptions, Entry, EntryStatus, ReversalKind, Statement
 
 use super::super::facts::role;
 
+/// The most characters of a statement's number, which is a key of the books; banks use 35.
+const NUMBER_CHARS_MAX: usize = 256;
+
 /// What a file says, ready to be compared with what is stored.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -119,6 +122,11 @@ fn add(
     if intraday.iter().any(|f| statement.format.starts_with(f)) {
         let found = format!("{} proves no end of day", statement.format);
         return Err(Defect::new(DefectCode::NoBalances, found));
+    }
+    let number = statement.number.as_deref().unwrap_or_default();
+    if number.chars().count() > NUMBER_CHARS_MAX {
+        let found = format!("the statement's number has more than {NUMBER_CHARS_MAX} characters");
+        return Err(Defect::new(DefectCode::TooLarge, found));
     }
     let account = account_of(registry, statement, assumed)?;
     if let (Some(bank), Some(own)) = (bank, account.bank_code.as_deref())

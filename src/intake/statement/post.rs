@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::ImportError;
 use super::super::session::Session;
+use super::half;
 use super::life::{Age, Becomes, Change, Line, Relation, Said, change, judge};
 use super::plan::{Plan, SaidDay, Stated};
 use super::stored::{AccountDay, BUNDLE, Stored};
@@ -97,6 +98,9 @@ pub(super) async fn post(
     store::append_statement_days(&mut tx, &changes.days).await?;
     store::append_statements(&mut tx, &changes.statements).await?;
     store::append_disputes(&mut tx, &changes.disputes).await?;
+    if !pages.unfinished {
+        store::settle_unfinished(&mut tx, pages.digest, source_no).await?;
+    }
     let complete: Vec<String> = (pages.accounts.into_iter())
         .filter(|a| !plan.incomplete.contains(a))
         .collect();
@@ -254,6 +258,9 @@ fn compare(
         if supersede && stands.contains(&becomes) {
             becomes = Becomes::Revised(change(&there.lines, &here.lines));
             changes.disputes.extend(stored.superseded(&heard));
+        } else if supersede {
+            let claims = stored.claims(&heard.key);
+            changes.disputes.extend(half::settled(claims, source_no));
         }
         let newest = stored.claim(&heard.key, &claimant);
         if becomes == Becomes::Disputed {

@@ -4,10 +4,8 @@
 //!
 //! Invariants: a file that cannot be used is refused whole, with every reason, before anything of it is in
 //! the books; what is posted is what was proved, since both are read from the bytes that are kept; a file of
-//! which a part is posted is not known yet, and whatever import comes next posts the rest first, from the
-//! kept bytes ([`finish_half_posted`]): statements that are there already are found equal, and such a file is
-//! never refused: what keeps it from being finished is an error that names it. Memory is that of
-//! the largest statement, or of one part.
+//! which a part is posted is not known yet, and whatever import comes next finishes it first ([`super::half`]):
+//! statements that are there already are found equal. Memory is that of the largest statement, or of one part.
 //! Absent on purpose: waiting for pages in other files. A file that needs them is read as a whole where it is
 //! not too large for that, and refused otherwise.
 
@@ -23,13 +21,13 @@ use super::plan::Plan;
 use super::reading::Reading;
 use super::{Arrived, is_settled, located, plan, post, refuse, take_whole};
 use crate::base::{Defect, DefectCode};
-use crate::feed::store::{self, HalfPosted, PIECE_BYTES};
+use crate::feed::store::{self, PIECE_BYTES};
 use crate::registry::Registry;
 use crate::store::DbError;
 use crate::wire::{self, Assumptions, DEFECTS_MAX, Format, Statement};
 
 /// Pieces kept in one transaction: a long one keeps other writers waiting.
-const PIECES_AT_ONCE: usize = 4;
+pub(super) const PIECES_AT_ONCE: usize = 4;
 /// How much of a file tells its format.
 const HEAD_BYTES: u64 = 64 << 10;
 /// What a statement counts beside its lines in a group, for its days.
@@ -43,14 +41,17 @@ struct Kept {
 }
 
 /// What the first reading says.
-enum Proof {
-    Holds {
-        remarks: Vec<Defect>,
-        assumed: Assumptions,
-    },
+pub(super) enum Proof {
+    Holds(Held),
     Refused(Vec<Defect>),
     /// It must be read as a whole.
     Whole,
+}
+
+/// What is noted of a file that is proved.
+pub(super) struct Held {
+    remarks: Vec<Defect>,
+    assumed: Assumptions,
 }
 
 /// Whether a file can be read statement by statement.
@@ -100,87 +101,11 @@ async fn take_kept(
         name,
         digest: kept.digest,
         bytes: kept.bytes,
-        is_half_posted: false,
     };
     if is_settled(session, &arrived, &taken) {
         return Ok(());
     }
     prove_and_post(session, &arrived, &kept.pieces).await
-}
-
-/// Posts what is missing of files that an interrupted import has posted in part.
-pub(in super::super) async fn finish_half_posted(
-    session: &mut Session<'_>,
-) -> Result<(), ImportError> {
-    for half in std::mem::take(&mut session.half_posted) {
-        tracing::warn!(
-            file.name = %half.name,
-            file.source_no = half.source_no,
-            "a statement file was left half in the books; the rest of it follows"
-        );
-        session.opened(half.source_no, &half.name, "statement");
-        session.narrow = true;
-        // As it was read, and as its statements were proved, when its import began.
-        let options = session.options.clone();
-        session.options.assumed = half.assumed.clone();
-        session.options.supersede = half.supersede;
-        session.options.bank = None;
-        finish(session, &half).await.map_err(|e| named(e, &half))?;
-        session.options = options;
-        session.widen().await?;
-    }
-    Ok(())
-}
-
-async fn finish(session: &mut Session<'_>, half: &HalfPosted) -> Result<(), ImportError> {
-    let pieces = kept_pieces(session, &half.digest).await?;
-    let arrived = Arrived {
-        source_no: half.source_no,
-        name: &half.name,
-        digest: half.digest.clone(),
-        bytes: u64::try_from(half.bytes).unwrap_or(0),
-        is_half_posted: true,
-    };
-    is_settled(session, &arrived, &[]);
-    prove_and_post(session, &arrived, &pieces).await
-}
-
-/// Digests of the pieces of a kept file. One that a feed had brought before it was read in pieces is kept as a
-/// whole, and is cut again here: its pieces were kept before anything of it was posted.
-async fn kept_pieces(session: &Session<'_>, digest: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
-    let mut tx = session.db.begin_read().await?;
-    let pieces = store::raw_pieces(&mut tx, digest).await?;
-    if !pieces.is_empty() {
-        tx.rollback().await?;
-        return Ok(pieces);
-    }
-    let whole = store::raw(&mut tx, digest).await?;
-    tx.rollback().await?;
-    if Sha256::digest(&whole).as_slice() != digest {
-        let found = "the kept bytes are not what their digest says".to_owned();
-        return Err(DbError::Inconsistent(found).into());
-    }
-    let cut: Vec<(Vec<u8>, Vec<u8>)> = (whole.chunks(PIECE_BYTES))
-        .map(|piece| (Sha256::digest(piece).to_vec(), piece.to_vec()))
-        .collect();
-    for some in cut.chunks(PIECES_AT_ONCE) {
-        let mut tx = session.begin_write().await?;
-        store::keep_pieces(&mut tx, some).await?;
-        tx.commit().await?;
-    }
-    Ok(cut.into_iter().map(|(digest, _)| digest).collect())
-}
-
-/// Names the file that cannot be finished.
-fn named(e: ImportError, half: &HalfPosted) -> ImportError {
-    match e {
-        ImportError::Db(DbError::Inconsistent(why)) => DbError::Inconsistent(format!(
-            "{} (source file {}) is half in the books and cannot be finished: {why}",
-            half.name, half.source_no
-        ))
-        .into(),
-        other => other,
-    }
 }
 
 /// Keeps a file's bytes, a piece at a time.
@@ -237,37 +162,54 @@ async fn prove_and_post(
     arrived: &Arrived<'_>,
     pieces: &[Vec<u8>],
 ) -> Result<(), ImportError> {
-    let name = arrived.name;
-    let terms = Terms::of(session, arrived);
-    let proof = Reading::<(), _>::start(pieces.to_vec(), move |bytes, _| terms.prove(bytes));
-    match proof.whole(session.db).await? {
-        Proof::Holds { remarks, assumed } => {
-            for remark in remarks {
-                session.note_defect(remark.file(name));
-            }
-            session.note_assumed(arrived.source_no, assumed.clone());
-            post_parts(session, arrived, (pieces, &assumed)).await
-        }
-        Proof::Refused(why) if arrived.is_half_posted => {
-            let why = why.first().map(ToString::to_string).unwrap_or_default();
-            Err(DbError::Inconsistent(format!("it was proved and is not any more: {why}")).into())
-        }
-        Proof::Whole if arrived.is_half_posted => {
-            let why = "it was read statement by statement and cannot be any more".to_owned();
-            Err(DbError::Inconsistent(why).into())
-        }
-        Proof::Refused(why) => {
+    let (name, source_no) = (arrived.name, arrived.source_no);
+    match prove(session, arrived, pieces).await? {
+        Ok(Proof::Holds(held)) => post_proved(session, arrived, (pieces, held)).await,
+        Ok(Proof::Refused(why)) => {
             let named = why.into_iter().map(|d| d.file(name)).collect();
-            refuse(session, arrived.source_no, named);
+            refuse(session, source_no, named);
             Ok(())
         }
-        Proof::Whole => {
+        Ok(Proof::Whole) => {
             let mut tx = session.db.begin_read().await?;
             let bytes = store::raw(&mut tx, &arrived.digest).await?;
             tx.rollback().await?;
             take_whole(session, arrived, &bytes).await
         }
+        Err(why) => {
+            let defect = Defect::new(DefectCode::Unreadable, why).file(name);
+            refuse(session, source_no, vec![defect]);
+            Ok(())
+        }
     }
+}
+
+/// Reads a kept file once and proves it; why that cannot be, where its bytes are not what was kept.
+pub(super) async fn prove(
+    session: &Session<'_>,
+    arrived: &Arrived<'_>,
+    pieces: &[Vec<u8>],
+) -> Result<Result<Proof, String>, ImportError> {
+    let terms = Terms::of(session, arrived);
+    let reading = Reading::<(), _>::start(pieces.to_vec(), move |bytes, _| terms.prove(bytes));
+    match reading.whole(session.db).await {
+        Ok(proof) => Ok(Ok(proof)),
+        Err(ImportError::Db(DbError::Inconsistent(why))) => Ok(Err(why)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Posts a proved file.
+pub(super) async fn post_proved(
+    session: &mut Session<'_>,
+    arrived: &Arrived<'_>,
+    (pieces, held): (&[Vec<u8>], Held),
+) -> Result<(), ImportError> {
+    for remark in held.remarks {
+        session.note_defect(remark.file(arrived.name));
+    }
+    session.note_assumed(arrived.source_no, held.assumed.clone());
+    post_parts(session, arrived, (pieces, &held.assumed)).await
 }
 
 /// What a file is read and proved with.
@@ -363,10 +305,10 @@ impl Terms {
             return Proof::Refused(located(refused, remarks));
         }
         remarks.extend(planned);
-        Proof::Holds {
+        Proof::Holds(Held {
             remarks,
             assumed: filled,
-        }
+        })
     }
 
     /// Reads a proved file again and gives it part by part.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jintuo::feed::deliveries::{self, Decision, Listed};
 use jintuo::intake::{self, ImportError};
-use jintuo::schedule::{AskError, Outcome};
+use jintuo::schedule::{AskError, Outcome, feeds_without_accounts};
 use jintuo::store::DbError;
 use jintuo::store::lock::Job;
 
@@ -260,12 +260,11 @@ async fn no_bank_states_the_accounts_of_another(store: Store) {
 
 async fn a_feed_whose_bank_no_account_names_is_told(store: Store) {
     let mut world = World::new(store, prompt).await;
-    let now = at(FIRST, 5, 0);
-    let told = world.service(now).feeds_without_accounts().await;
+    let told = feeds_without_accounts(&world.db, &world.config.feed).await;
     assert_eq!(told.expect("it can be asked"), []);
     world.config.feed[0].bank = world.config.feed[0].bank.to_lowercase();
     world.config.feed[1].bank = "NOBODY".to_owned();
-    let told = world.service(now).feeds_without_accounts().await;
+    let told = feeds_without_accounts(&world.db, &world.config.feed).await;
     let told = told.expect("it can be asked");
     let feeds: Vec<&str> = told.iter().map(|(feed, _)| feed.as_str()).collect();
     let named: Vec<&str> = (world.config.feed[..2].iter())

@@ -48,8 +48,12 @@ fn unknown(sim: &Sim, on: Day, today: Day) -> BTreeSet<String> {
     (sim.manifest.statements.iter())
         .filter(|t| t.day == on)
         .filter(|t| match trouble.get(&(t.account_id.as_str(), on)) {
-            Some(Trouble::Late | Trouble::Truncated) => t.visible_from > Some(today),
-            Some(Trouble::Contradicting | Trouble::Never | Trouble::Adrift) => true,
+            Some(Trouble::Late | Trouble::Truncated | Trouble::LatePage) => {
+                t.visible_from > Some(today)
+            }
+            Some(Trouble::Contradicting | Trouble::Never | Trouble::LostPage | Trouble::Adrift) => {
+                true
+            }
             _ => planted_before(sim, &t.account_id, on) == Some(Trouble::Adrift),
         })
         .map(|t| t.bank.to_owned())
@@ -90,7 +94,7 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
         wire_permille: 12,
     });
     let kinds: BTreeSet<Trouble> = sim.manifest.planted.iter().map(|p| p.trouble).collect();
-    assert_eq!(kinds.len(), 9, "all troubles are planted: {kinds:?}");
+    assert_eq!(kinds.len(), 11, "all troubles are planted: {kinds:?}");
     let delivered = (sim.manifest.statements.iter()).filter(|t| t.visible_from.is_some());
     let fees: Vec<(&str, usize)> = (delivered.clone()).map(|t| (t.bank, t.fees)).collect();
     assert!(
@@ -139,7 +143,7 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
         assert!(seen.insert(key), "{key:?} twice");
         let expected = match trouble.get(&key) {
             Some(Trouble::Contradicting | Trouble::Adrift) => "disputed",
-            Some(Trouble::Never) => "gap",
+            Some(Trouble::Never | Trouble::LostPage) => "gap",
             _ if planted_before(&sim, key.0, key.1) == Some(Trouble::Adrift) => "disputed",
             Some(Trouble::Corrected) => "revised",
             _ => "proven",
@@ -166,7 +170,7 @@ async fn every_day_of_a_quarter_ends_proven_or_named(store: Store) {
         let expected = match trouble.get(&key) {
             // The one line more is of as much.
             Some(Trouble::Contradicting | Trouble::Adrift) => Some(truth.closing_fen + 100),
-            Some(Trouble::Never) => None,
+            Some(Trouble::Never | Trouble::LostPage) => None,
             _ => Some(truth.closing_fen),
         };
         let stated = closings.get(&(truth.account_id.clone(), truth.day));

@@ -5,12 +5,19 @@ use std::io::BufRead as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
-use jintuo::bank_sim::{BANKS_USUAL, Plan, Sim, Trouble, Truth, WireTrouble, drop_files};
-use jintuo::base::Day;
+use jintuo::bank_sim::{
+    Admitted, BANKS_USUAL, Door, Plan, Shown, Sim, Trouble, Truth, WireTrouble, drop_files,
+};
+use jintuo::base::{Clock, Day, Entropy};
+use jintuo::config::{Algorithm, Feed, SecretBytes};
+use jintuo::feed::source::resolver::{Trust, system_lookup};
+use jintuo::feed::source::signature::{Key, Request, body_digest, sign, timestamp};
+use jintuo::feed::source::{self, Surroundings};
 use jintuo::wire;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Basket, june, open};
-use crate::harness::{Dir, command, day, jintuo};
+use crate::harness::{Dir, command, day, jintuo, minute};
 
 fn plan(seed: u64) -> Plan {
     Plan {
@@ -34,7 +41,7 @@ fn the_same_seed_makes_the_same_trouble() {
     }
     assert_ne!(one.manifest, other.manifest);
     let kinds: BTreeSet<Trouble> = one.manifest.planted.iter().map(|p| p.trouble).collect();
-    assert_eq!(kinds.len(), 9, "{kinds:?}");
+    assert_eq!(kinds.len(), 11, "{kinds:?}");
     let wire: BTreeSet<WireTrouble> = one.manifest.wire.iter().map(|p| p.trouble).collect();
     assert_eq!(wire.len(), 3, "{wire:?}");
     let calm = Sim::new(&Plan {
@@ -84,7 +91,8 @@ fn the_manifest_says_what_the_files_hold() {
         let truth = sim.manifest.statements.iter();
         let mut truth = truth.filter(|t| t.account_id == planted.account_id);
         let own = truth.clone().find(|t| t.day == planted.day).unwrap();
-        if planted.trouble == Trouble::Never {
+        if matches!(planted.trouble, Trouble::Never | Trouble::LostPage) {
+            assert_eq!(own.visible_from, None);
             assert!(bank.deliveries.iter().all(|d| d.name != own.file));
             continue;
         }
@@ -96,7 +104,9 @@ fn the_manifest_says_what_the_files_hold() {
             Trouble::Late => assert!(right.visible_from > planted.day.plus(1)),
             Trouble::Duplicate => assert_eq!(wrong.bytes, right.bytes),
             Trouble::Truncated => assert!(right.bytes.starts_with(&wrong.bytes)),
-            Trouble::Corrected => assert!(wrong.visible_from < right.visible_from),
+            Trouble::Corrected | Trouble::LatePage => {
+                assert!(wrong.visible_from < right.visible_from);
+            }
             Trouble::Contradicting => assert_ne!(wrong.bytes, right.bytes),
             Trouble::Overtaken => assert!(wrong.visible_from > right.visible_from),
             Trouble::Adrift => {
@@ -107,7 +117,7 @@ fn the_manifest_says_what_the_files_hold() {
                 };
                 assert!(next.is_none_or(calm), "{next:?}");
             }
-            Trouble::Never => unreachable!("it is not there"),
+            Trouble::Never | Trouble::LostPage => unreachable!("it is not there"),
             Trouble::Reordered => {
                 let next = truth.find(|t| t.day > planted.day && t.visible_from.is_some());
                 let next = next.unwrap();
@@ -117,6 +127,52 @@ fn the_manifest_says_what_the_files_hold() {
             }
         }
     }
+}
+
+#[test]
+fn pages_make_the_true_statement_together() {
+    let (mut late, mut lost) = (0, 0);
+    for seed in 1..4 {
+        let sim = Sim::new(&plan(seed));
+        let bank = sim.bank("sim-c").unwrap();
+        for planted in sim.manifest.planted.iter().filter(|p| p.bank == "sim-c") {
+            let truth = (sim.manifest.statements.iter())
+                .find(|t| (&t.account_id, t.day) == (&planted.account_id, planted.day))
+                .unwrap();
+            let bytes = |name: &str| {
+                let file = bank.deliveries.iter().find(|d| d.name == name);
+                file.map(|f| f.bytes.clone()).unwrap_or_default()
+            };
+            let pages = [bytes(&planted.file), bytes(&truth.file)].concat();
+            let joined = wire::join_pages(wire::parse(wire::Format::Mt940, &pages[..]).0);
+            match planted.trouble {
+                Trouble::LatePage => {
+                    late += 1;
+                    let [whole] = &joined[..] else {
+                        panic!("{joined:?}");
+                    };
+                    let fen = |b: &Option<wire::Balance>| {
+                        let amount = b.as_ref().unwrap().amount;
+                        jintuo::base::Money::from_yuan(amount).unwrap().fen()
+                    };
+                    let said = (
+                        fen(&whole.opening),
+                        fen(&whole.closing),
+                        whole.entries.len(),
+                    );
+                    let expected = (truth.opening_fen, truth.closing_fen, truth.lines);
+                    assert_eq!(said, expected);
+                    assert!(!wire::is_page(whole));
+                }
+                Trouble::LostPage => {
+                    lost += 1;
+                    assert!(joined.len() == 1 && wire::is_page(&joined[0]), "{joined:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(late > 0 && lost > 0, "{late} {lost}");
 }
 
 #[tokio::test]
@@ -330,6 +386,164 @@ async fn the_command_serves_https_to_clients_of_its_authority_only() {
     std::fs::remove_file(&key).unwrap();
     let ran = jintuo(&args).ended(1);
     assert!(ran.stderr.contains("server.key"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn the_command_answers_only_who_proves_what_a_bank_asks_for() {
+    let dir = Dir::new();
+    let secret = |name: &str, text: &str| {
+        let path = dir.write(name, text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, mode).unwrap();
+        path.display().to_string()
+    };
+    let token = secret("token", "a token of the bank");
+    let key = secret("key", "0123456789abcdef0123456789abcdef");
+    let other = secret("other", "another one of enough bytes");
+    let sim = dir.path().join("sim").display().to_string();
+    let base = ["bank-sim", "--dir", &sim, "--today", "2026-07-10"];
+    let calm = ["--wire-trouble", "0", "--trouble", "0"];
+    let doors = [
+        format!("--bearer=sim-a={token}"),
+        format!("--hmac-sha256=sim-b={key}"),
+        format!("--hmac-sm3=sim-c={key}"),
+    ];
+    let doors: Vec<&str> = doors.iter().map(String::as_str).collect();
+    let (_running, lines) = say(&[&base[..], &calm, &doors].concat(), "/sim-d/statements");
+    let ask = async |bank: &str, auth: String| {
+        let url = line_with(&lines, "http://", &format!("/{bank}/statements"));
+        let feed = format!(
+            "name = {bank:?}\nbank = {bank:?}\n[source]\nkind = \"https\"\nurl = {url:?}\n\
+             allow_loopback_http = true\nmin_interval_ms = 0\n{auth}"
+        );
+        let feed: Feed = toml::from_str(&feed).unwrap();
+        let surroundings = Surroundings {
+            clock: Clock::system(chrono_tz::Asia::Shanghai),
+            entropy: Entropy::system(),
+            trust: Trust::Demo,
+            lookup: system_lookup(),
+        };
+        let source = source::open(&feed, &surroundings).unwrap().unwrap();
+        let mut basket = Basket::default();
+        let asked = source.fetch(june(1, 30), None, &mut basket).await;
+        asked.map(|_| basket.files.len()).map_err(|e| {
+            assert!(!e.is_temporary(), "{e}");
+            e.to_string()
+        })
+    };
+    let bearer =
+        |file: &str| format!("auth = {{ kind = \"bearer\", token = {{ file = {file:?} }} }}");
+    let hmac = |id: &str, algorithm: &str, file: &str| {
+        format!(
+            "auth = {{ kind = \"hmac\", key_id = {id:?}, algorithm = {algorithm:?}, \
+             key = {{ file = {file:?} }} }}"
+        )
+    };
+    let (sha, sm3) = ("hmac-sha256", "hmac-sm3");
+    for (bank, auth) in [
+        ("sim-a", bearer(&token)),
+        ("sim-b", hmac("sim-b", sha, &key)),
+        ("sim-c", hmac("sim-c", sm3, &key)),
+        ("sim-d", String::new()),
+    ] {
+        assert_eq!(ask(bank, auth).await, Ok(30), "{bank}: 3 accounts, 10 days");
+    }
+    for (bank, auth) in [
+        ("sim-a", String::new()),
+        ("sim-a", bearer(&other)),
+        ("sim-a", hmac("sim-a", sha, &key)),
+        ("sim-b", String::new()),
+        ("sim-b", bearer(&key)),
+        ("sim-b", hmac("sim-b", sha, &other)),
+        ("sim-b", hmac("sim-c", sha, &key)),
+        ("sim-b", hmac("sim-b", sm3, &key)),
+        ("sim-c", hmac("sim-c", sha, &key)),
+    ] {
+        let refused = ask(bank, auth.clone()).await.unwrap_err();
+        assert!(refused.contains("401"), "{bank} {auth}: {refused}");
+    }
+    // What cannot be asked for is said before anything is served.
+    let twice = [doors[0], &format!("--hmac-sm3=sim-a={key}")];
+    let absent = format!("--bearer=sim-l={token}");
+    for (wrong, said) in [(&twice[..], "one proof"), (&[absent.as_str()], "--banks")] {
+        let ran = jintuo(&[&base[..], wrong].concat()).ended(1);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    jintuo(&[&base[..], &["--bearer=nobody=f"]].concat()).ended(2);
+}
+
+#[test]
+fn a_signed_request_is_admitted_while_its_time_is_now() {
+    let now = minute(0);
+    let clock = |at| Clock::fixed(at, chrono_tz::Asia::Shanghai);
+    let key = SecretBytes::new("0123456789abcdef0123456789abcdef");
+    let target = "/banks/sim-b/statements?from=2026-06-01&to=2026-06-02";
+    let signer = Key::new("sim-b", Algorithm::HmacSm3, key.clone()).unwrap();
+    let request = Request {
+        method: "GET",
+        target,
+        feed: "sim-b",
+    };
+    let (time, nonce) = (timestamp(now), "nonce-nonce-0001");
+    let signature = sign(&signer, request, &time, nonce, &body_digest(b""));
+    let shown = Shown {
+        key_id: "sim-b",
+        timestamp: &time,
+        nonce,
+        signature: &signature,
+        ..Shown::default()
+    };
+    let admits = |at, target: &str| {
+        let door = Door::signed("sim-b", Algorithm::HmacSm3, (key.clone(), clock(at))).unwrap();
+        door.admits(("sim-b", target), shown)
+    };
+    assert!(matches!(admits(now, target), Admitted::Once(_)));
+    let late = now + chrono::TimeDelta::seconds(301);
+    assert_eq!(admits(late, target), Admitted::No);
+    assert_eq!(admits(now, "/banks/sim-b/statements"), Admitted::No);
+}
+
+#[tokio::test]
+async fn a_signed_request_that_is_repeated_is_refused() {
+    let now = minute(0);
+    let key = SecretBytes::new("0123456789abcdef0123456789abcdef");
+    let mut sim = Sim::new(&Plan {
+        trouble_permille: 0,
+        wire_permille: 0,
+        ..plan(1)
+    });
+    let clock = Clock::fixed(now, chrono_tz::Asia::Shanghai);
+    let door = Door::signed("sim-a", Algorithm::HmacSha256, (key.clone(), clock));
+    sim.banks[0].door = door.unwrap();
+    let listener = (tokio::net::TcpListener::bind(("127.0.0.1", 0)).await).unwrap();
+    let address = listener.local_addr().unwrap();
+    let today = Arc::new(|| day("2026-06-30"));
+    let never = std::future::pending();
+    let server = tokio::spawn(jintuo::web::bank_sim::serve(listener, sim, today, never));
+    let target = "/banks/sim-a/statements?from=2026-06-01&to=2026-06-02";
+    let signer = Key::new("sim-a", Algorithm::HmacSha256, key).unwrap();
+    let request = Request {
+        method: "GET",
+        target,
+        feed: "sim-a",
+    };
+    let time = timestamp(now);
+    let mut answers = Vec::new();
+    for nonce in ["nonce-nonce-0001", "nonce-nonce-0001", "nonce-nonce-0002"] {
+        let signature = sign(&signer, request, &time, nonce, &body_digest(b""));
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nhost: bank\r\nconnection: close\r\njintuo-key: sim-a\r\n\
+             jintuo-timestamp: {time}\r\njintuo-nonce: {nonce}\r\njintuo-signature: {signature}\r\n\r\n"
+        );
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).await.unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        answers.push(text.split(' ').nth(1).unwrap().to_owned());
+    }
+    server.abort();
+    assert_eq!(answers, ["200", "401", "200"]);
 }
 
 #[cfg(feature = "sftp")]
