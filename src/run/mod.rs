@@ -232,7 +232,7 @@ async fn work_day(
         run.no = run_id,
         institutions = scope.len(),
         institutions.read_whole = read_whole,
-        "a day is reconciled"
+        "a run is complete"
     );
     progress.end();
     Ok(Summary {

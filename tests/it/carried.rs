@@ -447,7 +447,10 @@ async fn a_quiet_day_reads_no_institution_whole(store: Store) {
     let whole = live(&store, &mut city, 26, &["workload"]).await;
     assert_eq!(whole[0], INSTITUTIONS);
     // The first release of an institution changes how all of its days are judged.
-    assert!(whole[1..].iter().sum::<usize>() <= INSTITUTIONS, "{whole:?}");
+    assert!(
+        whole[1..].iter().sum::<usize>() <= INSTITUTIONS,
+        "{whole:?}"
+    );
     assert_eq!(whole[10..].iter().sum::<usize>(), 0, "{whole:?}");
 }
 
