@@ -13,6 +13,7 @@
 pub mod bulk;
 mod cache;
 pub mod changes;
+mod citus;
 pub mod days;
 pub mod dialect;
 pub mod lock;
@@ -20,6 +21,7 @@ mod health;
 mod migrate;
 mod rehearsal;
 mod safety;
+pub mod transfer;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+pub use citus::{DIGEST_TABLES, DISTRIBUTED_TABLES, REFERENCE_TABLES, Topology};
 pub use health::PoolUse;
 pub use migrate::APPEND_ONLY_TABLES;
 pub use rehearsal::{Lent, Rehearsal};
@@ -180,6 +183,7 @@ enum Pools {
 #[derive(Clone)]
 pub struct Db {
     pools: Pools,
+    topology: Topology,
     clock: Clock,
     /// Where the process-wide locks of an embedded database lie; `None` for memory and PostgreSQL.
     path: Option<std::path::PathBuf>,
@@ -196,6 +200,7 @@ pub enum Conn {
 /// A transaction with its one `now`.
 pub struct Tx {
     pub conn: Lent,
+    topology: Topology,
     now: Instant,
     clock: Clock,
 }
@@ -237,6 +242,11 @@ impl Db {
             Pools::Postgres { .. } => Engine::Postgres,
             Pools::Rehearsal(stage) => stage.engine,
         }
+    }
+
+    /// How many nodes it is on.
+    pub fn topology(&self) -> Topology {
+        self.topology
     }
 
     /// Reading transactions that one job may hold at a time, so that pages need not wait for it.
@@ -307,6 +317,7 @@ impl Db {
     fn tx(&self, conn: Lent) -> Tx {
         Tx {
             conn,
+            topology: self.topology,
             now: self.clock.now().trunc_subsecs(6),
             clock: self.clock,
         }
@@ -425,6 +436,7 @@ async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<D
     let path = (!memory).then(|| std::path::PathBuf::from(path.split('?').next().unwrap_or(path)));
     Ok(Db {
         pools: Pools::Sqlite { writer, readers },
+        topology: Topology::Single,
         clock,
         path,
         stopped_after: STOPPED_AFTER,
@@ -448,8 +460,15 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .map_err(DbError::sql("connecting to PostgreSQL"))?;
     let mut warnings = safety::postgres(&owner, options.unsafe_dev).await?;
     migrate::postgres(&owner, !options.existing).await?;
+    let topology = citus::topology(&owner).await?;
     let shares_owner = safety::owns_tables(&owner).await?;
-    let may_step_down = safety::may_become_runtime(&owner).await?;
+    let mut may_step_down = safety::may_become_runtime(&owner).await?;
+    if topology == Topology::Citus {
+        citus::lay_out(&owner, !options.existing).await?;
+        if shares_owner && may_step_down {
+            may_step_down = citus::let_runtime_log_in(&owner).await?;
+        }
+    }
     owner.close().await;
     if shares_owner {
         warnings.push(format!(
@@ -479,6 +498,7 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .map_err(DbError::sql("connecting to PostgreSQL"))?;
     Ok(Db {
         pools: Pools::Postgres { pool },
+        topology,
         clock,
         path: None,
         stopped_after,

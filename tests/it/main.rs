@@ -4,6 +4,7 @@ mod arrival;
 mod assumed;
 mod books;
 mod bundle;
+mod copied;
 mod decided;
 mod decisions;
 mod demo;
