@@ -464,6 +464,9 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
     let shares_owner = safety::owns_tables(&owner).await?;
     let mut may_step_down = safety::may_become_runtime(&owner).await?;
     if topology == Topology::Citus {
+        if !options.unsafe_dev {
+            safety::nodes(&owner).await?;
+        }
         citus::lay_out(&owner, !options.existing).await?;
         if shares_owner && may_step_down {
             may_step_down = citus::let_runtime_log_in(&owner).await?;
@@ -478,6 +481,16 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
     }
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS_MAX)
+        // Work that is dropped while it ends a COPY leaves the server's answer unread, and the driver a step
+        // behind ever after. A ping does not notice; whoever asks for a value does.
+        .test_before_acquire(false)
+        .before_acquire(|conn, _| {
+            Box::pin(async move {
+                let answer: Option<(i32,)> =
+                    sqlx::query_as("SELECT 1").fetch_optional(conn).await?;
+                Ok(answer == Some((1,)))
+            })
+        })
         .after_connect(move |conn, _| {
             Box::pin(async move {
                 sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, FALSE)")

@@ -3,12 +3,12 @@
 //!
 //! What a table holds is read from the schema of the database, so a table that a later migration makes is
 //! copied too. SQLite keeps days and instants as text; of which columns that is so the other side says, and
-//! between two SQLite databases they pass as the text they are.
+//! between two SQLite databases they pass as the text they are. A digest sees that text on every side.
 //! Absent on purpose: a list of tables to keep up; a format of its own between the two.
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, SecondsFormat};
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Row, Type};
 
@@ -320,8 +320,8 @@ impl Batch {
                 }
                 Cells::Instant(v) => {
                     let value: Option<Instant> = row.try_get(at).map_err(failed())?;
-                    let micros = value.map(|at| at.timestamp_micros().to_be_bytes());
-                    add(sum, micros.as_ref());
+                    let text = |at: Instant| at.to_rfc3339_opts(SecondsFormat::AutoSi, false);
+                    add(sum, value.map(text).as_ref());
                     v.push(value);
                 }
             }

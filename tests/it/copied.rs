@@ -32,15 +32,15 @@ async fn books() -> Store {
     store.reconcile(6, small::AS_OF, "workload").await;
     let proposed = store.jintuo(&[
         "decide",
-        "match",
+        "unmatch",
         "--payment",
-        "P1",
+        "P2",
         "--line",
-        "E1",
+        "E2",
         "--by",
         "li",
         "--reason",
-        "same",
+        "not the same",
     ]);
     proposed.ended(0);
     store

@@ -442,7 +442,9 @@ fn tables_of(sql: &str) -> Vec<(&str, &str)> {
 /// A table of institutions beside another one without a condition on its number. Of one of them the others'
 /// conditions speak. What a UNION adds up is read branch by branch.
 fn owned_join_without_inst_id(sql: &str) -> Option<String> {
-    let owned: Vec<(&str, &str)> = (tables_of(sql).into_iter())
+    // Where an INSERT puts its rows is no table it reads.
+    let read = sql.strip_prefix("INSERT INTO ").unwrap_or(sql);
+    let owned: Vec<(&str, &str)> = (tables_of(read).into_iter())
         .filter(|(table, _)| is_distributed(table))
         .collect();
     let bound = |alias: &str| {
@@ -450,7 +452,11 @@ fn owned_join_without_inst_id(sql: &str) -> Option<String> {
             || sql.contains(&format!("= {alias}.INST_ID"))
             || sql.contains(&format!("{alias}.INST_ID BETWEEN"))
     };
-    let joined = |table: &str| sql.contains(&format!("JOIN {table} "));
+    // Keys that are looked up are sent to every node.
+    let beside = tables_of(read)
+        .iter()
+        .any(|t| t.0 != "WANTED" && !is_distributed(t.0));
+    let joined = |table: &str| beside && sql.contains(&format!("JOIN {table} "));
     let mut loose = (owned.iter()).filter(|(_, alias)| !bound(alias));
     let first = loose.next()?;
     let second = loose.next().filter(|_| !sql.contains("UNION"));
