@@ -7,7 +7,7 @@
 //! Absent on purpose: resuming half-way (a table could have grown meanwhile); copying a part of the books.
 
 use crate::store::lock::Job;
-use crate::store::transfer::{self, Content, Table};
+use crate::store::transfer::{self, Content, Other, Table};
 use crate::store::{Db, DbError, Tx};
 
 /// Why books were not copied.
@@ -60,8 +60,8 @@ pub async fn copy(
     }
     let mut all = Vec::with_capacity(tables.len());
     for table in &tables {
-        let poured = transfer::pour(&mut source, table, Some(&mut target)).await?;
-        let compared = read_back(&mut target, table, poured).await?;
+        let poured = transfer::pour(&mut source, table, Other::Append(&mut target)).await?;
+        let compared = read_back((&mut source, &mut target), table, poured).await?;
         if !compared.agrees() {
             return Err(CopyError::Differs(compared.table));
         }
@@ -86,8 +86,8 @@ pub async fn compare(
     let mut target = to.begin_read().await?;
     let mut all = Vec::new();
     for table in transfer::tables(&mut source, &mut target).await? {
-        let read = transfer::pour(&mut source, &table, None).await?;
-        let compared = read_back(&mut target, &table, read).await?;
+        let read = transfer::pour(&mut source, &table, Other::Awake(&mut target)).await?;
+        let compared = read_back((&mut source, &mut target), &table, read).await?;
         done(&compared);
         all.push(compared);
     }
@@ -96,10 +96,14 @@ pub async fn compare(
     Ok(all)
 }
 
-async fn read_back(target: &mut Tx, table: &Table, source: Content) -> Result<Compared, DbError> {
+async fn read_back(
+    (source, target): (&mut Tx, &mut Tx),
+    table: &Table,
+    read: Content,
+) -> Result<Compared, DbError> {
     Ok(Compared {
         table: table.name.clone(),
-        target: transfer::pour(target, table, None).await?,
-        source,
+        source: read,
+        target: transfer::pour(target, table, Other::Awake(source)).await?,
     })
 }

@@ -11,6 +11,8 @@
 //! Absent on purpose: triggers (history is guarded by rights, which the nodes share), foreign keys on what is
 //! distributed, a number of shards (the server's `citus.shard_count` says it), nodes added or moved.
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
 use super::{DbError, RUNTIME_ROLE, Result};
@@ -77,6 +79,13 @@ pub(super) async fn topology(pool: &PgPool) -> Result<Topology> {
     } else {
         Topology::Single
     })
+}
+
+/// True where a node has refused a row of a COPY. Its coordinator passes on what the node said, and not the
+/// state: an error with a detail is one of a constraint, a disk or a lock has none.
+pub(super) fn is_refused_by_a_node(error: &dyn DatabaseError) -> bool {
+    (error.try_downcast_ref::<PgDatabaseError>())
+        .is_some_and(|e| e.routine() == Some("ReportCopyError") && e.detail().is_some())
 }
 
 /// Lays out the tables that are not laid out yet.

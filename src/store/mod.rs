@@ -131,6 +131,7 @@ impl DbError {
             return false;
         };
         match source {
+            sqlx::Error::Database(e) if citus::is_refused_by_a_node(e.as_ref()) => true,
             // SQLSTATE has five characters, a result code of SQLite at most four.
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some(state) if state.len() == 5 => !PG_NOT_OF_THE_DATA

@@ -174,12 +174,19 @@ pub async fn is_empty(tx: &mut Tx, table: &Table) -> Result<bool> {
     Ok(!found)
 }
 
-/// Reads a table in order of its key and appends its rows to the same table of another database, if there
-/// is one.
+/// The transaction on the other database while a table is read.
+pub enum Other<'t> {
+    /// The rows are appended to the same table.
+    Append(&'t mut Tx),
+    /// It is used now and then: a server ends a transaction whose process says nothing for long.
+    Awake(&'t mut Tx),
+}
+
+/// Reads a table in order of its key.
 ///
 /// # Errors
 /// A value the other database does not take, among others a text with U+0000.
-pub async fn pour(from: &mut Tx, table: &Table, mut to: Option<&mut Tx>) -> Result<Content> {
+pub async fn pour(from: &mut Tx, table: &Table, mut other: Other<'_>) -> Result<Content> {
     let mut sum = Sha256::new();
     let mut rows = 0;
     for portion in portions(from, table).await? {
@@ -196,11 +203,11 @@ pub async fn pour(from: &mut Tx, table: &Table, mut to: Option<&mut Tx>) -> Resu
                 batch.take(&row.map_err(DbError::sql("reading a table"))?, &mut sum)?;
                 rows += 1;
                 if batch.is_full() {
-                    batch.empty_into(table, to.as_deref_mut()).await?;
+                    batch.empty_into(table, &mut other).await?;
                 }
             }
         });
-        batch.empty_into(table, to.as_deref_mut()).await?;
+        batch.empty_into(table, &mut other).await?;
     }
     Ok(Content {
         rows,
@@ -330,11 +337,18 @@ impl Batch {
         Ok(())
     }
 
-    async fn empty_into(&mut self, table: &Table, to: Option<&mut Tx>) -> Result<()> {
-        if let Some(to) = to {
-            let names = table.columns.iter().map(|(name, _)| name.as_str());
-            let columns: Columns<'_> = names.zip(self.cells.iter().map(Cells::column)).collect();
-            bulk::append(to, &table.name, columns).await?;
+    async fn empty_into(&mut self, table: &Table, other: &mut Other<'_>) -> Result<()> {
+        match other {
+            Other::Append(to) => {
+                let names = table.columns.iter().map(|(name, _)| name.as_str());
+                let columns: Columns<'_> =
+                    names.zip(self.cells.iter().map(Cells::column)).collect();
+                bulk::append(to, &table.name, columns).await?;
+            }
+            Other::Awake(tx) => {
+                crate::on!(tx, c => sqlx::query("SELECT 1").execute(c).await.map(|_| ()))
+                    .map_err(DbError::sql("keeping a transaction awake"))?;
+            }
         }
         *self = Batch::of(table);
         Ok(())
