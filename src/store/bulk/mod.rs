@@ -4,7 +4,8 @@
 //! Rows come as columns. SQLite gets multi-row `VALUES` with plain `?` (a numbered parameter would be
 //! searched for in a list on every bind), PostgreSQL gets `UNNEST` over one array per column, or a binary
 //! COPY where many rows are only appended. What is distributed over nodes gets a COPY always: the coordinator
-//! hands its rows on as they come, while it would first collect those of an `INSERT … SELECT`.
+//! hands its rows on as they come, while it would first collect those of an `INSERT … SELECT`; and keys that are
+//! looked up there are materialized.
 //! Give rows in key order: out of order, a B-tree insert costs several times as much.
 //!
 //! Table and column names are literals of this crate or the schema's own, never data.
@@ -206,10 +207,8 @@ pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result
                 query.execute(&mut **t).await.map(|r| r.rows_affected())
             }
             Conn::Postgres(t) => {
-                let sql = format!(
-                    "WITH wanted ({names}) AS (SELECT * FROM {}) {body}",
-                    unnest(&keys)
-                );
+                let wanted = wanted(tx.topology, &names, &keys);
+                let sql = format!("{wanted} {body}");
                 let args = postgres_arguments(&keys, from..to)?;
                 let query = sqlx::query_with(AssertSqlSafe(sql), args);
                 query.execute(&mut **t).await.map(|r| r.rows_affected())
@@ -219,6 +218,19 @@ pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result
         from = to;
     }
     Ok(affected)
+}
+
+/// Keys as a table. A coordinator sends what is materialized to each node once, and the arrays themselves
+/// with the statement of every shard: for 20,000 keys and 8 shards four times the work.
+fn wanted(topology: Topology, names: &str, keys: &Columns<'_>) -> String {
+    let how = match topology {
+        Topology::Single => "",
+        Topology::Citus => "MATERIALIZED ",
+    };
+    format!(
+        "WITH wanted ({names}) AS {how}(SELECT * FROM {})",
+        unnest(keys)
+    )
 }
 
 /// Deletes rows by key. `IN` and not `EXISTS`, for which SQLite reads the whole table once a portion.
@@ -268,10 +280,7 @@ where
             }
         }
         Conn::Postgres(t) => {
-            let sql = format!(
-                "WITH wanted ({names}) AS (SELECT * FROM {}) {body}",
-                unnest(&keys)
-            );
+            let sql = format!("{} {body}", wanted(tx.topology, &names, &keys));
             let mut from = 0;
             while from < total {
                 let to = (from + POSTGRES_ROWS).min(total);
