@@ -9,6 +9,7 @@ mod decided;
 mod decisions;
 mod demo;
 mod deploy;
+mod distributed;
 mod explain;
 mod exposition;
 mod first_days;
