@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Time the product beside its references on one workload, in turn, and check its figures against the truth.
 
-    benches/run.sh S|M|L [--pairs N] [--postgres URL] [--max-ratio R]
+    benches/run.sh S|M|L [--pairs N] [--max-ratio R]
+    benches/run.sh S|M|L --db URL [--server PID …]
 
 Prints a table: CPU seconds (user + system, of the process and its children), wall seconds, peak memory and rows/s
 for the product's import + reconcile + report on SQLite, for bare prepared inserts of the same source rows and
 indexes (benches/yardstick), and for DuckDB's match and coverage of the same files, and the ratios of the medians.
 Compare ratios, never seconds. --max-ratio makes a ratio to the bare inserts beyond R an error.
+
+With --db the product runs once on a new database of a server and is checked against the truth; no reference runs
+beside it. --server names the server's first process, or those of all its nodes on this machine: their CPU is added up.
 """
 import argparse, json, os, shutil, statistics, subprocess, sys, time
 
@@ -29,12 +33,45 @@ def timed(argv, ok=(0,)):
     return usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
+def steps(data, as_of, url):
+    """The product's commands, each with the exit codes that are well."""
+    return {
+        "import": ([BINARY, "--db", url, "import", data], (0,)),
+        "reconcile": ([BINARY, "--db", url, "reconcile", "--as-of", as_of, "--policy", "workload"], (0, 3, 4)),
+        "report": ([BINARY, "--db", url, "report", "institutions", "--as-of", as_of, "--policy", "workload", "--format", "csv"], (0,)),
+    }
+
+
 def product(data, as_of, url):
-    steps = {}
-    steps["import"] = timed([BINARY, "--db", url, "import", data])
-    steps["reconcile"] = timed([BINARY, "--db", url, "reconcile", "--as-of", as_of, "--policy", "workload"], ok=(0, 3, 4))
-    steps["report"] = timed([BINARY, "--db", url, "report", "institutions", "--as-of", as_of, "--policy", "workload", "--format", "csv"])
-    return steps
+    return {name: timed(*step) for name, step in steps(data, as_of, url).items()}
+
+
+def server_cpu(pids):
+    """CPU seconds of servers so far: of their first processes, of the children they have and of those they had."""
+    ticks = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = open(f"/proc/{name}/stat").read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        own, children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+        if int(name) in pids:
+            ticks += own + children
+        elif int(fields[1]) in pids:
+            ticks += own
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def on_server(a, data, as_of, rows):
+    print(f"scale {a.scale}, seed {a.seed}, {rows} source rows, once, server processes {a.server or 'not named'}")
+    print(f"{'':12}{'client CPU s':>14}{'server CPU s':>14}{'wall s':>9}")
+    before = server_cpu(a.server)
+    for name, step in steps(data, as_of, a.db).items():
+        cpu, wall, _ = timed(*step)
+        after = server_cpu(a.server)
+        print(f"{name:12}{cpu:14.2f}{after - before:14.2f}{wall:9.2f}", flush=True)
+        before = after
+    sys.exit(subprocess.run([sys.executable, os.path.join(HERE, "truth.py"), data, a.db, "--binary", BINARY]).returncode)
 
 
 def remove(path):
@@ -48,6 +85,8 @@ def main():
     ap.add_argument("scale", choices=["XS", "S", "M", "L"])
     ap.add_argument("--seed", type=int, default=20250301)
     ap.add_argument("--pairs", type=int, default=3)
+    ap.add_argument("--db")
+    ap.add_argument("--server", type=int, nargs="*", default=[])
     ap.add_argument("--max-ratio", type=float)
     ap.add_argument("--max-memory-ratio", type=float)
     a = ap.parse_args()
@@ -59,6 +98,8 @@ def main():
     as_of = summary["as_of"]
     rows = sum(v["rows"] for k, v in summary["files"].items() if not k.startswith("truth"))
     subprocess.run(["cargo", "build", "--release"], cwd=ROOT, check=True)
+    if a.db:
+        on_server(a, data, as_of, rows)
     target = os.path.join(WORK, "yardstick")
     subprocess.run(["cargo", "build", "--release", "--quiet", "--target-dir", target], cwd=os.path.join(HERE, "yardstick"), check=True)
     yardstick = os.path.join(target, "release", "yardstick")

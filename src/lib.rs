@@ -128,7 +128,8 @@
 //! 6. A missing or broken statement is UNKNOWN, never coverage.
 //! 7. Replaying, shuffling or splitting input gives the same books.
 //! 8. Time enters through [`base::Clock`], once per transaction; chance only through a seed.
-//! 9. One body of SQL runs on both databases; what differs is listed in [`store::dialect`].
+//! 9. One body of SQL runs on SQLite, on PostgreSQL and on PostgreSQL over several nodes (Citus); what differs is
+//!    listed in [`store::dialect`].
 //!
 //! # Absent on purpose
 //!
@@ -136,7 +137,7 @@
 //! (steps are repeated under the same keys instead); matching on an amount alone; editing or deleting facts;
 //! clearing a finding by a click, or by one person; names of pupils or parents; JavaScript on pages.
 //!
-//! Absent still: accounts and sign-in, cases, signed reports, a distributed store.
+//! Absent still: accounts and sign-in, cases, signed reports.
 //!
 //! # Example
 //!
@@ -220,6 +221,8 @@ pub mod check;
 pub mod intake;
 // Second half of the story: books to findings.
 pub mod run;
+// The books from one database into another.
+pub mod transfer;
 // When: feeds fetched, deliveries taken in, days reconciled, unattended.
 pub mod schedule;
 // A fictional city that writes files and knows nothing of who reads them.

@@ -7,6 +7,8 @@
 #
 # FEED_CORPUS: folder of statement files of other projects (default ../shared/corpora); tests that need
 # it say so in one line where it is absent. TEST_PG_URL: a server to use instead of an own one.
+# TEST_CITUS_URL: the coordinator of a Citus cluster, whose database has the extension; without it the tests on
+# several nodes say in one line that they are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::Money;
+use crate::base::entropy::hex;
 use crate::decision;
 use crate::feed::store as kept;
 use crate::ledger::{GENESIS, Kind, LessonState, Link, store as ledger_store};
@@ -64,6 +65,7 @@ pub async fn check(db: &Db) -> Result<Vec<Broken>, DbError> {
     erased(&mut tx, &mut check).await?;
     raw_files(&mut tx, &mut check).await?;
     records(&mut tx, &mut check).await?;
+    statement_days(&mut tx, &mut check).await?;
     // An import that is running is not an interrupted one.
     if !db.is_locked(Job::Import).await? {
         imports(&mut tx, &mut check).await?;
@@ -113,18 +115,33 @@ struct Fold {
     rows: HashMap<i64, (i64, i64, i64)>,
 }
 
-async fn postings(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
-    let mut sources: HashSet<i64> = HashSet::new();
-    bulk::each(
-        tx,
-        "SELECT source_no FROM source_file",
-        &[],
-        |(no,): (i64,)| {
-            sources.insert(no);
-            Ok(())
-        },
-    )
+/// Numbers of all files. Read by themselves: they belong to no institution.
+async fn sources(tx: &mut Tx) -> Result<HashSet<i64>, DbError> {
+    let mut sources = HashSet::new();
+    let sql = "SELECT source_no FROM source_file";
+    bulk::each(tx, sql, &[], |(no,): (i64,)| {
+        sources.insert(no);
+        Ok(())
+    })
     .await?;
+    Ok(sources)
+}
+
+/// Every statement day names a file that was read.
+async fn statement_days(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
+    let sources = sources(tx).await?;
+    let sql = "SELECT DISTINCT source_no FROM statement_day";
+    bulk::each(tx, sql, &[], |(no,): (i64,)| {
+        if !sources.contains(&no) {
+            check.say("provenance", format!("statement days of file {no}"));
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn postings(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
+    let sources = sources(tx).await?;
     let sql = "SELECT p.inst_id, p.seq, p.source_no, p.kind, p.debit, p.credit, p.amount_fen, \
                       p.business_day, p.contract_no, p.account_no, p.source_id, p.revision, \
                       p.reverses, p.reference, p.channel, p.state, p.quantity, p.stated_fen, \
@@ -370,10 +387,6 @@ async fn raw_files(tx: &mut Tx, check: &mut Check) -> Result<(), DbError> {
         Ok(())
     })
     .await
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Records, their directories and results: each query finds what breaks the invariant and names it.

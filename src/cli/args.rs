@@ -142,6 +142,19 @@ pub(super) enum Command {
     },
     /// Bring the database to this version.
     Migrate,
+    /// Move the books to another database: every table copied in one transaction and compared, then checked.
+    /// 1 where something differs or is broken.
+    Copy {
+        /// Address of the database the books are in; it stays as it is.
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// Address of a new database, which may be of another kind.
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// Write nothing: compare what the two hold.
+        #[arg(long)]
+        only_compare: bool,
+    },
     /// Serve the pages.
     Serve {
         /// Address and port.

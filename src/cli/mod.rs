@@ -7,6 +7,7 @@
 mod args;
 mod bank_sim;
 mod config;
+mod copy;
 mod decide;
 mod deliveries;
 mod demo;
@@ -212,6 +213,11 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Command::Check => run_check(&config, json).await,
         // Was answered before the settings were needed.
         Command::Config { .. } => Ok(0),
+        Command::Copy {
+            from,
+            to,
+            only_compare,
+        } => copy::copy(&config, (&from, &to), only_compare, json).await,
         Command::Migrate => {
             app::open(&config).await?.close().await;
             if json {

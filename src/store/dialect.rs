@@ -10,6 +10,8 @@
 //! | a unique violation | leaves the transaction usable | aborts it | never caught: looked up before, or `ON CONFLICT` |
 //! | append-only | triggers | grants | first migration |
 //! | one import at a time | lock file beside the database | row lock | [`super::lock`] |
+//! | layout | – | one node, or tables distributed by institution (Citus) | [`super::Topology`]: the layout, COPY for every append, keys materialized |
+//! | partitions by month | – | none: the key of a fact would have to hold the month, and a fact sent again under another day would not meet its row | no partitions; Citus where tables grow too large |
 //! | dates, booleans, instants | TEXT, INTEGER, TEXT | DATE, BOOLEAN, TIMESTAMPTZ | sqlx's own codecs; hot tables keep days since 1970 as integers |
 
 use super::{Engine, Tx};

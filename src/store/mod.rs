@@ -13,6 +13,7 @@
 pub mod bulk;
 mod cache;
 pub mod changes;
+mod citus;
 pub mod days;
 pub mod dialect;
 pub mod lock;
@@ -21,6 +22,7 @@ mod migrate;
 pub mod news;
 mod rehearsal;
 mod safety;
+pub mod transfer;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+pub use citus::{DIGEST_TABLES, DISTRIBUTED_TABLES, REFERENCE_TABLES, Topology};
 pub use health::PoolUse;
 pub use migrate::APPEND_ONLY_TABLES;
 pub use rehearsal::{Lent, Rehearsal};
@@ -129,6 +132,7 @@ impl DbError {
             return false;
         };
         match source {
+            sqlx::Error::Database(e) if citus::is_refused_by_a_node(e.as_ref()) => true,
             // SQLSTATE has five characters, a result code of SQLite at most four.
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some(state) if state.len() == 5 => !PG_NOT_OF_THE_DATA
@@ -181,6 +185,7 @@ enum Pools {
 #[derive(Clone)]
 pub struct Db {
     pools: Pools,
+    topology: Topology,
     clock: Clock,
     /// Where the process-wide locks of an embedded database lie; `None` for memory and PostgreSQL.
     path: Option<std::path::PathBuf>,
@@ -197,6 +202,7 @@ pub enum Conn {
 /// A transaction with its one `now`.
 pub struct Tx {
     pub conn: Lent,
+    topology: Topology,
     now: Instant,
     clock: Clock,
 }
@@ -238,6 +244,11 @@ impl Db {
             Pools::Postgres { .. } => Engine::Postgres,
             Pools::Rehearsal(stage) => stage.engine,
         }
+    }
+
+    /// How many nodes it is on.
+    pub fn topology(&self) -> Topology {
+        self.topology
     }
 
     /// Reading transactions that one job may hold at a time, so that pages need not wait for it.
@@ -308,6 +319,7 @@ impl Db {
     fn tx(&self, conn: Lent) -> Tx {
         Tx {
             conn,
+            topology: self.topology,
             now: self.clock.now().trunc_subsecs(6),
             clock: self.clock,
         }
@@ -426,6 +438,7 @@ async fn open_sqlite(url: &str, clock: Clock, options: &OpenOptions) -> Result<D
     let path = (!memory).then(|| std::path::PathBuf::from(path.split('?').next().unwrap_or(path)));
     Ok(Db {
         pools: Pools::Sqlite { writer, readers },
+        topology: Topology::Single,
         clock,
         path,
         stopped_after: STOPPED_AFTER,
@@ -449,8 +462,18 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .map_err(DbError::sql("connecting to PostgreSQL"))?;
     let mut warnings = safety::postgres(&owner, options.unsafe_dev).await?;
     migrate::postgres(&owner, !options.existing).await?;
+    let topology = citus::topology(&owner).await?;
     let shares_owner = safety::owns_tables(&owner).await?;
-    let may_step_down = safety::may_become_runtime(&owner).await?;
+    let mut may_step_down = safety::may_become_runtime(&owner).await?;
+    if topology == Topology::Citus {
+        if !options.unsafe_dev {
+            safety::nodes(&owner).await?;
+        }
+        citus::lay_out(&owner, !options.existing).await?;
+        if shares_owner && may_step_down {
+            may_step_down = citus::let_runtime_log_in(&owner).await?;
+        }
+    }
     owner.close().await;
     if shares_owner {
         warnings.push(format!(
@@ -460,6 +483,16 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
     }
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS_MAX)
+        // Work that is dropped while it ends a COPY leaves the server's answer unread, and the driver a step
+        // behind ever after. A ping does not notice; whoever asks for a value does.
+        .test_before_acquire(false)
+        .before_acquire(|conn, _| {
+            Box::pin(async move {
+                let answer: Option<(i32,)> =
+                    sqlx::query_as("SELECT 1").fetch_optional(conn).await?;
+                Ok(answer == Some((1,)))
+            })
+        })
         .after_connect(move |conn, _| {
             Box::pin(async move {
                 sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, FALSE)")
@@ -480,6 +513,7 @@ async fn open_postgres(url: &str, clock: Clock, options: &OpenOptions) -> Result
         .map_err(DbError::sql("connecting to PostgreSQL"))?;
     Ok(Db {
         pools: Pools::Postgres { pool },
+        topology,
         clock,
         path: None,
         stopped_after,

@@ -79,6 +79,7 @@ impl Db {
         let db = Db {
             pools: Pools::Rehearsal(Arc::clone(&stage)),
             clock: self.clock,
+            topology: self.topology,
             path: None,
             warnings: self.warnings.clone(),
             stopped_after: self.stopped_after,

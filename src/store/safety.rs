@@ -5,22 +5,61 @@ use sqlx::PgPool;
 
 use super::{DbError, RUNTIME_ROLE, Result};
 
+/// Settings that must be on, and how.
+const MUST_BE_ON: [(&str, &str); 2] = [
+    (
+        "fsync",
+        "set fsync = on in postgresql.conf and restart the server",
+    ),
+    (
+        "full_page_writes",
+        "set full_page_writes = on in postgresql.conf and reload",
+    ),
+];
+
+/// Checks the nodes of a Citus database as [`postgres`] checks its coordinator. Whether each has a standby
+/// that acknowledges is not seen from here.
+///
+/// # Errors
+/// A node with settings under which an acknowledged write could be lost.
+pub(super) async fn nodes(pool: &PgPool) -> Result<()> {
+    for (setting, remedy) in MUST_BE_ON {
+        of_nodes(pool, setting, |value| value == "on", remedy).await?;
+    }
+    let remedy = "set synchronous_commit = on in postgresql.conf and reload";
+    of_nodes(pool, "synchronous_commit", |value| value != "off", remedy).await
+}
+
+async fn of_nodes(
+    pool: &PgPool,
+    setting: &'static str,
+    is_safe: fn(&str) -> bool,
+    remedy: &str,
+) -> Result<()> {
+    let rows: Vec<(String, i64, bool, String)> = sqlx::query_as(
+        "SELECT nodename, CAST(nodeport AS BIGINT), success, result \
+         FROM run_command_on_workers('SELECT current_setting(' || quote_literal($1) || ')')",
+    )
+    .bind(setting)
+    .fetch_all(pool)
+    .await
+    .map_err(DbError::sql("reading the nodes' settings"))?;
+    match (rows.iter()).find(|(_, _, success, value)| !(*success && is_safe(value))) {
+        Some((host, port, _, value)) => Err(DbError::Unsafe(format!(
+            "the node {host}:{port} runs with {setting} = {value}: acknowledged money could be lost; \
+             {remedy}"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Checks the server. Returns warnings.
 ///
 /// # Errors
 /// `fsync` or `full_page_writes` off, or a standby that acknowledges nothing.
 pub(super) async fn postgres(pool: &PgPool, unsafe_dev: bool) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    for (setting, remedy) in [
-        (
-            "fsync",
-            "set fsync = on in postgresql.conf and restart the server",
-        ),
-        (
-            "full_page_writes",
-            "set full_page_writes = on in postgresql.conf and reload",
-        ),
-    ] {
+    for (setting, remedy) in MUST_BE_ON {
         let (value,): (String,) = sqlx::query_as("SELECT current_setting($1)")
             .bind(setting)
             .fetch_one(pool)

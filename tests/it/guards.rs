@@ -11,7 +11,7 @@ use jintuo::store::lock::Job;
 use jintuo::store::{Db, DbError, OpenOptions};
 
 use crate::bundle::Bundle;
-use crate::harness::{Store, day, minute, on_both, on_postgres, on_sqlite};
+use crate::harness::{Store, day, minute, on_both, on_servers, on_sqlite};
 use crate::small::{AS_OF, changes, small};
 
 const SHANGHAI: chrono_tz::Tz = chrono_tz::Asia::Shanghai;
@@ -234,7 +234,7 @@ async fn two_banks_may_number_their_lines_alike(store: Store) {
 /// A server may end the connection that holds a job's lock; whoever held it must not write on.
 #[test]
 fn a_lost_lock_cannot_write() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let (one, two) = (store.open(1).await, store.open(2).await);
         let lost = one.lock(Job::Import).await.expect("the lock is free");
         assert!(matches!(two.lock(Job::Import).await, Err(DbError::Busy(_))));
@@ -266,7 +266,7 @@ fn a_lost_lock_cannot_write() {
 /// A process that is stopped, as by SIGSTOP, says nothing more: the server lets go of what it holds.
 #[test]
 fn a_stopped_holder_does_not_hold_others_up() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let stopped = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -310,7 +310,7 @@ fn a_stopped_holder_does_not_hold_others_up() {
 /// A command that follows another at once finds the server still ending the first one's connection.
 #[test]
 fn a_lock_that_is_being_let_go_is_waited_for() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let (one, two) = (store.open(1).await, store.open(2).await);
         for _ in 0..20 {
             let held = one.lock(Job::Import).await.expect("the lock is free");

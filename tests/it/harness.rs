@@ -1,7 +1,8 @@
 //! Databases, folders and the built binary, for every test of this binary.
 //!
-//! A test written with [`on_both!`] runs on SQLite always and on PostgreSQL where `TEST_PG_URL` names a
-//! server, each time on a database of its own: a file in a folder of the test, or a schema of the test.
+//! A test written with [`on_both!`] runs on SQLite always, on PostgreSQL where `TEST_PG_URL` names a server,
+//! and on PostgreSQL over several nodes where `TEST_CITUS_URL` names a coordinator, each time on a database
+//! of its own: a file in a folder of the test, or a schema of the test.
 //! Both go when the test ends. Clocks stand still and are set by the test.
 //! Absent on purpose: sleeps, retries, shared databases, networks beyond loopback.
 
@@ -18,7 +19,7 @@ use jintuo::report::{self, Form, Table, Wanted};
 use jintuo::run;
 use jintuo::store::{Db, OpenOptions};
 
-/// Makes `$name::sqlite` and `$name::postgres` of one `async fn(Store)`.
+/// Makes `$name::sqlite`, `$name::postgres` and `$name::citus` of one `async fn(Store)`.
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {$(
         mod $name {
@@ -29,6 +30,10 @@ macro_rules! on_both {
             #[test]
             fn postgres() {
                 crate::harness::on_postgres(super::$name);
+            }
+            #[test]
+            fn citus() {
+                crate::harness::on_citus(super::$name);
             }
         }
     )*};
@@ -101,7 +106,24 @@ pub(crate) fn on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
 }
 
 pub(crate) fn on_postgres<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
-    let Some(server) = postgres_url() else { return };
+    if let Some(server) = postgres_url() {
+        on_server(server, body);
+    }
+}
+
+pub(crate) fn on_citus<F: Future<Output = ()>>(body: impl FnOnce(Store) -> F) {
+    if let Some(server) = citus_url() {
+        on_server(server, body);
+    }
+}
+
+/// On PostgreSQL, and then on several nodes: for what SQLite does otherwise.
+pub(crate) fn on_servers<F: Future<Output = ()>>(body: impl Fn(Store) -> F) {
+    on_postgres(&body);
+    on_citus(&body);
+}
+
+fn on_server<F: Future<Output = ()>>(server: String, body: impl FnOnce(Store) -> F) {
     runtime().block_on(async {
         let root = Store {
             url: with_schema(&server, "public"),
@@ -122,9 +144,18 @@ fn with_schema(server: &str, schema: &str) -> String {
 
 /// The server to test on, or one line that says why there is none.
 pub(crate) fn postgres_url() -> Option<String> {
-    let url = std::env::var_os("TEST_PG_URL").map(|u| u.to_string_lossy().into_owned());
+    url_of("TEST_PG_URL", "PostgreSQL")
+}
+
+/// The coordinator to test on; its database has the extension Citus.
+pub(crate) fn citus_url() -> Option<String> {
+    url_of("TEST_CITUS_URL", "PostgreSQL over several nodes")
+}
+
+fn url_of(variable: &str, what: &str) -> Option<String> {
+    let url = std::env::var_os(variable).map(|u| u.to_string_lossy().into_owned());
     if url.is_none() {
-        eprintln!("skipped: set TEST_PG_URL=postgres://… to run this test on PostgreSQL too");
+        eprintln!("skipped: set {variable}=postgres://… to run this test on {what} too");
     }
     url
 }
@@ -133,7 +164,7 @@ async fn execute(server: &str, sql: &str) {
     use sqlx::Connection as _;
     let mut connection = sqlx::PgConnection::connect(server)
         .await
-        .expect("the server of TEST_PG_URL answers");
+        .expect("the server to test on answers");
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
         .execute(&mut connection)
         .await
@@ -280,7 +311,7 @@ impl Store {
     }
 
     /// Counts the rows of a table.
-    pub(crate) async fn rows(&self, table: &'static str) -> i64 {
+    pub(crate) async fn rows(&self, table: &str) -> i64 {
         let db = self.open(0).await;
         let mut tx = db.begin_read().await.expect("a transaction");
         let sql = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");

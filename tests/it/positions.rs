@@ -4,7 +4,7 @@ use jintuo::base::Money;
 use jintuo::report::{self, Wanted};
 
 use crate::bundle::Bundle;
-use crate::harness::{Books, Rows, Store, command, day, on_both, on_postgres};
+use crate::harness::{Books, Rows, Store, command, day, on_both, on_servers};
 
 on_both!(
     a_lesson_counts_from_its_confirmation,
@@ -492,7 +492,7 @@ async fn outputs_that_cannot_be_written_are_named(store: Store) {
 /// A login that owns its tables is told so by every command, once.
 #[test]
 fn a_shared_owner_is_warned_about_by_every_command() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let bundle = books_with(&[]).write(&store.dir, "b");
         let bundle = bundle.display().to_string();
         for args in [

@@ -1,64 +1,26 @@
 //! The house rules that a reviewer would tire of: order of modules, dead files, equal migrations, who
-//! may name a driver, SQL that a distributed PostgreSQL would refuse. Prints the largest files and
-//! functions without judging them.
+//! may name a driver. Prints the largest files and functions without judging them. What a distributed
+//! PostgreSQL would refuse is in `distributed.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Store, on_both, postgres_url};
+use crate::harness::{Store, on_both};
 
 /// Uses of `dialect::pick` the product may have.
 const PICKS_MAX: usize = 10;
 
-/// Tables that belong to no institution, with the reason why their keys need no `inst_id`.
-const SHARED_TABLES: [(&str, &str); 22] = [
-    (
-        "delivery_decision",
-        "files of a feed hold many institutions",
-    ),
-    ("delivery", "files of a feed hold many institutions"),
-    ("job", "a feed's work of a day, for the whole site"),
-    ("feed_mark", "a feed's files hold many institutions"),
-    ("push_nonce", "a bank's key, for the whole site"),
-    ("import", "an import brings many institutions"),
-    ("source_file", "a file speaks of many institutions"),
-    ("raw_file", "bytes are kept before anybody has read them"),
-    ("raw_piece", "bytes are kept before anybody has read them"),
-    (
-        "waiting_page",
-        "a file that waits may speak of many accounts",
-    ),
-    (
-        "quarantine",
-        "a row that cannot be read names nobody for sure",
-    ),
-    ("waiting_row", "its institution may be what it waits for"),
-    ("district", "reference data, replicated"),
-    ("licence", "the registries' own list, not an institution's"),
-    (
-        "institution_directory",
-        "a directory: sender's id to number",
-    ),
-    ("account_directory", "a directory: sender's id to number"),
-    ("contract_directory", "a directory: sender's id to number"),
-    ("policy_version", "reference data, replicated"),
-    ("run", "a run covers many institutions"),
-    ("district_coverage", "a sum over institutions"),
-    ("job_lock", "a small local table"),
-    ("_sqlx_migrations", "the migrator's"),
-];
-
-struct Source {
+pub(crate) struct Source {
     /// Path below `src/`.
-    path: String,
-    text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+pub(crate) fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .expect("the folder is there")
         .map(|e| e.expect("an entry").path())
@@ -73,7 +35,7 @@ fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let src = root().join("src");
     let mut paths = Vec::new();
     walk(&src, "rs", &mut paths);
@@ -117,7 +79,7 @@ fn modules() -> Vec<String> {
 }
 
 /// The modules of this crate that a source names, `use crate::{a, b::c}` and macros included.
-fn used(text: &str) -> BTreeSet<String> {
+pub(crate) fn used(text: &str) -> BTreeSet<String> {
     let text = code_of(text);
     let mut found = BTreeSet::new();
     let name = |s: &str| -> String {
@@ -269,161 +231,6 @@ fn the_databases_differ_in_few_places() {
     assert_eq!(names("sqlite"), names("postgres"));
 }
 
-/// Shapes a distributed PostgreSQL refuses, and where in the code's SQL they are allowed.
-#[test]
-fn sql_stays_within_what_a_distributed_database_can_do() {
-    let mut wrong = Vec::new();
-    for source in sources() {
-        for literal in sql_literals(&source.text) {
-            let sql = literal.to_uppercase();
-            let mut refuse = |what: &str| {
-                wrong.push(format!("src/{}: {what} in {literal:?}", source.path));
-            };
-            for (shape, what) in [
-                ("ROLLUP", "ROLLUP"),
-                ("GROUPING SETS", "GROUPING SETS"),
-                ("MERGE INTO", "MERGE"),
-                ("WITH RECURSIVE", "a recursive CTE"),
-                ("SKIP LOCKED", "SKIP LOCKED"),
-                ("PG_ADVISORY", "an advisory lock"),
-                ("LOCK TABLE", "LOCK TABLE"),
-            ] {
-                if sql.contains(shape) {
-                    refuse(what);
-                }
-            }
-            let locks = sql.contains("FOR UPDATE");
-            let shared = ["FROM JOB_LOCK", "FROM JOB ", "FROM DELIVERY"];
-            if locks && !sql.contains("INST_ID =") && !shared.iter().any(|t| sql.contains(t)) {
-                refuse("FOR UPDATE without inst_id");
-            }
-            if let Some(join) = owned_join_without_inst_id(&sql) {
-                refuse(&join);
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let mut paths = Vec::new();
-    walk(&root().join("migrations/postgres"), "sql", &mut paths);
-    for path in paths {
-        let sql = std::fs::read_to_string(&path).expect("a migration is text");
-        let sql = sql.to_uppercase();
-        for shape in [
-            "CREATE TRIGGER",
-            "EXCLUDE USING",
-            "DEFERRABLE",
-            "CREATE SEQUENCE",
-        ] {
-            assert!(!sql.contains(shape), "{shape} in {}", path.display());
-        }
-        let keys = keys_without_inst_id(&sql);
-        assert!(keys.is_empty(), "{}: {keys:?}", path.display());
-    }
-}
-
-/// String literals that are SQL: they begin with one of its verbs.
-fn sql_literals(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('"') {
-        rest = &rest[at + 1..];
-        let mut literal = String::new();
-        let mut chars = rest.char_indices();
-        let mut end = rest.len();
-        while let Some((i, c)) = chars.next() {
-            match c {
-                '\\' => {
-                    chars.next();
-                    literal.push(' ');
-                }
-                '"' => {
-                    end = i;
-                    break;
-                }
-                c => literal.push(c),
-            }
-        }
-        rest = rest.get(end + 1..).unwrap_or_default();
-        let literal = literal.split_whitespace().collect::<Vec<_>>().join(" ");
-        let verbs = [
-            "SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE ", "MERGE ",
-        ];
-        if verbs.iter().any(|v| literal.starts_with(v)) {
-            found.push(literal);
-        }
-    }
-    found
-}
-
-/// An institution-owned table joined without a condition on its number.
-fn owned_join_without_inst_id(sql: &str) -> Option<String> {
-    for (at, _) in sql.match_indices("JOIN ") {
-        let mut words = sql[at + "JOIN ".len()..].split_whitespace();
-        let table = words.next()?.trim_matches(['(', ')', ',']);
-        let alias = words.next().unwrap_or(table);
-        let shared = |t: &str| {
-            SHARED_TABLES
-                .iter()
-                .any(|(name, _)| name.to_uppercase() == t)
-        };
-        let bound = sql.contains(&format!(" {alias}.INST_ID ="))
-            || sql.contains(&format!("= {alias}.INST_ID"))
-            || sql.contains(&format!(" {alias}.INST_ID BETWEEN"));
-        if !shared(table) && !bound {
-            return Some(format!("a join of {table} without inst_id"));
-        }
-    }
-    None
-}
-
-#[test]
-fn the_lint_knows_a_bad_join_and_a_bad_key() {
-    let bad = "SELECT 1 FROM POSTING P JOIN BANK_LINE B ON B.SEQ = P.SEQ";
-    assert!(owned_join_without_inst_id(bad).is_some());
-    let good = "SELECT 1 FROM POSTING P JOIN BANK_LINE B ON B.INST_ID = P.INST_ID";
-    assert_eq!(owned_join_without_inst_id(good), None);
-    let keys = "CREATE TABLE POSTING (\n SEQ BIGINT PRIMARY KEY);\n\
-                CREATE UNIQUE INDEX X ON POSTING (BANK_REF)";
-    assert_eq!(keys_without_inst_id(keys).len(), 2);
-    assert_eq!(
-        sql_literals("f(\"SELECT a \\\n  FROM t\")"),
-        ["SELECT a FROM t"]
-    );
-    let uses = "use crate::{base::Day, web};\nfn f() { crate::on!(t, c => crate::store::x()) }";
-    let found: Vec<String> = used(uses).into_iter().collect();
-    assert_eq!(found, ["base", "store", "web"]);
-}
-
-/// Unique keys of institution-owned tables that lack the institution's number.
-fn keys_without_inst_id(sql: &str) -> Vec<String> {
-    let shared = |t: &str| {
-        SHARED_TABLES
-            .iter()
-            .any(|(name, _)| name.to_uppercase() == t)
-    };
-    let mut wrong = Vec::new();
-    for statement in sql.split(';') {
-        let words: Vec<&str> = statement.split_whitespace().collect();
-        if let Some(at) = words.windows(2).position(|w| w == ["CREATE", "TABLE"]) {
-            let table = words[at + 2].trim_matches('(');
-            for line in statement.lines().map(str::trim) {
-                let key = line.contains("PRIMARY KEY") || line.starts_with("UNIQUE");
-                if key && !shared(table) && !line.contains("INST_ID") {
-                    wrong.push(format!("{table}: {line}"));
-                }
-            }
-        } else if let Some(at) = words.iter().position(|w| *w == "UNIQUE") {
-            let text = words[at..].join(" ");
-            let table = text.split(" ON ").nth(1).unwrap_or_default();
-            let table = table.split([' ', '(']).next().unwrap_or_default();
-            if !shared(table) && !text.contains("INST_ID") {
-                wrong.push(text);
-            }
-        }
-    }
-    wrong
-}
-
 /// Prints; whether a file is too large is for its reader to say.
 #[test]
 fn the_largest_files_and_functions() {
@@ -502,5 +309,4 @@ async fn the_schemas_agree(store: Store) {
     let other = schema(&sqlite).await;
     let differ: Vec<&String> = own.symmetric_difference(&other).collect();
     assert!(differ.is_empty(), "only one database has {differ:?}");
-    assert!(postgres_url().is_some());
 }

@@ -1,7 +1,10 @@
 //! The import row and its files: what is numbered, what is seen, what became of each file.
 
+use std::collections::HashSet;
+
 use crate::base::{AmountUnit, Instant};
 use crate::on;
+use crate::store::bulk::{self, ints};
 use crate::store::{DbError, Result, Tx};
 use crate::wire::Assumptions;
 
@@ -148,35 +151,41 @@ pub struct TakenFile {
 
 /// Files of these bytes that have been taken in, the first one first.
 pub async fn taken_files(tx: &mut Tx, digest: &[u8]) -> Result<Vec<TakenFile>> {
-    type Row = (i64, i64, String, Option<String>, Option<String>, i64);
+    type Row = (i64, i64, String, Option<String>, Option<String>);
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(
-            "SELECT f.source_no, f.import_no, f.outcome, f.assumed_account, f.assumed_unit, \
-                    CAST(CASE WHEN EXISTS (SELECT 1 FROM statement s JOIN statement t \
-                        ON t.inst_id = s.inst_id AND t.account_no = s.account_no \
-                       AND t.family = s.family AND t.number = s.number \
-                       AND t.first_day = s.first_day AND t.last_day = s.last_day \
-                       AND t.version > s.version \
-                       AND t.lines_added + t.lines_removed + t.lines_changed > 0 \
-                     WHERE s.source_no = f.source_no AND s.made_ms IS NULL) \
-                    THEN 1 ELSE 0 END AS BIGINT) \
-             FROM source_file f \
-             WHERE f.digest = $1 AND f.outcome IN ('used', 'disputed', 'waiting') \
-             ORDER BY f.source_no")
+            "SELECT source_no, import_no, outcome, assumed_account, assumed_unit FROM source_file \
+             WHERE digest = $1 AND outcome IN ('used', 'disputed', 'waiting') ORDER BY source_no")
             .bind(digest).fetch_all(c).await)
     .map_err(DbError::sql("looking for a file"))?;
+    let corrected = corrected(tx, &rows.iter().map(|r| r.0).collect::<Vec<_>>()).await?;
     (rows.into_iter())
-        .map(
-            |(source_no, import_no, outcome, account, unit, corrected)| {
-                Ok(TakenFile {
-                    source_no,
-                    import_no,
-                    outcome,
-                    assumed: assumptions(account, unit.as_deref())?,
-                    is_corrected: corrected != 0,
-                })
-            },
-        )
+        .map(|(source_no, import_no, outcome, account, unit)| {
+            Ok(TakenFile {
+                source_no,
+                import_no,
+                outcome,
+                assumed: assumptions(account, unit.as_deref())?,
+                is_corrected: corrected.contains(&source_no),
+            })
+        })
         .collect()
+}
+
+/// Which of these files have a statement that does not say when it was made and has been corrected since.
+/// Asked by itself: files belong to no institution, so a distributed database cannot join them with statements.
+async fn corrected(tx: &mut Tx, source_nos: &[i64]) -> Result<HashSet<i64>> {
+    let rows: Vec<(i64,)> = bulk::lookup(
+        tx,
+        vec![("source_no", ints(source_nos, |no| *no))],
+        "SELECT DISTINCT s.source_no FROM wanted w CROSS JOIN statement s JOIN statement t \
+             ON t.inst_id = s.inst_id AND t.account_no = s.account_no \
+            AND t.family = s.family AND t.number = s.number \
+            AND t.first_day = s.first_day AND t.last_day = s.last_day AND t.version > s.version \
+            AND t.lines_added + t.lines_removed + t.lines_changed > 0 \
+         WHERE s.source_no = w.source_no AND s.made_ms IS NULL",
+    )
+    .await?;
+    Ok(rows.into_iter().map(|(source_no,)| source_no).collect())
 }
 
 /// What is said of a file of which a part is in the books, while the rest follows.

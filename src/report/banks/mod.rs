@@ -104,12 +104,12 @@ pub async fn banks(tx: &mut Tx, run: &Run, obligations: &Obligations) -> Result<
             add(card(&mut cards, bank, day));
         }
     };
-    store::each_statement(tx, store::CORRECTIONS, run.source_cut, |account, day| {
+    store::each_correction(tx, run.source_cut, |account, day| {
         count(&account, day, &|card| card.corrections += 1);
     })
     .await?;
-    store::each_statement(tx, store::REPEATS, run.source_cut, |account, day| {
-        count(&account, day, &|card| card.repeats += 1);
+    store::each_repeat(tx, run.source_cut, |account, day, times| {
+        count(&account, day, &|card| card.repeats += times);
     })
     .await?;
     store::each_line_count(tx, run.source_cut, |account, day, (lines, named)| {

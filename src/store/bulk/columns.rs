@@ -7,7 +7,7 @@ use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 
-use crate::base::Day;
+use crate::base::{Day, Instant};
 use crate::store::{DbError, Result};
 
 /// One column of a bulk statement, all rows.
@@ -18,7 +18,9 @@ pub enum Column<'a> {
     Text(Vec<&'a str>),
     OptText(Vec<Option<&'a str>>),
     Bytes(Vec<&'a [u8]>),
+    OptBytes(Vec<Option<&'a [u8]>>),
     Date(Vec<Option<NaiveDate>>),
+    Instant(Vec<Option<Instant>>),
 }
 
 impl Column<'_> {
@@ -29,7 +31,9 @@ impl Column<'_> {
             Column::Text(v) => v.len(),
             Column::OptText(v) => v.len(),
             Column::Bytes(v) => v.len(),
+            Column::OptBytes(v) => v.len(),
             Column::Date(v) => v.len(),
+            Column::Instant(v) => v.len(),
         }
     }
 
@@ -37,8 +41,9 @@ impl Column<'_> {
         match self {
             Column::Int(_) | Column::OptInt(_) => "bigint[]",
             Column::Text(_) | Column::OptText(_) => "text[]",
-            Column::Bytes(_) => "bytea[]",
+            Column::Bytes(_) | Column::OptBytes(_) => "bytea[]",
             Column::Date(_) => "date[]",
+            Column::Instant(_) => "timestamptz[]",
         }
     }
 
@@ -49,7 +54,9 @@ impl Column<'_> {
             Column::Text(v) => args.add(v[row]),
             Column::OptText(v) => args.add(v[row]),
             Column::Bytes(v) => args.add(v[row]),
+            Column::OptBytes(v) => args.add(v[row]),
             Column::Date(v) => args.add(v[row]),
+            Column::Instant(v) => args.add(v[row]),
         }
         .map_err(|e| DbError::Sql {
             doing: "binding a value",
@@ -64,7 +71,9 @@ impl Column<'_> {
             Column::Text(v) => args.add(&v[rows]),
             Column::OptText(v) => args.add(&v[rows]),
             Column::Bytes(v) => args.add(&v[rows]),
+            Column::OptBytes(v) => args.add(&v[rows]),
             Column::Date(v) => args.add(&v[rows]),
+            Column::Instant(v) => args.add(&v[rows]),
         }
         .map_err(|e| DbError::Sql {
             doing: "binding an array",
@@ -75,6 +84,9 @@ impl Column<'_> {
 
 /// Day 0 of PostgreSQL's binary dates.
 const POSTGRES_EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day");
+
+/// The same instant in microseconds since 1970.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// A field of a binary COPY: its length and its bytes, or no length where there is no value.
 fn copy_field(value: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -98,17 +110,22 @@ pub(super) fn copy_row(columns: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
             Column::Text(v) => copy_field(Some(v[row].as_bytes()), out),
             Column::OptText(v) => copy_field(v[row].map(str::as_bytes), out),
             Column::Bytes(v) => copy_field(Some(v[row]), out),
+            Column::OptBytes(v) => copy_field(v[row], out),
             Column::Date(v) => {
                 let days = v[row].map(|d| d.signed_duration_since(POSTGRES_EPOCH).num_days());
                 let days = days.map(|n| i32::try_from(n).expect("a day is bounded").to_be_bytes());
                 copy_field(days.as_ref().map(<[u8; 4]>::as_slice), out);
+            }
+            Column::Instant(v) => {
+                let micros = |at: Instant| at.timestamp_micros() - POSTGRES_EPOCH_MICROS;
+                int(v[row].map(micros), out);
             }
         }
     }
 }
 
 /// Named columns of equal length.
-pub type Columns<'a> = Vec<(&'static str, Column<'a>)>;
+pub type Columns<'a> = Vec<(&'a str, Column<'a>)>;
 
 /// Rows of named columns.
 pub(crate) fn rows(columns: &Columns<'_>) -> usize {

@@ -1,11 +1,14 @@
-//! Appends, upserts and look-ups of many rows at once: the one place whose SQL is built at run time.
+//! Appends, upserts and look-ups of many rows at once: with [`super::transfer`] the one place whose SQL is
+//! built at run time.
 //!
 //! Rows come as columns. SQLite gets multi-row `VALUES` with plain `?` (a numbered parameter would be
 //! searched for in a list on every bind), PostgreSQL gets `UNNEST` over one array per column, or a binary
-//! COPY where many rows are only appended.
+//! COPY where many rows are only appended. What is distributed over nodes gets a COPY always: the coordinator
+//! hands its rows on as they come, while it would first collect those of an `INSERT … SELECT`; and keys that are
+//! looked up there are materialized.
 //! Give rows in key order: out of order, a B-tree insert costs several times as much.
 //!
-//! Table and column names are literals of this crate, never data.
+//! Table and column names are literals of this crate or the schema's own, never data.
 
 mod columns;
 
@@ -16,7 +19,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Conn, DbError, Result, Tx};
+use super::{Conn, DISTRIBUTED_TABLES, DbError, Result, Topology, Tx};
 use columns::{copy_row, postgres_arguments, push_names, sqlite_arguments, unnest};
 
 /// Rows in one SQLite statement; bounded also by [`SQLITE_BINDS_MAX`].
@@ -46,7 +49,7 @@ enum OnConflict {
 }
 
 /// Appends rows; a key that is present is an error, because the caller has looked before.
-pub async fn append(tx: &mut Tx, table: &'static str, columns: Columns<'_>) -> Result<()> {
+pub async fn append(tx: &mut Tx, table: &str, columns: Columns<'_>) -> Result<()> {
     insert(tx, table, columns, OnConflict::Fail)
         .await
         .map(|_| ())
@@ -83,7 +86,7 @@ pub async fn accumulate(
 
 async fn insert(
     tx: &mut Tx,
-    table: &'static str,
+    table: &str,
     columns: Columns<'_>,
     on_conflict: OnConflict,
 ) -> Result<u64> {
@@ -98,7 +101,9 @@ async fn insert(
     let verb = match (&*tx.conn, on_conflict) {
         // A failed append ends its transaction anyway, so the statement keeps no journal to undo itself.
         (Conn::Sqlite(_), OnConflict::Fail) => "INSERT OR FAIL",
-        (Conn::Postgres(_), OnConflict::Fail) if total >= POSTGRES_COPY_ROWS_MIN => {
+        (Conn::Postgres(_), OnConflict::Fail)
+            if total >= POSTGRES_COPY_ROWS_MIN || is_distributed(tx.topology, table) =>
+        {
             return copy(tx, table, &columns).await;
         }
         _ => "INSERT",
@@ -150,8 +155,12 @@ async fn insert(
     Ok(affected)
 }
 
+fn is_distributed(topology: Topology, table: &str) -> bool {
+    topology == Topology::Citus && DISTRIBUTED_TABLES.contains(&table)
+}
+
 /// Appends rows by PostgreSQL's binary COPY.
-async fn copy(tx: &mut Tx, table: &'static str, columns: &Columns<'_>) -> Result<u64> {
+async fn copy(tx: &mut Tx, table: &str, columns: &Columns<'_>) -> Result<u64> {
     const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
     const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
     let Conn::Postgres(t) = &mut *tx.conn else {
@@ -198,10 +207,8 @@ pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result
                 query.execute(&mut **t).await.map(|r| r.rows_affected())
             }
             Conn::Postgres(t) => {
-                let sql = format!(
-                    "WITH wanted ({names}) AS (SELECT * FROM {}) {body}",
-                    unnest(&keys)
-                );
+                let wanted = wanted(tx.topology, &names, &keys);
+                let sql = format!("{wanted} {body}");
                 let args = postgres_arguments(&keys, from..to)?;
                 let query = sqlx::query_with(AssertSqlSafe(sql), args);
                 query.execute(&mut **t).await.map(|r| r.rows_affected())
@@ -211,6 +218,19 @@ pub(super) async fn change(tx: &mut Tx, keys: Columns<'_>, body: &str) -> Result
         from = to;
     }
     Ok(affected)
+}
+
+/// Keys as a table. A coordinator sends what is materialized to each node once, and the arrays themselves
+/// with the statement of every shard: for 20,000 keys and 8 shards four times the work.
+fn wanted(topology: Topology, names: &str, keys: &Columns<'_>) -> String {
+    let how = match topology {
+        Topology::Single => "",
+        Topology::Citus => "MATERIALIZED ",
+    };
+    format!(
+        "WITH wanted ({names}) AS {how}(SELECT * FROM {})",
+        unnest(keys)
+    )
 }
 
 /// Deletes rows by key. `IN` and not `EXISTS`, for which SQLite reads the whole table once a portion.
@@ -260,10 +280,7 @@ where
             }
         }
         Conn::Postgres(t) => {
-            let sql = format!(
-                "WITH wanted ({names}) AS (SELECT * FROM {}) {body}",
-                unnest(&keys)
-            );
+            let sql = format!("{} {body}", wanted(tx.topology, &names, &keys));
             let mut from = 0;
             while from < total {
                 let to = (from + POSTGRES_ROWS).min(total);

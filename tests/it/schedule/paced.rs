@@ -7,7 +7,7 @@ use jintuo::base::{Day, Instant};
 use jintuo::schedule::Fetched;
 
 use super::world::{BANKS, FIRST, Reply, World, at, prompt, statement};
-use crate::harness::{Store, day, on_both, on_postgres};
+use crate::harness::{Store, day, on_both, on_servers};
 
 on_both!(
     a_bank_is_left_alone_until_its_time_whoever_starts,
@@ -99,7 +99,7 @@ async fn an_instant_of_a_clock_that_was_put_back_holds_nobody_up(store: Store) {
 
 #[test]
 fn of_two_replicas_that_begin_at_once_one_asks_a_bank() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let world = Arc::new(world(store, prompt).await);
         let (one, two) = (world.store.open(0).await, world.store.open(0).await);
         let now = at("2026-01-09", 6, 0);

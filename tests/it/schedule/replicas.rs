@@ -10,11 +10,11 @@ use jintuo::schedule::Outcome;
 use jintuo::store::Db;
 
 use super::world::{BANKS, FIRST, Reply, World, at, prompt, statement, working_days};
-use crate::harness::{day, on_postgres};
+use crate::harness::{day, on_servers};
 
 #[test]
 fn services_that_tick_at_once_have_one_effect() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let world = World::new(store, prompt).await;
         let (one, two) = (world.store.open(0).await, world.store.open(0).await);
         let days = working_days(4);
@@ -54,7 +54,7 @@ fn services_that_tick_at_once_have_one_effect() {
 
 #[test]
 fn a_replica_that_was_paused_past_its_claim_keeps_nothing_more() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let on = day(FIRST);
         let world = World::new(store, move |feed, on, _, before| {
             let file = |n: u32| {
@@ -118,7 +118,7 @@ fn halves(feed: &str, on: Day, _: Instant, before: usize) -> Reply {
 
 #[test]
 fn a_long_fetch_is_not_taken_from_a_living_replica() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let on = day(FIRST);
         let world = World::new(store, halves).await;
         let start = at(&on.plus(1).to_string(), 6, 0);
@@ -161,7 +161,7 @@ fn a_long_fetch_is_not_taken_from_a_living_replica() {
 
 #[test]
 fn a_replica_that_finds_its_claim_taken_over_stops_asking() {
-    on_postgres(|store| async move {
+    on_servers(|store| async move {
         let on = day(FIRST);
         let world = World::new(store, halves).await;
         let start = at(&on.plus(1).to_string(), 6, 0);
