@@ -78,12 +78,19 @@
 //!
 //! [`run::day`] takes the run lock and opens the run's row with its policy version and its cut of file
 //! numbers (transaction 1). Then, in portions of 256 institutions, one transaction each:
-//! [`reconcile::store::facts`] reads what was known, [`reconcile::match_lines`] applies what people decided
+//! [`reconcile::store::known_since`] reads what is carried of an institution and what was learned since, or, where that
+//! does not hold, [`reconcile::store::known`] all its facts; [`reconcile::match_lines`] applies what people decided
 //! ([`decision`]) and matches the rest by the rule packs of the policy, [`position::measure`] measures,
 //! [`position::prove_accounts`] proves each account to the fen, [`flag::raise`] raises, all pure per
 //! institution; the stores write only what differs from the run before
 //! ([`reconcile::store::store_matches`], [`position::store`], [`flag::store::store`], all through
 //! [`store::changes`]). The last transaction sums districts and completes the row. A killed run is never seen.
+//!
+//! What is settled for good is folded into sums ([`position::fold()`]) and carried forward
+//! ([`reconcile::carried`]), so that a day costs what is open and new and not what has ever been. News that reach
+//! behind what is carried, or name something in it, have the institution read whole; so does what is carried where
+//! it would not say today what all facts say. Nothing else reads it: a replay, an explanation and a run of what
+//! was known before go by facts alone.
 //!
 //! Because all of it is a function of facts, day, cut and policy version, [`report::explain()`] does one
 //! institution's matching again to say why a line was matched or each candidate near it was not, and

@@ -56,9 +56,8 @@ pub fn foldable_until(
     let last = claimed.map_or(last, |claimed| last.min(claimed));
     let proven = |until: Day| {
         owing().all(|a| {
-            let stated = (facts.days.iter())
-                .filter(|d| d.account_no == a.account_no && d.day <= until)
-                .next_back();
+            let stated =
+                (facts.days.iter()).rfind(|d| d.account_no == a.account_no && d.day <= until);
             stated.is_none_or(|d| {
                 let closes = a
                     .days
@@ -372,8 +371,7 @@ impl Folding<'_> {
             used(&mut carried, p.account_no, p.day);
             carried.name(facts, p.reference);
         }
-        for (i, a) in places(&facts.refunds, &settled.refunds) {
-            let _ = i;
+        for (_, a) in places(&facts.refunds, &settled.refunds) {
             if a.state == i64::from(REFUND_SETTLED) {
                 of(&mut contracts, a.contract_no, &|c| {
                     add(&mut c.refunded, a.amount)

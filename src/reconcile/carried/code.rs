@@ -253,10 +253,10 @@ impl Writer {
     fn int(&mut self, n: i64) {
         let mut rest = ((n << 1) ^ (n >> 63)) as u64;
         while rest >= 0x80 {
-            self.0.push(rest as u8 | 0x80);
+            self.0.push(rest.to_le_bytes()[0] | 0x80);
             rest >>= 7;
         }
-        self.0.push(rest as u8);
+        self.0.push(rest.to_le_bytes()[0]);
     }
 
     fn bool(&mut self, b: bool) {

@@ -12,7 +12,7 @@
 
 mod code;
 
-use super::facts::{LessonSums, StatedDay};
+use super::facts::LessonSums;
 use super::statements::BrokenDay;
 use crate::base::{Day, Money};
 
@@ -141,7 +141,8 @@ pub fn hash(name: &str) -> u32 {
     for byte in name.as_bytes() {
         h = (h ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    (h ^ (h >> 32)) as u32
+    let [a, b, c, d, ..] = (h ^ (h >> 32)).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 impl ContractCarried {
@@ -165,10 +166,4 @@ impl ContractCarried {
             ..ContractCarried::default()
         }
     }
-}
-
-/// The statement day that what comes after has to go on from.
-pub fn context(days: &[StatedDay], until: Option<Day>) -> Option<&StatedDay> {
-    let until = until?;
-    days.iter().take_while(|d| d.day <= until).last()
 }
