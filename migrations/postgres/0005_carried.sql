@@ -14,6 +14,9 @@ CREATE TABLE news (
   PRIMARY KEY (inst_id, source_no, kind, account_no, first_no, last_no)
 );
 
+-- The newest import is looked for by every run.
+CREATE INDEX import_completed ON import (completed_at);
+
 -- `content` is written and read by reconcile/carried/code.rs; `basis` is a digest of what else it follows from.
 CREATE TABLE carried (
   inst_id BIGINT NOT NULL,

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use jintuo::base::Day;
 
 use crate::bundle::{Bundle, Chance};
-use crate::harness::{Store, day, on_both};
+use crate::harness::{Store, day, on_both, on_own_postgres, postgres_url};
 use crate::replay::replayed;
 
 on_both!(
@@ -384,6 +384,10 @@ impl City {
         }
         self.row("bank_statements", &format!("B3,{today},4000000,4000000"));
         self.today = today.plus(1);
+        self.bundle()
+    }
+
+    fn bundle(&mut self) -> Bundle {
         let files = std::mem::take(&mut self.files);
         let files: Vec<(&str, &str)> = files
             .iter()
@@ -467,4 +471,80 @@ async fn news_behind_what_is_carried_reads_one_institution_whole(store: Store) {
     );
     let whole = live(&store, &mut city, 2, &["default"]).await;
     assert_eq!(whole, [1, 0], "of institution {inst}");
+}
+
+/// Days `from` to `to` of institutions that each sell, give and bank one lesson a day.
+fn even(from: Day, to: Day) -> Bundle {
+    let mut city = City::new(0, false);
+    if from == day(FIRST) {
+        city.registry();
+    }
+    for on in from.through(to) {
+        let n = on.since(day(FIRST));
+        for i in 0..INSTITUTIONS {
+            let id = format!("{i}-{n}");
+            city.row(
+                "orders",
+                &format!("O{id},I{i},S{id},{on},10,10000,100000,hours,,"),
+            );
+            city.row(
+                "payments",
+                &format!("P{id},O{id},I{i},A{i},{on},TRANSFER,T{id},100000"),
+            );
+            city.row("lessons", &format!("L{id},O{id},{on},1,10000,confirmed,"));
+            city.row(
+                "bank_entries",
+                &format!("E{id},A{i},{on},TRF,C,100000,T{id},"),
+            );
+            let opening = i64::from(n) * 100_000;
+            city.row(
+                "bank_statements",
+                &format!("A{i},{on},{opening},{}", opening + 100_000),
+            );
+        }
+        city.row("bank_statements", &format!("B3,{on},6000000,6000000"));
+    }
+    city.bundle()
+}
+
+/// Rows that the runs of eight days touch in all tables and indexes, after a history of so many days.
+async fn rows_touched(store: &Store, history: i32, policy: &str) -> i64 {
+    let first_new = day(FIRST).plus(history);
+    let mut touched = 0;
+    for n in -1..12_i32 {
+        let today = first_new.plus(n);
+        let from = if n < 0 { day(FIRST) } else { today };
+        let bundle = even(from, today).write(&store.dir, &format!("even-{history}-{today}"));
+        let at = i64::from(n + 2) * 1440;
+        store.import(at, &[&bundle]).await;
+        let before = store.rows_touched().await;
+        let summary = store.reconcile(at + 5, &today.to_string(), policy).await;
+        if n >= 4 {
+            touched += store.rows_touched().await - before;
+            assert_eq!(summary.read_whole, 0);
+        }
+    }
+    touched
+}
+
+#[test]
+fn a_day_touches_as_many_rows_however_long_the_history_is() {
+    if postgres_url().is_none() {
+        return;
+    }
+    for policy in ["default", "workload"] {
+        let (mut short, mut long) = (0, 0);
+        on_own_postgres("touched_short", async |store: Store| {
+            short = rows_touched(&store, 30, policy).await
+        });
+        on_own_postgres("touched_long", async |store: Store| {
+            long = rows_touched(&store, 300, policy).await
+        });
+        // Statement days, lessons, fees, lines: 6 facts of each institution and one of a deposit, eight days.
+        println!("{policy}: {short} rows after 30 days, {long} after 300");
+        assert!(
+            long * 100 <= short * 105,
+            "{policy}: {short} rows after 30 days, {long} after 300"
+        );
+    }
 }

@@ -137,6 +137,34 @@ fn on_server<F: Future<Output = ()>>(server: String, body: impl FnOnce(Store) ->
     });
 }
 
+/// On a PostgreSQL database of the test's own, which reads by indexes wherever it can, however small the tables.
+pub(crate) fn on_own_postgres<F: Future<Output = ()>>(name: &str, body: impl FnOnce(Store) -> F) {
+    let Some(server) = postgres_url() else {
+        return;
+    };
+    runtime().block_on(async {
+        let name = format!("{name}_{}", std::process::id());
+        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        execute(&server, &drop).await;
+        execute(&server, &format!("CREATE DATABASE {name}")).await;
+        execute(
+            &server,
+            &format!("ALTER DATABASE {name} SET enable_seqscan = off"),
+        )
+        .await;
+        let (address, _) = server
+            .rsplit_once('/')
+            .expect("TEST_PG_URL names a database");
+        let store = Store {
+            url: with_schema(&format!("{address}/{name}"), "public"),
+            schema: Some("public".to_owned()),
+            dir: Dir::new(),
+        };
+        body(store).await;
+        execute(&server, &drop).await;
+    });
+}
+
 fn with_schema(server: &str, schema: &str) -> String {
     let join = if server.contains('?') { '&' } else { '?' };
     format!("{server}{join}options[search_path]={schema}")
@@ -213,6 +241,35 @@ impl Store {
         let result = intake::import(&db, &inputs, &options, &mut intake::Silent).await;
         db.close().await;
         result
+    }
+
+    /// Rows that all statements so far have read or written, in tables and indexes of a PostgreSQL database of
+    /// one's own.
+    pub(crate) async fn rows_touched(&self) -> i64 {
+        use sqlx::Connection as _;
+        let mut connection = sqlx::PgConnection::connect(&self.url)
+            .await
+            .expect("the server answers");
+        let schema = self.schema.as_deref().unwrap_or_default();
+        let asks = |sql: &'static str| sqlx::query_as::<_, (i64,)>(sql).bind(schema);
+        // A server process adds its counts up when it ends, which is after its client has gone.
+        let others = "SELECT COUNT(*) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                        AND backend_type = 'client backend' AND $1 <> ''";
+        while asks(others)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a count")
+            .0
+            > 0
+        {}
+        let sum = "SELECT CAST(COALESCE((SELECT SUM(seq_tup_read + n_tup_ins + n_tup_upd + n_tup_del) \
+                     FROM pg_stat_user_tables WHERE schemaname = $1), 0) \
+                   + COALESCE((SELECT SUM(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = $1), 0) \
+                   AS BIGINT)";
+        let (rows,) = asks(sum).fetch_one(&mut connection).await.expect("a sum");
+        connection.close().await.expect("the connection closes");
+        rows
     }
 
     /// Reconciles at a minute.

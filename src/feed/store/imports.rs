@@ -89,12 +89,13 @@ pub async fn latest_visible(tx: &mut Tx) -> Result<Option<Instant>> {
 
 /// The highest file number known at an instant; facts beyond it are not known yet.
 pub async fn cut(tx: &mut Tx, known_at: Instant) -> Result<i64> {
-    let (cut,): (i64,) = on!(tx, c => sqlx::query_as(
-            "SELECT CAST(COALESCE(MAX(f.source_no), 0) AS BIGINT) FROM source_file f \
-             JOIN import i ON i.import_no = f.import_no WHERE i.completed_at <= $1")
-            .bind(known_at).fetch_one(c).await)
+    let cut: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT f.source_no FROM source_file f \
+             JOIN import i ON i.import_no = f.import_no WHERE i.completed_at <= $1 \
+             ORDER BY f.source_no DESC LIMIT 1")
+            .bind(known_at).fetch_optional(c).await)
     .map_err(DbError::sql("finding what was known"))?;
-    Ok(cut)
+    Ok(cut.map_or(0, |(cut,)| cut))
 }
 
 /// Numbers a file about to be read.

@@ -26,12 +26,17 @@ pub struct Seen {
 
 /// First and last statement day of all accounts, as known.
 pub async fn expected_range(tx: &mut Tx, source_cut: i64) -> Result<Option<ExpectedRange>> {
-    let (first, last): (Option<i64>, Option<i64>) = on!(tx, c => sqlx::query_as(
-            "SELECT MIN(day), MAX(day) FROM statement_day WHERE source_no <= $1")
-            .bind(source_cut).fetch_one(c).await)
-    .map_err(DbError::sql("finding the statements' range"))?;
+    // Each from its end of the index: the least and the greatest in one statement read all of it.
+    let first: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT day FROM statement_day WHERE source_no <= $1 ORDER BY day LIMIT 1")
+            .bind(source_cut).fetch_optional(c).await)
+    .map_err(DbError::sql("finding the statements' first day"))?;
+    let last: Option<(i64,)> = on!(tx, c => sqlx::query_as(
+            "SELECT day FROM statement_day WHERE source_no <= $1 ORDER BY day DESC LIMIT 1")
+            .bind(source_cut).fetch_optional(c).await)
+    .map_err(DbError::sql("finding the statements' last day"))?;
     match (first, last) {
-        (Some(first), Some(last)) => Ok(Some(ExpectedRange {
+        (Some((first,)), Some((last,))) => Ok(Some(ExpectedRange {
             first: stored_days::day(first, "statement_day")?,
             last: stored_days::day(last, "statement_day")?,
         })),
