@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use super::bytes::{Reader, Writer};
 use super::{AccountCarried, Carried, ContractCarried, DaysCarried, ProofCarried, SweptCarried};
-use crate::base::{Day, Money};
+use crate::base::Money;
 use crate::feed::store::Settlement;
 use crate::ledger;
 use crate::reconcile::facts::{
@@ -26,7 +27,7 @@ pub struct Decoded {
 }
 
 pub fn encode(known: &Known, has_records: bool) -> Vec<u8> {
-    let mut w = Writer(Vec::with_capacity(1024));
+    let mut w = Writer::default();
     w.int(FORMAT);
     w.int(known.seq);
     w.bool(has_records);
@@ -107,12 +108,12 @@ pub fn encode(known: &Known, has_records: bool) -> Vec<u8> {
         w.int(i64::from(r.state));
         w.int(r.n);
     });
-    w.0
+    w.into_bytes()
 }
 
 /// `None` for bytes that are not of this format.
 pub fn decode(inst_id: i64, bytes: &[u8]) -> Option<Decoded> {
-    let mut r = Reader { bytes, at: 0 };
+    let mut r = Reader::of(bytes);
     if r.int()? != FORMAT {
         return None;
     }
@@ -243,59 +244,16 @@ pub fn decode(inst_id: i64, bytes: &[u8]) -> Option<Decoded> {
         seq,
         gone: Vec::new(),
     };
-    (r.at == bytes.len()).then_some(Decoded { known, has_records })
+    r.is_at_end().then_some(Decoded { known, has_records })
 }
 
-struct Writer(Vec<u8>);
-
 impl Writer {
-    /// Seven bits a byte, the sign folded in.
-    fn int(&mut self, n: i64) {
-        let mut rest = ((n << 1) ^ (n >> 63)) as u64;
-        while rest >= 0x80 {
-            self.0.push(rest.to_le_bytes()[0] | 0x80);
-            rest >>= 7;
-        }
-        self.0.push(rest.to_le_bytes()[0]);
-    }
-
-    fn bool(&mut self, b: bool) {
-        self.0.push(u8::from(b));
-    }
-
-    fn money(&mut self, m: Money) {
-        self.int(m.fen());
-    }
-
-    fn day(&mut self, day: Day) {
-        self.int(i64::from(day.epoch()));
-    }
-
-    fn opt_day(&mut self, day: Option<Day>) {
-        self.int(day.map_or(0, |day| i64::from(day.epoch()) + 1));
-    }
-
-    fn text(&mut self, text: &str) {
-        self.len(text.len());
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn len(&mut self, n: usize) {
-        self.int(i64::try_from(n).unwrap_or(i64::MAX));
-    }
-
-    fn list<T>(&mut self, list: &[T], mut one: impl FnMut(&mut Writer, &T)) {
-        self.len(list.len());
-        list.iter().for_each(|x| one(self, x));
-    }
-
     fn carried(&mut self, c: &Carried) {
         self.opt_day(c.until);
         self.list(&c.contracts, |w, c| w.contract(c));
         self.list(&c.accounts, |w, a| w.account(a));
         self.len(c.names.len());
-        let names = c.names.iter().flat_map(|n| n.to_le_bytes());
-        self.0.extend(names);
+        c.names.iter().for_each(|n| self.raw(&n.to_le_bytes()));
         self.opt_day(c.first_payment);
         self.int(c.settled);
         self.bool(c.has_whole_releases);
@@ -308,7 +266,7 @@ impl Writer {
             w.int(*no);
             w.day(*day);
         });
-        self.0.extend(c.past.to_le_bytes());
+        self.raw(&c.past.to_le_bytes());
     }
 
     fn contract(&mut self, c: &ContractCarried) {
@@ -364,72 +322,7 @@ impl Writer {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn int(&mut self) -> Option<i64> {
-        let (mut n, mut shift) = (0_u64, 0_u32);
-        loop {
-            let byte = self.byte()?;
-            n |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some((n >> 1) as i64 ^ -((n & 1) as i64));
-            }
-            shift += 7;
-        }
-    }
-
-    fn bool(&mut self) -> Option<bool> {
-        Some(self.byte()? != 0)
-    }
-
-    fn money(&mut self) -> Option<Money> {
-        self.int().map(Money::from_fen)
-    }
-
-    fn day(&mut self) -> Option<Day> {
-        i32::try_from(self.int()?).ok().map(Day::from_epoch)
-    }
-
-    fn opt_day(&mut self) -> Option<Option<Day>> {
-        let n = self.int()?;
-        if n == 0 {
-            return Some(None);
-        }
-        i32::try_from(n - 1).ok().map(|n| Some(Day::from_epoch(n)))
-    }
-
-    fn len(&mut self) -> Option<usize> {
-        let n = usize::try_from(self.int()?).ok()?;
-        // A list has a byte an element at least.
-        (n <= self.bytes.len() - self.at).then_some(n)
-    }
-
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let slice = self.bytes.get(self.at..self.at.checked_add(n)?)?;
-        self.at += n;
-        Some(slice)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let n = self.len()?;
-        std::str::from_utf8(self.take(n)?).ok()
-    }
-
-    fn list<T>(&mut self, mut one: impl FnMut(&mut Reader<'a>) -> Option<T>) -> Option<Vec<T>> {
-        let n = self.len()?;
-        (0..n).map(|_| one(self)).collect()
-    }
-
+impl Reader<'_> {
     fn carried(&mut self) -> Option<Carried> {
         let until = self.opt_day()?;
         let contracts = self.list(Reader::contract)?;
@@ -538,16 +431,6 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_come_back() {
-        let numbers = [0, 1, -1, 63, 64, -64, -65, 1 << 40, i64::MAX, i64::MIN];
-        let mut w = Writer(Vec::new());
-        numbers.iter().for_each(|n| w.int(*n));
-        let mut r = Reader { bytes: &w.0, at: 0 };
-        assert_eq!(numbers.map(|_| r.int().unwrap()), numbers);
-        assert_eq!(r.int(), None);
-    }
 
     #[test]
     fn cut_or_strange_bytes_are_nothing() {

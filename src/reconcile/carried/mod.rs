@@ -10,6 +10,7 @@
 //! Invariants: what is carried is a function of facts, policy and day; it is a copy of nothing but itself, so
 //! losing it costs time only; [`crate::run`] keeps it only where today's result is the same with it and without.
 
+mod bytes;
 mod code;
 
 use super::facts::LessonSums;

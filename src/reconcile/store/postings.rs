@@ -57,7 +57,8 @@ pub(super) async fn postings(
     Ok(found)
 }
 
-/// Postings after a number, of any day, by (inst_id, number).
+/// Postings after a number, of any day, by (inst_id, number). `+p.kind` keeps planners from looking for kinds in
+/// an index, which leads to all of an institution's postings.
 pub(super) async fn later_postings(
     tx: &mut Tx,
     after: &[(i64, i64)],
@@ -72,7 +73,7 @@ pub(super) async fn later_postings(
         ],
         packed!(
             "FROM wanted w CROSS JOIN posting p \
-             WHERE p.inst_id = w.inst_id AND p.seq > w.seq AND p.kind <= 5 \
+             WHERE p.inst_id = w.inst_id AND p.seq > w.seq AND +p.kind <= 5 \
                AND p.source_no <= w.source_cut \
              GROUP BY p.inst_id"
         ),

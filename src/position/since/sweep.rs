@@ -1,323 +1,20 @@
-//! Since when a state has held: one sweep over an institution's facts, oldest first.
-//!
-//! A function of the same facts, matching, policy and day as the position itself, with every lesson on
-//! its day: which days were reconciled before, and what was known then, plays no part. A payment that
-//! is matched as of the day counts as matched from its credit on.
+//! The states of an institution and its contracts, kept from one day to the next.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 
-use super::dense::Dense;
-use super::formulae::{
-    Account, ContractPosition, Deposit, Measured, Position, allowed_release, cycle_share,
-    deposit_required, deposits_short, earned, finish, frozen_on, held_of, reserve_ends, reserve_of,
-    returned_on, runs, turning_days, uncovered_of,
-};
+use super::events::Change;
+use super::{ContractSince, Stood};
 use crate::base::{Day, Money};
-use crate::ledger::REFUND_SETTLED;
-use crate::policy::Channel;
 use crate::policy::{Policy, Regime};
+use crate::position::dense::Dense;
+use crate::position::formulae::{
+    Account, ContractPosition, Deposit, Measured, Position, allowed_release, cycle_share,
+    deposit_required, deposits_short, earned, finish, frozen_on, held_of, reserve_of, runs,
+    uncovered_of,
+};
+use crate::reconcile::Facts;
 use crate::reconcile::carried::SweptCarried;
-use crate::reconcile::{CreditOutcome, Facts, Matching, PaymentOutcome};
 use crate::registry::{self, AccountKind, CustodyMode};
-
-/// The first day of the unbroken time up to the as-of day in which each state has held; absent where
-/// it does not hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Since {
-    pub uncovered: Option<Day>,
-    /// Released beyond what the regime allows, institution as a whole.
-    pub premature: Option<Day>,
-    /// By contract_no.
-    pub contracts: HashMap<i64, ContractSince>,
-    /// A deposit below its requirement, by account_no.
-    pub deposits: HashMap<i64, Day>,
-    /// First movement or report on each account, by account_no.
-    pub first_use: HashMap<i64, Day>,
-    /// First payment reported.
-    pub first_payment: Option<Day>,
-    /// What open facts did up to the day that is carried until ([`crate::reconcile::carried::Carried::past`]).
-    pub past: u64,
-    /// How it stood at the end of the day that was asked for.
-    pub stood: Option<Stood>,
-}
-
-impl Since {
-    /// The same where no state holds as of the day.
-    pub fn of_no_state(self) -> Since {
-        Since {
-            uncovered: None,
-            premature: None,
-            contracts: HashMap::new(),
-            deposits: HashMap::new(),
-            ..self
-        }
-    }
-}
-
-/// States at the end of a day, to be carried.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stood {
-    pub swept: SweptCarried,
-    /// States of each contract, by contract_no, and since when its lessons have all counted.
-    pub contracts: HashMap<i64, (ContractSince, Option<Day>)>,
-}
-
-/// Like [`Since`], for one contract.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ContractSince {
-    /// Short while the institution as a whole was covered.
-    pub short: Option<Day>,
-    pub negative: Option<Day>,
-    pub premature: Option<Day>,
-}
-
-/// True where a state that needs the sweep holds.
-pub fn needs_sweep(measured: &Measured) -> bool {
-    let p = &measured.position;
-    p.uncovered > Money::ZERO
-        || p.premature > Money::ZERO
-        || !measured.contracts.is_empty()
-        || !measured.deposits_short.is_empty()
-}
-
-/// Finds since when the states of `measured` have held. Without a sweep only first uses are told. `at` is a day
-/// of which it is also told how things stood.
-pub fn since(
-    registered: &[&registry::Account],
-    facts: &Facts,
-    matching: &Matching,
-    measured: &Measured,
-    (policy, day): (&Policy, Day),
-    (sweeps, at): (bool, Option<Day>),
-) -> Since {
-    let carried = &facts.carried;
-    let first_payment = facts
-        .payments
-        .iter()
-        .map(|p| p.day)
-        .chain(carried.first_payment)
-        .min();
-    let used = carried
-        .accounts
-        .iter()
-        .filter_map(|a| Some((a.account_no, a.first_use?)));
-    let mut found = Since {
-        first_payment,
-        first_use: used.collect(),
-        ..Since::default()
-    };
-    let uses = (facts
-        .credits
-        .iter()
-        .chain(&facts.debits)
-        .map(|l| (l.account_no, l.day)))
-    .chain(facts.payments.iter().map(|p| (p.account_no, p.day)));
-    for (account_no, used) in uses {
-        let first = found.first_use.entry(account_no).or_insert(used);
-        *first = used.min(*first);
-    }
-    if sweeps {
-        let mut sweep = Sweep::new(registered, facts, measured, policy);
-        let context = (policy, registered, day);
-        let events = events(facts, matching, measured, context);
-        let from = carried.until.map_or(Day::MIN, |until| until.plus(1));
-        // What decides how every day is swept is part of what was done before.
-        let p = &measured.position;
-        found.past = fnv(&(p.contract_level, p.mode.map(|mode| mode.number())));
-        for (on, changes) in events.range(..from) {
-            for change in changes {
-                found.past = found.past.wrapping_add(fnv(&(*on, *change)));
-                sweep.apply(*change);
-            }
-        }
-        if let Some(until) = carried.until {
-            sweep.resume(until);
-        }
-        let mut stood = at;
-        for (on, changes) in events.range(from..=day) {
-            if stood.is_some_and(|at| *on > at) {
-                (found.stood, stood) = (Some(sweep.stood()), None);
-            }
-            sweep.step(*on, changes);
-        }
-        if stood.is_some() {
-            found.stood = Some(sweep.stood());
-        }
-        found.uncovered = sweep.uncovered;
-        found.premature = sweep.premature;
-        found.contracts = sweep.states(&measured.contracts);
-        found.deposits = sweep.deposits_since;
-    }
-    found
-}
-
-/// A number of a value, to be added to those of others.
-fn fnv(value: &impl Hash) -> u64 {
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// FNV-1a: the same number in every version of the program, since it is kept.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// What changes on a day.
-#[derive(Clone, Copy, Debug, Hash)]
-enum Change {
-    Paid(i64, Money),
-    Cleared(i64, Money),
-    InTransit(i64, i64),
-    Refunded(i64, Money),
-    Released(i64, Money),
-    /// From a custody account, for whatever contract.
-    ReleasedFromCustody(Money),
-    Lessons(i64, i64),
-    /// Time alone changes what a contract has earned or may release.
-    Time(i64),
-    /// A fee enters (or leaves) the window of a reserve ratio.
-    InWindow(i64),
-    /// A contract is made (true) or has ended.
-    Runs(i64, bool),
-    /// Unidentified money comes (or goes back), by account.
-    Unidentified(i64, i64),
-    Fee(i64),
-    /// An account's closing balance, by its place.
-    Closing(usize, i64),
-    /// An account is filed, or a freeze begins or ends: look again.
-    Look,
-}
-
-fn events(
-    facts: &Facts,
-    matching: &Matching,
-    measured: &Measured,
-    (policy, registered, last): (&Policy, &[&registry::Account], Day),
-) -> BTreeMap<Day, Vec<Change>> {
-    // Of contracts that are carried the states are, and what time does to them from then on is told.
-    let until = facts.carried.until;
-    let is_new = |day: Day| until.is_none_or(|until| day > until);
-    let lessons = &facts.lesson_days;
-    let mut events: BTreeMap<Day, Vec<Change>> = BTreeMap::new();
-    let mut at = |day: Day, change: Change| events.entry(day).or_default().push(change);
-    let custody = |no: i64| {
-        (measured.accounts.iter()).any(|a| a.account_no == no && a.kind == AccountKind::Custody)
-    };
-    for (p, outcome) in facts.payments.iter().zip(&matching.payments) {
-        let c = p.contract_no;
-        if matches!(outcome, PaymentOutcome::Duplicate { .. }) {
-            continue;
-        }
-        at(p.day, Change::Paid(c, p.amount));
-        if policy.release.regime == Regime::ReserveRatio {
-            at(p.day, Change::InWindow(p.amount.fen()));
-            at(
-                reserve_ends(policy, p.day),
-                Change::InWindow(-p.amount.fen()),
-            );
-        }
-        if !custody(p.account_no) {
-            continue;
-        }
-        let channel = Channel::from_number(p.channel).unwrap_or(Channel::Transfer);
-        let window_end = policy.window_end(channel, p.day);
-        let (credited, amount) = match outcome {
-            PaymentOutcome::Settled { group, .. } => {
-                let (day, amount) = matching.arrived(facts, *group, p);
-                (Some(day), amount)
-            }
-            PaymentOutcome::InTransit { .. } | PaymentOutcome::Overdue { .. } => (None, p.amount),
-            PaymentOutcome::Duplicate { .. } | PaymentOutcome::NotTested => continue,
-        };
-        let arrives = credited.unwrap_or(window_end).min(window_end);
-        if arrives > p.day {
-            at(p.day, Change::InTransit(c, p.amount.fen()));
-            at(arrives, Change::InTransit(c, -p.amount.fen()));
-        }
-        if let Some(credited) = credited {
-            at(credited.max(p.day), Change::Cleared(c, amount));
-        }
-    }
-    for r in facts
-        .refunds
-        .iter()
-        .filter(|r| r.state == i64::from(REFUND_SETTLED))
-    {
-        at(r.day, Change::Refunded(r.contract_no, r.amount));
-    }
-    for r in &facts.releases {
-        if r.contract_no != 0 {
-            at(r.day, Change::Released(r.contract_no, r.amount));
-        }
-        if custody(r.account_no) {
-            at(r.day, Change::ReleasedFromCustody(r.amount));
-        }
-    }
-    for c in &facts.contracts {
-        if is_new(c.ordered_on) {
-            at(c.ordered_on, Change::Runs(c.contract_no, true));
-        }
-        let over = c.ends_on.map(|end| end.plus(1).max(c.ordered_on));
-        if let Some(over) = over.filter(|over| is_new(*over)) {
-            at(over, Change::Runs(c.contract_no, false));
-        }
-    }
-    for c in &facts.contracts {
-        for day in turning_days(policy, c, lessons, (until, last)) {
-            at(day, Change::Time(c.contract_no));
-        }
-    }
-    for l in lessons {
-        at(l.day, Change::Lessons(l.contract_no, l.confirmed));
-    }
-    let back = returned_on(facts, matching);
-    for (i, (l, outcome)) in facts.credits.iter().zip(&matching.credits).enumerate() {
-        if matches!(
-            outcome,
-            CreditOutcome::Unmatched | CreditOutcome::Duplicate { .. }
-        ) {
-            at(l.day, Change::Unidentified(l.account_no, l.amount.fen()));
-            if let Some(day) = back.get(&i) {
-                at(*day, Change::Unidentified(l.account_no, -l.amount.fen()));
-            }
-        }
-    }
-    for (credited, fee) in &matching.fees {
-        at(*credited, Change::Fee(fee.fen()));
-        let over = credited.plus(policy.explained.fee_window_days + 1);
-        at(over, Change::Fee(-fee.fen()));
-    }
-    for (place, a) in measured.accounts.iter().enumerate() {
-        for (day, closing) in &a.days.closings {
-            at(*day, Change::Closing(place, *closing));
-        }
-    }
-    for filed in registered.iter().filter_map(|a| a.filed_on) {
-        at(filed, Change::Look);
-    }
-    for f in &facts.freezes {
-        let day = |epoch: i64| i32::try_from(epoch).ok().map(Day::from_epoch);
-        if let Some(from) = f.from_day.and_then(day) {
-            at(from, Change::Look);
-        }
-        if let Some(to) = f.to_day.and_then(day) {
-            at(to.plus(1), Change::Look);
-        }
-    }
-    events
-}
 
 #[derive(Default)]
 struct Swept {
@@ -331,7 +28,8 @@ struct Swept {
     since: ContractSince,
 }
 
-struct Sweep<'a> {
+/// An institution day by day.
+pub(super) struct Sweep<'a> {
     registered: &'a [&'a registry::Account],
     facts: &'a Facts,
     accounts: &'a [Account],
@@ -352,14 +50,14 @@ struct Sweep<'a> {
     window: i64,
     /// C3: fees of one charging cycle over contracts that run.
     cycle: i128,
-    deposits_since: HashMap<i64, Day>,
-    uncovered: Option<Day>,
+    pub(super) deposits_since: HashMap<i64, Day>,
+    pub(super) uncovered: Option<Day>,
     covered: Option<Day>,
-    premature: Option<Day>,
+    pub(super) premature: Option<Day>,
 }
 
 impl<'a> Sweep<'a> {
-    fn new(
+    pub(super) fn new(
         registered: &'a [&'a registry::Account],
         facts: &'a Facts,
         measured: &'a Measured,
@@ -390,7 +88,7 @@ impl<'a> Sweep<'a> {
 
     /// Takes up where facts are carried until: sums of carried facts join those of open ones, states are the
     /// carried ones.
-    fn resume(&mut self, until: Day) {
+    pub(super) fn resume(&mut self, until: Day) {
         let carried = &self.facts.carried;
         let add = |to: &mut Money, amount: Money| *to = to.saturating_add(amount);
         for c in &carried.contracts {
@@ -429,7 +127,7 @@ impl<'a> Sweep<'a> {
         self.deposits_since = carried.swept.deposits.iter().copied().collect();
     }
 
-    fn stood(&self) -> Stood {
+    pub(super) fn stood(&self) -> Stood {
         let mut deposits: Vec<(i64, Day)> = self
             .deposits_since
             .iter()
@@ -449,7 +147,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn step(&mut self, on: Day, changes: &[Change]) {
+    pub(super) fn step(&mut self, on: Day, changes: &[Change]) {
         let mut touched = Vec::new();
         for change in changes {
             if let Some(contract_no) = self.apply(*change) {
@@ -465,7 +163,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Applies a change; the contract it is of, if any.
-    fn apply(&mut self, change: Change) -> Option<i64> {
+    pub(super) fn apply(&mut self, change: Change) -> Option<i64> {
         let contract_no = match change {
             Change::Paid(c, _)
             | Change::Cleared(c, _)
@@ -618,7 +316,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// The contracts' states, of those that have one as of the day.
-    fn states(&self, wanted: &[ContractPosition]) -> HashMap<i64, ContractSince> {
+    pub(super) fn states(&self, wanted: &[ContractPosition]) -> HashMap<i64, ContractSince> {
         let state = |c: &ContractPosition| {
             let since = self.contracts.get(c.contract_no)?.since;
             // Told only behind a covered account, so it began when both were true.
