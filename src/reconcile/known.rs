@@ -166,8 +166,10 @@ pub struct NewPostings {
     /// Movements, in a text of their own; reversals left out.
     pub facts: Facts,
     pub lessons: Vec<LessonRow>,
-    /// Numbers of postings that others take back.
+    /// Numbers of earlier postings that these take back.
     pub reversed: Vec<i64>,
+    /// Numbers of postings among these that later ones take back: a run may have seen them stand.
+    pub undone: Vec<i64>,
     pub seq: i64,
 }
 
@@ -201,6 +203,7 @@ impl Known {
         let f = &mut self.facts;
         f.append(new.facts);
         self.gone.clone_from(&new.reversed);
+        self.gone.extend(new.undone);
         let mut dead: HashSet<i64> = new.reversed.into_iter().collect();
         if dead.is_empty() {
             return true;

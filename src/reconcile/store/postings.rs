@@ -102,9 +102,9 @@ fn read(packed: &str) -> Result<NewPostings> {
     }
     movements.sort_unstable_by_key(Movement::seq);
     new.facts.take(&movements, &new.reversed);
-    // What is taken back in the same breath needs no further look.
     let here: HashSet<i64> = movements.iter().map(Movement::seq).collect();
-    new.reversed.retain(|seq| !here.contains(seq));
+    let reversed = std::mem::take(&mut new.reversed);
+    (new.undone, new.reversed) = reversed.into_iter().partition(|seq| here.contains(seq));
     Ok(new)
 }
 
