@@ -37,6 +37,8 @@ pub struct Known {
     pub seq: i64,
     /// Open facts that were taken back since they were carried.
     pub gone: Vec<i64>,
+    /// Something was carried of the institution, and no longer holds.
+    pub outlived: bool,
 }
 
 impl Known {

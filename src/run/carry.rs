@@ -27,19 +27,26 @@ impl<'a> Carry<'a> {
         Carry { context }
     }
 
-    /// What is known of institutions by what is carried of them; one of which it does not hold is absent.
-    pub(super) async fn known(&self, tx: &mut Tx, range: (i64, i64)) -> Result<Vec<Known>> {
+    /// What is known of institutions by what is carried of them, where it holds; and all of which something is
+    /// carried.
+    pub(super) async fn known(
+        &self,
+        tx: &mut Tx,
+        range: (i64, i64),
+    ) -> Result<(Vec<Known>, HashSet<i64>)> {
         let context = self.context;
         if !context.carries {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), HashSet::new()));
         }
         let cut = context.seen.source_cut;
         let mut rows = carried_rows(tx, range, context.policy.policy_no).await?;
+        let all = rows.iter().map(|r| r.inst_id).collect();
         rows.retain(|r| r.source_cut <= cut && self.basis(r.inst_id).is_some_and(|b| b == r.basis));
         let known = known_since(tx, rows, cut).await?;
-        Ok((known.into_values())
+        let known = (known.into_values())
             .filter(|k| self.is_of_use(k))
-            .collect())
+            .collect();
+        Ok((known, all))
     }
 
     /// True where all that is carried had happened by the day, and its accounts count as they did.

@@ -42,10 +42,11 @@ pub(super) fn judge(context: &Context, known: Known) -> Option<Judgement<'_>> {
     let view = (policy, context.range, day);
     let measured = position::measure(institution, &accounts, &facts, &matching, view);
     let proofs = position::prove_accounts(&measured.accounts, &facts, &matching, policy);
-    let until = (context.carries && is_due(&facts, day))
+    let until = (context.carries && is_due(&known, day))
         .then(|| position::foldable_until(&accounts, &facts, &measured, day))
         .flatten();
-    let sweeps = context.carries || position::needs_sweep(&measured);
+    let carried = facts.carried.until.is_some();
+    let sweeps = carried || until.is_some() || position::needs_sweep(&measured);
     let view = (policy, day);
     let mut since = position::since(
         &accounts,
@@ -79,11 +80,14 @@ const FOLDED_EACH_DAYS: i32 = 4;
 const FOLDED_AFTER_DAYS: i32 = 2 * FOLDED_EACH_DAYS + position::OPEN_DAYS;
 
 /// True where an institution's facts are to be folded: not every day, since that costs more than reading the
-/// news of some days again, and not all institutions on one day.
-fn is_due(facts: &Facts, day: Day) -> bool {
+/// news of some days again, and not all institutions on one day, not even on the first.
+fn is_due(known: &Known, day: Day) -> bool {
+    let facts = &known.facts;
     let turn = i64::from(day.epoch()) + facts.inst_id;
     let late = |until: Day| day.since(until) > FOLDED_AFTER_DAYS;
-    turn % i64::from(FOLDED_EACH_DAYS) == 0 || facts.carried.until.is_none_or(late)
+    turn % i64::from(FOLDED_EACH_DAYS) == 0
+        || known.outlived
+        || facts.carried.until.is_some_and(late)
 }
 
 impl Judgement<'_> {

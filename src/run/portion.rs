@@ -149,7 +149,7 @@ async fn find(db: Db, context: Arc<Context>, (first, last): (InstId, InstId)) ->
         .filter(|id| context.institutions.contains_key(&InstId(*id)))
         .collect();
     let carry = Carry::of(&context);
-    let known = carry.known(&mut tx, (first.0, last.0)).await?;
+    let (known, carried) = carry.known(&mut tx, (first.0, last.0)).await?;
     let mut judged = compute(|| judge_all(&context, known));
     judged.retain(Judgement::holds);
     let held: HashSet<i64> = judged.iter().map(|j| j.known.facts.inst_id).collect();
@@ -158,6 +158,7 @@ async fn find(db: Db, context: Arc<Context>, (first, last): (InstId, InstId)) ->
     let known = rest.iter().map(|id| {
         let mut known = whole.remove(id).unwrap_or_default();
         known.facts.inst_id = *id;
+        known.outlived = carried.contains(id);
         known
     });
     let known = known.collect();

@@ -182,6 +182,7 @@ impl Folding<'_> {
                 .collect(),
             seq: known.seq,
             gone: Vec::new(),
+            outlived: false,
         }
     }
 }

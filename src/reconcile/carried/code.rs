@@ -243,6 +243,7 @@ pub fn decode(inst_id: i64, bytes: &[u8]) -> Option<Decoded> {
         lessons,
         seq,
         gone: Vec::new(),
+        outlived: false,
     };
     r.is_at_end().then_some(Decoded { known, has_records })
 }

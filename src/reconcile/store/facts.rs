@@ -54,6 +54,7 @@ pub async fn known(
                 lessons,
                 seq,
                 gone: Vec::new(),
+                outlived: false,
             },
         )
     };
