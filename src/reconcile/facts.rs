@@ -213,44 +213,10 @@ impl Facts {
         }
     }
 
-    /// Movements of which these are true, with the text of all.
-    pub fn only(
-        &self,
-        payment: impl Fn(&Payment) -> bool,
-        line: impl Fn(&Line) -> bool,
-        approval: impl Fn(&Approval) -> bool,
-    ) -> Facts {
-        Facts {
-            inst_id: self.inst_id,
-            text: self.text.clone(),
-            payments: self
-                .payments
-                .iter()
-                .filter(|p| payment(p))
-                .copied()
-                .collect(),
-            credits: self.credits.iter().filter(|l| line(l)).copied().collect(),
-            debits: self.debits.iter().filter(|l| line(l)).copied().collect(),
-            refunds: self
-                .refunds
-                .iter()
-                .filter(|a| approval(a))
-                .copied()
-                .collect(),
-            releases: self
-                .releases
-                .iter()
-                .filter(|a| approval(a))
-                .copied()
-                .collect(),
-            ..Facts::default()
-        }
-    }
-
-    /// Adds another one's movements, which come later.
-    pub fn append(&mut self, other: Facts) {
+    /// Adds those movements of another one whose numbers are wanted, behind what is here.
+    pub fn append(&mut self, other: &Facts, wanted: impl Fn(i64) -> bool) {
         let text = |f: &mut Facts, span: Span| f.keep(other.text(span));
-        for p in &other.payments {
+        for p in other.payments.iter().filter(|p| wanted(p.seq)) {
             let (id, reference) = (text(self, p.id), text(self, p.reference));
             self.payments.push(Payment {
                 id,
@@ -258,28 +224,31 @@ impl Facts {
                 ..*p
             });
         }
-        for (lines, credit) in [(&other.credits, true), (&other.debits, false)] {
-            for l in lines {
+        for (lines, is_credit) in [(&other.credits, true), (&other.debits, false)] {
+            for l in lines.iter().filter(|l| wanted(l.seq)) {
                 let (id, reference) = (text(self, l.id), text(self, l.reference));
-                let line = Line {
+                let to = if is_credit {
+                    &mut self.credits
+                } else {
+                    &mut self.debits
+                };
+                to.push(Line {
                     id,
                     reference,
                     ..*l
-                };
-                if credit {
-                    self.credits.push(line);
-                } else {
-                    self.debits.push(line);
-                }
+                });
             }
         }
-        for a in &other.refunds {
-            let id = text(self, a.id);
-            self.refunds.push(Approval { id, ..*a });
-        }
-        for a in &other.releases {
-            let id = text(self, a.id);
-            self.releases.push(Approval { id, ..*a });
+        for (approvals, is_refund) in [(&other.refunds, true), (&other.releases, false)] {
+            for a in approvals.iter().filter(|a| wanted(a.seq)) {
+                let id = text(self, a.id);
+                let to = if is_refund {
+                    &mut self.refunds
+                } else {
+                    &mut self.releases
+                };
+                to.push(Approval { id, ..*a });
+            }
         }
     }
 

@@ -27,6 +27,18 @@ impl LessonRow {
     }
 }
 
+/// When facts are folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Folding {
+    /// When the institution's turn comes.
+    #[default]
+    InTurn,
+    /// At once: what was carried no longer holds.
+    Now,
+    /// Not by this run: what is carried is of a later day.
+    Never,
+}
+
 /// Facts of any day.
 #[derive(Clone, Default)]
 pub struct Known {
@@ -37,8 +49,8 @@ pub struct Known {
     pub seq: i64,
     /// Open facts that were taken back since they were carried.
     pub gone: Vec<i64>,
-    /// Something was carried of the institution, and no longer holds.
-    pub outlived: bool,
+    /// When it is to be folded.
+    pub folding: Folding,
 }
 
 impl Known {
@@ -203,7 +215,7 @@ impl Known {
         self.lessons.extend(new.lessons);
         self.seq = new.seq.max(self.seq);
         let f = &mut self.facts;
-        f.append(new.facts);
+        f.append(&new.facts, |_| true);
         self.gone.clone_from(&new.reversed);
         self.gone.extend(new.undone);
         let mut dead: HashSet<i64> = new.reversed.into_iter().collect();
@@ -257,8 +269,10 @@ impl Known {
             {
                 return false;
             }
-            let key = |s: &Settlement| (s.account_no, s.batch_no.clone());
-            match f.settlements.binary_search_by_key(&key(&s), key) {
+            let is_at = |known: &Settlement| {
+                (known.account_no, &known.batch_no).cmp(&(s.account_no, &s.batch_no))
+            };
+            match f.settlements.binary_search_by(is_at) {
                 Ok(at) => f.settlements[at] = s,
                 Err(at) => f.settlements.insert(at, s),
             }

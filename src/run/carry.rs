@@ -3,7 +3,7 @@
 //! Invariant: what is carried is kept only where it says today what all that was known says: the same position,
 //! proofs, findings, first days and matches.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -13,8 +13,8 @@ use super::portion::Context;
 use crate::base::InstId;
 use crate::flag::Finding;
 use crate::position::{self, Judged};
-use crate::reconcile::carried::encode;
-use crate::reconcile::known::{Known, Records};
+use crate::reconcile::carried::{decode, encode};
+use crate::reconcile::known::{Folding, Known, Records};
 use crate::reconcile::store::{CarriedRow, carried_rows, known_since};
 use crate::store::{Result, Tx};
 
@@ -27,40 +27,49 @@ impl<'a> Carry<'a> {
         Carry { context }
     }
 
-    /// What is known of institutions by what is carried of them, where it holds; and all of which something is
-    /// carried.
+    /// What is known of institutions by what is carried of them, where it holds; and when those are to be folded
+    /// of which something is carried that does not.
     pub(super) async fn known(
         &self,
         tx: &mut Tx,
         range: (i64, i64),
-    ) -> Result<(Vec<Known>, HashSet<i64>)> {
+    ) -> Result<(Vec<Known>, HashMap<i64, Folding>)> {
         let context = self.context;
+        let mut others = HashMap::new();
         if !context.carries {
-            return Ok((Vec::new(), HashSet::new()));
+            return Ok((Vec::new(), others));
         }
         let cut = context.seen.source_cut;
-        let mut rows = carried_rows(tx, range, context.policy.policy_no).await?;
-        let all = rows.iter().map(|r| r.inst_id).collect();
-        rows.retain(|r| r.source_cut <= cut && self.basis(r.inst_id).is_some_and(|b| b == r.basis));
-        let known = known_since(tx, rows, cut).await?;
-        let known = (known.into_values())
-            .filter(|k| self.is_of_use(k))
-            .collect();
-        Ok((known, all))
+        let rows = carried_rows(tx, range, context.policy.policy_no).await?;
+        let mut held = Vec::with_capacity(rows.len());
+        for row in rows {
+            others.insert(row.inst_id, Folding::Now);
+            let holds = row.source_cut <= cut && self.basis(row.inst_id) == Some(row.basis);
+            let decoded = decode(row.inst_id, &row.content).filter(|_| holds);
+            let Some(decoded) = decoded.filter(|d| self.counts_alike(&d.known)) else {
+                continue;
+            };
+            if decoded.known.facts.carried.covers(context.seen.day.plus(1)) {
+                others.insert(row.inst_id, Folding::Never);
+            } else {
+                held.push((row.source_cut, decoded));
+            }
+        }
+        let known = known_since(tx, held, cut).await?;
+        Ok((known, others))
     }
 
-    /// True where all that is carried had happened by the day, and its accounts count as they did.
-    fn is_of_use(&self, known: &Known) -> bool {
+    /// True where the institution's accounts count as they did.
+    fn counts_alike(&self, known: &Known) -> bool {
         let (carried, day) = (&known.facts.carried, self.context.seen.day);
-        let accounts = self.context.institutions.get(&InstId(known.facts.inst_id));
-        let filed = accounts.is_some_and(|(_, accounts)| {
+        let registered = self.context.institutions.get(&InstId(known.facts.inst_id));
+        registered.is_some_and(|(_, accounts)| {
             carried.accounts.len() == accounts.len()
                 && accounts.iter().all(|a| {
                     let was = carried.account(a.account_no.0);
                     was.is_some_and(|was| was.filed == a.is_filed(day))
                 })
-        });
-        carried.until.is_some_and(|until| until <= day) && filed
+        })
     }
 
     /// A digest of what, besides facts, an institution is judged by.
@@ -81,7 +90,6 @@ impl<'a> Carry<'a> {
     ) -> Option<CarriedRow> {
         let (until, stood) = j.until.zip(j.since.stood.as_ref())?;
         let judged = Judged {
-            registered: &j.accounts,
             facts: &j.facts,
             matching: &j.matching,
             measured: &j.measured,

@@ -5,7 +5,7 @@ use crate::base::Day;
 use crate::flag::{self, Finding};
 use crate::policy::RulePack;
 use crate::position::{self, AccountProof, Measured, Since};
-use crate::reconcile::known::Known;
+use crate::reconcile::known::{Folding, Known};
 use crate::reconcile::{CreditOutcome, Facts, Matching, match_lines};
 use crate::registry::{Account, AccountKind, Institution};
 
@@ -13,7 +13,6 @@ use crate::registry::{Account, AccountKind, Institution};
 pub(super) struct Judgement<'a> {
     pub(super) context: &'a Context,
     pub(super) institution: &'a Institution,
-    pub(super) accounts: Vec<&'a Account>,
     pub(super) packs: Vec<(Day, &'a RulePack)>,
     /// What the facts are a view of.
     pub(super) known: Known,
@@ -43,7 +42,7 @@ pub(super) fn judge(context: &Context, known: Known) -> Option<Judgement<'_>> {
     let measured = position::measure(institution, &accounts, &facts, &matching, view);
     let proofs = position::prove_accounts(&measured.accounts, &facts, &matching, policy);
     let until = (context.carries && is_due(&known, day))
-        .then(|| position::foldable_until(&accounts, &facts, &measured, day))
+        .then(|| position::foldable_until(&accounts, &facts, &measured, (context.range, day)))
         .flatten();
     let carried = facts.carried.until.is_some();
     let sweeps = carried || until.is_some() || position::needs_sweep(&measured);
@@ -62,7 +61,6 @@ pub(super) fn judge(context: &Context, known: Known) -> Option<Judgement<'_>> {
     Some(Judgement {
         context,
         institution,
-        accounts,
         packs,
         known,
         facts,
@@ -85,9 +83,13 @@ fn is_due(known: &Known, day: Day) -> bool {
     let facts = &known.facts;
     let turn = i64::from(day.epoch()) + facts.inst_id;
     let late = |until: Day| day.since(until) > FOLDED_AFTER_DAYS;
-    turn % i64::from(FOLDED_EACH_DAYS) == 0
-        || known.outlived
-        || facts.carried.until.is_some_and(late)
+    match known.folding {
+        Folding::Never => false,
+        Folding::Now => true,
+        Folding::InTurn => {
+            turn % i64::from(FOLDED_EACH_DAYS) == 0 || facts.carried.until.is_some_and(late)
+        }
+    }
 }
 
 impl Judgement<'_> {

@@ -149,7 +149,7 @@ async fn find(db: Db, context: Arc<Context>, (first, last): (InstId, InstId)) ->
         .filter(|id| context.institutions.contains_key(&InstId(*id)))
         .collect();
     let carry = Carry::of(&context);
-    let (known, carried) = carry.known(&mut tx, (first.0, last.0)).await?;
+    let (known, others) = carry.known(&mut tx, (first.0, last.0)).await?;
     let mut judged = compute(|| judge_all(&context, known));
     judged.retain(Judgement::holds);
     let held: HashSet<i64> = judged.iter().map(|j| j.known.facts.inst_id).collect();
@@ -158,7 +158,7 @@ async fn find(db: Db, context: Arc<Context>, (first, last): (InstId, InstId)) ->
     let known = rest.iter().map(|id| {
         let mut known = whole.remove(id).unwrap_or_default();
         known.facts.inst_id = *id;
-        known.outlived = carried.contains(id);
+        known.folding = others.get(id).copied().unwrap_or_default();
         known
     });
     let known = known.collect();
@@ -209,7 +209,11 @@ fn judge_all(context: &Context, known: Vec<Known>) -> Vec<Judgement<'_>> {
         .collect()
 }
 
-/// All facts of institutions, whose numbers are in order.
+/// Numbers of institutions so near each other that those between are read with them: a few institutions' facts
+/// cost less than asking once more.
+const NEAR: i64 = 8;
+
+/// All facts of institutions, whose numbers are in order, and of some between them.
 async fn all_facts(
     tx: &mut Tx,
     context: &Context,
@@ -226,7 +230,7 @@ async fn all_facts(
         ..context.seen
     };
     let mut found = HashMap::new();
-    for ids in inst_ids.chunk_by(|a, b| a + 1 == *b) {
+    for ids in inst_ids.chunk_by(|a, b| b - a <= NEAR) {
         let range = (ids[0], ids[ids.len() - 1]);
         found.extend(reconcile::store::known(tx, range, seen).await?);
     }

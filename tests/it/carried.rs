@@ -14,6 +14,7 @@ on_both!(
     each_day_of_a_troubled_city_is_what_a_replay_says,
     a_quiet_day_reads_no_institution_whole,
     news_behind_what_is_carried_reads_one_institution_whole,
+    days_that_a_later_bundle_owes_are_missing_all_the_same,
 );
 
 const FIRST: &str = "2025-03-03";
@@ -467,6 +468,38 @@ async fn news_behind_what_is_carried_reads_one_institution_whole(store: Store) {
     );
     let whole = live(&store, &mut city, 2, &["default"]).await;
     assert_eq!(whole, [1, 0], "of institution {inst}");
+}
+
+async fn days_that_a_later_bundle_owes_are_missing_all_the_same(store: Store) {
+    // A bundle owes the days that any account has stated. Deposits that fall silent, one of which is folded.
+    let mut registry =
+        "account_id,institution_id,kind,min_deposit_fen\nA,I0,CUSTODY,0\n".to_owned();
+    let mut institutions = "institution_id,district_id,name\nI0,D1,机构\n".to_owned();
+    let mut stated = "account_id,date,opening_fen,closing_fen\nA,2025-03-03,5,5\n".to_owned();
+    for n in 1..=4 {
+        let _ = writeln!(institutions, "I{n},D1,机构{n}");
+        let _ = writeln!(registry, "B{n},I{n},DEPOSIT,0");
+        let _ = writeln!(stated, "B{n},2025-03-03,7,7");
+    }
+    let files = [
+        ("districts", "district_id,name\nD1,区一\n"),
+        ("institutions", &institutions),
+        ("accounts", &registry),
+        ("bank_statements", &stated),
+    ];
+    store
+        .import(1, &[&Bundle::of(&files).write(&store.dir, "first")])
+        .await;
+    store.reconcile(2, "2025-05-05", "workload").await;
+    let later = "account_id,date,opening_fen,closing_fen\nA,2025-03-04,5,5\n";
+    let later = Bundle::of(&[("bank_statements", later)]).write(&store.dir, "later");
+    store.import(3, &[&later]).await;
+    let summary = store.reconcile(4, "2025-05-06", "workload").await;
+    assert_eq!(
+        summary.accounts_unproven, 4,
+        "each deposit owes the 4th now"
+    );
+    replay(&store, day("2025-05-06"), "workload");
 }
 
 /// Days `from` to `to` of institutions that each sell, give and bank one lesson a day.

@@ -9,7 +9,7 @@
 mod settled;
 mod sums;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::formulae::Measured;
@@ -19,8 +19,8 @@ use crate::base::Day;
 use crate::feed::store::Settlement;
 use crate::policy::{CHINA, Policy, Regime, RulePack};
 use crate::reconcile::carried::Carried;
-use crate::reconcile::known::{Known, LessonRow};
-use crate::reconcile::{Approval, Facts, Line, Matching};
+use crate::reconcile::known::{Folding as When, Known, LessonRow};
+use crate::reconcile::{ExpectedRange, Facts, Matching};
 use crate::registry::{self, AccountKind};
 use crate::store::days;
 
@@ -31,12 +31,13 @@ pub const OPEN_DAYS: i32 = 14;
 const LOOKED_BACK_DAYS: i32 = 31;
 
 /// The day up to which facts may be folded: every custody account states and proves it, so that each proof
-/// is of that day or a later one. `None` where there is no such day.
+/// is of that day or a later one. Where a bundle says which days are owed, none beyond it: a later bundle may owe
+/// them. `None` where there is no such day.
 pub fn foldable_until(
     registered: &[&registry::Account],
     facts: &Facts,
     measured: &Measured,
-    day: Day,
+    (range, day): (Option<ExpectedRange>, Day),
 ) -> Option<Day> {
     let owing = || {
         measured
@@ -51,13 +52,17 @@ pub fn foldable_until(
     {
         return None;
     }
-    let claimed = facts.claims.iter().map(|c| c.day.plus(-1)).min();
-    let last = day.plus(-OPEN_DAYS);
-    let last = claimed.map_or(last, |claimed| last.min(claimed));
+    let claimed = facts.claims.iter().map(|c| c.day.plus(-1));
+    let last = claimed
+        .chain(range.map(|range| range.last))
+        .fold(day.plus(-OPEN_DAYS), Day::min);
     let proven = |until: Day| {
         owing().all(|a| {
-            let stated =
-                (facts.days.iter()).rfind(|d| d.account_no == a.account_no && d.day <= until);
+            let key = (a.account_no, until);
+            let after = facts.days.partition_point(|d| (d.account_no, d.day) <= key);
+            let stated = facts.days[..after]
+                .last()
+                .filter(|d| d.account_no == a.account_no);
             stated.is_none_or(|d| {
                 let closes = a
                     .days
@@ -88,7 +93,6 @@ struct Settled {
 /// One institution as a run has judged it.
 #[derive(Clone, Copy)]
 pub struct Judged<'a> {
-    pub registered: &'a [&'a registry::Account],
     pub facts: &'a Facts,
     pub matching: &'a Matching,
     pub measured: &'a Measured,
@@ -142,13 +146,11 @@ impl Folding<'_> {
         gone.extend(places(&facts.refunds, &settled.refunds).map(|(_, a)| a.seq));
         gone.extend(places(&facts.releases, &settled.releases).map(|(_, a)| a.seq));
         let k = &known.facts;
-        let open = |l: &&Line| !gone.contains(&l.seq);
-        let pending = |a: &&Approval| !gone.contains(&a.seq);
         let mut rest = Facts::default();
         rest.inst_id = k.inst_id;
         rest.carried = Arc::new(carried);
         rest.contracts.clone_from(&k.contracts);
-        rest.append(k.only(|p| !gone.contains(&p.seq), |l| open(&l), |a| pending(&a)));
+        rest.append(k, |seq| !gone.contains(&seq));
         rest.days = (k.days.iter().enumerate())
             .filter(|(i, d)| {
                 let next = k.days.get(i + 1).filter(|n| n.account_no == d.account_no);
@@ -157,17 +159,23 @@ impl Folding<'_> {
             })
             .map(|(_, d)| *d)
             .collect();
-        let credit_of = |s: &Settlement, folded: bool| {
-            k.credits.iter().any(|l| {
-                let named = l.account_no == s.account_no && k.text(l.reference) == s.batch_no;
-                named && gone.contains(&l.seq) == folded
-            })
+        // By account and reference: whether a credit is folded, and whether one is not.
+        let mut credits: HashMap<(i64, &str), (bool, bool)> = HashMap::new();
+        for l in k.credits.iter().filter(|_| !k.settlements.is_empty()) {
+            let named = credits
+                .entry((l.account_no, k.text(l.reference)))
+                .or_default();
+            let folded = gone.contains(&l.seq);
+            (named.0, named.1) = (named.0 || folded, named.1 || !folded);
+        }
+        let is_over = |s: &&Settlement| {
+            let over = days::day(s.period_to_day, "settlement").is_ok_and(|d| d <= self.until);
+            over && credits.get(&(s.account_no, s.batch_no.as_str())) == Some(&(true, false))
         };
-        let over = |s: &Settlement| {
-            days::day(s.period_to_day, "settlement").is_ok_and(|day| day <= self.until)
-        };
-        rest.settlements = (k.settlements.iter())
-            .filter(|s| !(over(s) && credit_of(s, true) && !credit_of(s, false)))
+        rest.settlements = k
+            .settlements
+            .iter()
+            .filter(|s| !is_over(s))
             .cloned()
             .collect();
         (rest.freezes, rest.exemptions) = (k.freezes.clone(), k.exemptions.clone());
@@ -182,7 +190,7 @@ impl Folding<'_> {
                 .collect(),
             seq: known.seq,
             gone: Vec::new(),
-            outlived: false,
+            folding: When::default(),
         }
     }
 }

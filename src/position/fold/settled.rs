@@ -10,6 +10,11 @@ use crate::policy::{Method, Regime};
 use crate::position::formulae::reserve_ends;
 use crate::reconcile::{By, CreditOutcome, DebitOutcome, Payment, PaymentOutcome, Span};
 
+/// True for a method that takes the only choice among what is open.
+fn chooses(method: &Method) -> bool {
+    matches!(method, Method::Subset { .. } | Method::Group { .. })
+}
+
 impl Folding<'_> {
     /// True where a rule of the pack that is asked before this one chooses among what is open.
     fn is_chosen(&self, by: By) -> bool {
@@ -19,7 +24,6 @@ impl Folding<'_> {
         let Some((_, pack)) = self.judged.packs.get(at.pack) else {
             return true;
         };
-        let chooses = |m: &Method| matches!(m, Method::Subset { .. } | Method::Group { .. });
         pack.rules
             .iter()
             .take(at.rule + 1)
@@ -27,7 +31,6 @@ impl Folding<'_> {
     }
 
     fn has_choice(&self) -> bool {
-        let chooses = |m: &Method| matches!(m, Method::Subset { .. } | Method::Group { .. });
         let mut rules = self.judged.packs.iter().flat_map(|(_, p)| &p.rules);
         rules.any(|r| chooses(&r.method))
     }
@@ -148,7 +151,7 @@ impl Folding<'_> {
                 settled.payments[i] = true;
             }
         }
-        let chooses = self.has_choice();
+        let has_choice = self.has_choice();
         for (i, l) in facts.credits.iter().enumerate() {
             if l.day > until || marked_credits.contains(&i) {
                 continue;
@@ -160,17 +163,17 @@ impl Folding<'_> {
                 }
                 CreditOutcome::NotTested => {
                     let pooled = l.code == i64::from(ledger::LINE_SETTLEMENT) && l.channel != 0;
-                    settled.credits[i] = !(pooled && chooses);
+                    settled.credits[i] = !(pooled && has_choice);
                 }
                 _ => {}
             }
         }
-        for (i, l) in facts
+        let debits = facts
             .debits
             .iter()
             .enumerate()
-            .filter(|(_, l)| l.day <= until)
-        {
+            .filter(|(_, l)| l.day <= until);
+        for (i, _) in debits {
             match matching.debits[i] {
                 DebitOutcome::Release { release } if facts.releases[release].day <= until => {
                     settled.debits[i] = true;
@@ -180,7 +183,7 @@ impl Folding<'_> {
                     settled.debits[i] = true;
                     settled.refunds[refund] = true;
                 }
-                DebitOutcome::NotTested => settled.debits[i] = l.day <= until,
+                DebitOutcome::NotTested => settled.debits[i] = true,
                 _ => {}
             }
         }

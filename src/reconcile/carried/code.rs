@@ -13,7 +13,7 @@ use crate::ledger;
 use crate::reconcile::facts::{
     Approval, ContractTerms, Facts, LessonSums, Line, Payment, StatedDay,
 };
-use crate::reconcile::known::{Known, LessonRow};
+use crate::reconcile::known::{Folding, Known, LessonRow};
 use crate::reconcile::statements::{Against, BrokenDay};
 use crate::registry::Terms;
 
@@ -243,7 +243,7 @@ pub fn decode(inst_id: i64, bytes: &[u8]) -> Option<Decoded> {
         lessons,
         seq,
         gone: Vec::new(),
-        outlived: false,
+        folding: Folding::default(),
     };
     r.is_at_end().then_some(Decoded { known, has_records })
 }

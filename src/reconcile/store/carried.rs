@@ -1,6 +1,6 @@
 //! SQL of what is carried forward, and of what was learned since.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::Seen;
 use super::facts::{claims, decisions, exemptions, freezes};
@@ -8,7 +8,7 @@ use super::postings::later_postings;
 use crate::base::{Day, Money};
 use crate::feed::store::Settlement;
 use crate::on;
-use crate::reconcile::carried::{Decoded, decode};
+use crate::reconcile::carried::Decoded;
 use crate::reconcile::facts::{ContractTerms, Facts, StatedDay};
 use crate::reconcile::known::{Known, News, Records};
 use crate::registry::Terms;
@@ -58,38 +58,30 @@ pub async fn keep_carried(tx: &mut Tx, policy_no: i64, rows: &[CarriedRow]) -> R
     .map(|_| ())
 }
 
-/// What is known of institutions by what is carried of them and was learned since; one of which all facts
-/// have to be read is absent.
+/// What is known of institutions by what is carried of them, each up to its file, and was learned since; one of
+/// which all facts have to be read is absent.
 pub async fn known_since(
     tx: &mut Tx,
-    rows: Vec<CarriedRow>,
+    mut carried: Vec<(i64, Decoded)>,
     cut: i64,
-) -> Result<HashMap<i64, Known>> {
-    let mut cuts: HashMap<i64, i64> = HashMap::new();
-    let mut by_inst: HashMap<i64, Decoded> = HashMap::new();
-    for row in rows {
-        if let Some(decoded) = decode(row.inst_id, &row.content) {
-            cuts.insert(row.inst_id, row.source_cut);
-            by_inst.insert(row.inst_id, decoded);
-        }
-    }
-    let mut after: Vec<(i64, i64)> = by_inst
-        .iter()
-        .map(|(inst_id, d)| (*inst_id, d.known.seq))
-        .collect();
-    after.sort_unstable();
+) -> Result<Vec<Known>> {
+    carried.sort_unstable_by_key(|(_, d)| d.known.facts.inst_id);
+    let of = |d: &Decoded| (d.known.facts.inst_id, d.known.seq);
+    let after: Vec<(i64, i64)> = carried.iter().map(|(_, d)| of(d)).collect();
     let mut postings = later_postings(tx, &after, cut).await?;
-    let with_records: HashSet<i64> = by_inst
+    let cuts: Vec<(i64, i64)> = carried
         .iter()
-        .filter(|(_, d)| d.has_records)
-        .map(|(inst_id, _)| *inst_id)
+        .map(|(cut, d)| (d.known.facts.inst_id, *cut))
         .collect();
-    let mut news = news(tx, &cuts, cut, &with_records).await?;
-    let mut found = HashMap::with_capacity(by_inst.len());
-    for (inst_id, Decoded { mut known, .. }) in by_inst {
+    let with_records = carried.iter().filter(|(_, d)| d.has_records);
+    let with_records = with_records.map(|(_, d)| d.known.facts.inst_id).collect();
+    let mut news = news(tx, &cuts, cut, with_records).await?;
+    let mut found = Vec::with_capacity(carried.len());
+    for (_, Decoded { mut known, .. }) in carried {
+        let inst_id = known.facts.inst_id;
         let postings = postings.remove(&inst_id).unwrap_or_default();
         if known.learn(postings, news.remove(&inst_id).unwrap_or_default()) {
-            found.insert(inst_id, known);
+            found.push(known);
         }
     }
     Ok(found)
@@ -98,17 +90,15 @@ pub async fn known_since(
 /// Records learned after each institution's cut.
 async fn news(
     tx: &mut Tx,
-    cuts: &HashMap<i64, i64>,
+    after: &[(i64, i64)],
     cut: i64,
-    with_records: &HashSet<i64>,
+    with_records: Vec<i64>,
 ) -> Result<HashMap<i64, News>> {
-    let mut after: Vec<(i64, i64)> = cuts.iter().map(|(inst_id, cut)| (*inst_id, *cut)).collect();
-    after.sort_unstable();
     let rows: Vec<NewsRow> = bulk::lookup(
         tx,
         vec![
-            ("inst_id", ints(&after, |a| a.0)),
-            ("after", ints(&after, |a| a.1)),
+            ("inst_id", ints(after, |a| a.0)),
+            ("after", ints(after, |a| a.1)),
             ("source_cut", repeated(cut, after.len())),
         ],
         "SELECT n.inst_id, n.source_no, n.kind, n.account_no, n.first_no, n.last_no \
@@ -129,7 +119,7 @@ async fn news(
     contracts(tx, &of(NewsKind::Contract), &mut found).await?;
     statement_days(tx, &of(NewsKind::StatementDay), &mut found).await?;
     settlements(tx, &of(NewsKind::Settlement), &mut found).await?;
-    let mut whole: Vec<i64> = with_records.iter().copied().collect();
+    let mut whole = with_records;
     for n in of(NewsKind::Record) {
         let day = days::day(n.first_no, "news")?;
         let from = &mut found.entry(n.inst_id).or_default().records_from;

@@ -9,7 +9,7 @@ use crate::base::Money;
 use crate::decision;
 use crate::feed::store::{Freeze, Settlement};
 use crate::reconcile::facts::{Claim, ContractTerms, Exemption, Facts, StatedDay};
-use crate::reconcile::known::Known;
+use crate::reconcile::known::{Folding, Known};
 use crate::registry::Terms;
 use crate::store::{Result, Tx, bulk, days};
 
@@ -54,7 +54,7 @@ pub async fn known(
                 lessons,
                 seq,
                 gone: Vec::new(),
-                outlived: false,
+                folding: Folding::default(),
             },
         )
     };
