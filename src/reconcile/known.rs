@@ -144,11 +144,11 @@ fn sum(facts: &mut Facts, rows: &[LessonRow], day: Day) {
 /// What was learned since facts were carried, as far as it is not a posting.
 #[derive(Default)]
 pub struct News {
-    /// Contracts, each in its newest version.
+    /// Contracts; of several versions the newest is the last.
     pub contracts: Vec<super::ContractTerms>,
-    /// Statement days, each in its newest version.
+    /// Statement days, likewise.
     pub days: Vec<super::StatedDay>,
-    /// Settlements, each in its newest version.
+    /// Settlements, likewise.
     pub settlements: Vec<Settlement>,
     /// The first day that a new freeze, exemption or claim speaks of.
     pub records_from: Option<Day>,
@@ -163,15 +163,6 @@ pub struct Records {
     pub exemptions: Vec<super::Exemption>,
     pub claims: Vec<super::Claim>,
     pub decisions: Vec<crate::decision::Decision>,
-}
-
-impl Records {
-    pub fn is_empty(&self) -> bool {
-        self.freezes.is_empty()
-            && self.exemptions.is_empty()
-            && self.claims.is_empty()
-            && self.decisions.is_empty()
-    }
 }
 
 /// Postings learned since.

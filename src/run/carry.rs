@@ -14,7 +14,7 @@ use crate::base::InstId;
 use crate::flag::Finding;
 use crate::position::{self, Judged};
 use crate::reconcile::carried::{decode, encode};
-use crate::reconcile::known::{Folding, Known, Records};
+use crate::reconcile::known::{Folding, Known};
 use crate::reconcile::store::{CarriedRow, carried_rows, known_since};
 use crate::store::{Result, Tx};
 
@@ -107,20 +107,19 @@ impl<'a> Carry<'a> {
             );
             return None;
         }
-        let past = again.since.past;
-        Arc::make_mut(&mut again.known.facts.carried).past = past;
+        // The only holder from here on, so that nothing is copied to note it.
+        drop(again.facts);
+        Arc::make_mut(&mut again.known.facts.carried).past = again.since.past;
         let f = &j.known.facts;
-        let records = Records {
-            freezes: f.freezes.clone(),
-            exemptions: f.exemptions.clone(),
-            claims: f.claims.clone(),
-            decisions: f.decisions.clone(),
-        };
+        let has_records = !(f.freezes.is_empty()
+            && f.exemptions.is_empty()
+            && f.claims.is_empty()
+            && f.decisions.is_empty());
         Some(CarriedRow {
             inst_id: f.inst_id,
             source_cut: self.context.seen.source_cut,
             basis: self.basis(f.inst_id)?,
-            content: encode(&again.known, !records.is_empty()),
+            content: encode(&again.known, has_records),
         })
     }
 }

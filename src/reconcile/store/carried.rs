@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use super::Seen;
-use super::facts::{claims, decisions, exemptions, freezes};
+use super::facts::{
+    SettlementRow, claims, decisions, exemptions, freezes, packed_contracts, packed_days,
+    read_contracts, read_days, settlement,
+};
 use super::postings::later_postings;
-use crate::base::{Day, Money};
-use crate::feed::store::Settlement;
+use crate::base::Day;
 use crate::on;
 use crate::reconcile::carried::Decoded;
-use crate::reconcile::facts::{ContractTerms, Facts, StatedDay};
+use crate::reconcile::facts::Facts;
 use crate::reconcile::known::{Known, News, Records};
-use crate::registry::Terms;
 use crate::store::bulk::{self, bytes, ints, repeated};
 use crate::store::news::{News as NewsRow, NewsKind};
 use crate::store::{DbError, Result, Tx, days};
@@ -162,46 +163,20 @@ async fn records(tx: &mut Tx, inst_ids: &[i64], cut: i64) -> Result<HashMap<i64,
 }
 
 async fn contracts(tx: &mut Tx, news: &[NewsRow], found: &mut HashMap<i64, News>) -> Result<()> {
-    type Row = (
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        Option<i64>,
-        Option<i64>,
-        i64,
-        i64,
-    );
-    let mut rows: Vec<Row> = bulk::lookup(
+    let rows: Vec<(i64, String)> = bulk::lookup(
         tx,
         ranges(news),
-        "SELECT c.inst_id, c.contract_no, c.version, c.ordered_day, c.lessons, c.gift_lessons, \
-                c.amount_fen, c.starts_day, c.ends_day, c.extras_fen, \
-                CAST(CASE WHEN c.kind IN ('period', 'unlimited') THEN 1 ELSE 0 END AS BIGINT) \
-         FROM wanted w CROSS JOIN contract c \
-         WHERE c.inst_id = w.inst_id AND c.contract_no BETWEEN w.first_no AND w.last_no \
-           AND c.source_no = w.source_no",
+        packed_contracts!(
+            "FROM wanted w CROSS JOIN contract c \
+             WHERE c.inst_id = w.inst_id AND c.contract_no BETWEEN w.first_no AND w.last_no \
+               AND c.source_no = w.source_no \
+             GROUP BY c.inst_id"
+        ),
     )
     .await?;
-    rows.sort_unstable_by_key(|r| (r.0, r.1, std::cmp::Reverse(r.2)));
-    rows.dedup_by_key(|r| (r.0, r.1));
-    for r in rows {
-        found.entry(r.0).or_default().contracts.push(ContractTerms {
-            contract_no: r.1,
-            ordered_on: days::day(r.3, "contract")?,
-            terms: Terms {
-                lesson_amount: Money::from_fen(r.6 - r.9),
-                lessons: r.4,
-                gift_lessons: r.5,
-            },
-            amount: Money::from_fen(r.6),
-            starts_on: days::opt_day(r.7, "contract")?,
-            ends_on: days::opt_day(r.8, "contract")?,
-            by_time: r.10 == 1,
-        });
+    for (inst_id, packed) in rows {
+        let contracts = &mut found.entry(inst_id).or_default().contracts;
+        contracts.extend(read_contracts(&packed)?);
     }
     Ok(())
 }
@@ -211,74 +186,51 @@ async fn statement_days(
     news: &[NewsRow],
     found: &mut HashMap<i64, News>,
 ) -> Result<()> {
-    let mut rows: Vec<(i64, i64, i64, i64, i64, i64)> = bulk::lookup(
+    let rows: Vec<(i64, String)> = bulk::lookup(
         tx,
         ranges(news),
-        "SELECT s.inst_id, s.account_no, s.day, s.version, s.opening_fen, s.closing_fen \
-         FROM wanted w CROSS JOIN statement_day s \
-         WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no \
-           AND s.day BETWEEN w.first_no AND w.last_no AND s.source_no = w.source_no",
+        packed_days!(
+            "FROM wanted w CROSS JOIN statement_day s \
+             WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no \
+               AND s.day BETWEEN w.first_no AND w.last_no AND s.source_no = w.source_no \
+             GROUP BY s.inst_id"
+        ),
     )
     .await?;
-    rows.sort_unstable_by_key(|r| (r.0, r.1, r.2, std::cmp::Reverse(r.3)));
-    rows.dedup_by_key(|r| (r.0, r.1, r.2));
-    for (inst_id, account_no, day, version, opening, closing) in rows {
-        found.entry(inst_id).or_default().days.push(StatedDay {
-            account_no,
-            day: days::day(day, "statement_day")?,
-            version,
-            opening,
-            closing,
-        });
+    for (inst_id, packed) in rows {
+        found
+            .entry(inst_id)
+            .or_default()
+            .days
+            .extend(read_days(&packed)?);
     }
     Ok(())
 }
 
 async fn settlements(tx: &mut Tx, news: &[NewsRow], found: &mut HashMap<i64, News>) -> Result<()> {
-    type Row = (
-        i64,
-        i64,
-        String,
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        i64,
-        Option<i64>,
-    );
-    let mut rows: Vec<Row> = bulk::lookup(
+    let rows: Vec<SettlementRow> = bulk::lookup(
         tx,
         ranges(news),
-        "SELECT s.inst_id, s.account_no, s.batch_no, s.version, s.channel, s.period_from_day, \
-                s.period_to_day, s.gross_fen, s.fee_fen, s.refund_fen, s.net_fen, s.expected_day \
+        "SELECT s.inst_id, s.account_no, s.batch_no, s.channel, s.period_from_day, s.period_to_day, \
+                s.gross_fen, s.fee_fen, s.refund_fen, s.net_fen, s.expected_day \
          FROM wanted w CROSS JOIN settlement s \
          WHERE s.inst_id = w.inst_id AND s.account_no = w.account_no \
-           AND s.period_from_day >= w.first_no AND s.source_no = w.source_no",
+           AND s.period_from_day >= w.first_no AND s.source_no = w.source_no \
+         ORDER BY s.inst_id, s.account_no, s.batch_no, s.version",
     )
     .await?;
-    rows.sort_unstable_by(|a, b| (a.0, a.1, &a.2, b.3).cmp(&(b.0, b.1, &b.2, a.3)));
-    rows.dedup_by(|a, b| (a.0, a.1, &a.2) == (b.0, b.1, &b.2));
-    for r in rows {
-        found.entry(r.0).or_default().settlements.push(Settlement {
-            inst_id: r.0,
-            account_no: r.1,
-            batch_no: r.2,
-            channel: r.4,
-            period_from_day: r.5,
-            period_to_day: r.6,
-            gross_fen: r.7,
-            fee_fen: r.8,
-            refund_fen: r.9,
-            net_fen: r.10,
-            expected_day: r.11,
-        });
+    for row in rows {
+        let settlement = settlement(row);
+        found
+            .entry(settlement.inst_id)
+            .or_default()
+            .settlements
+            .push(settlement);
     }
     Ok(())
 }
 
+/// News by institution, account, file and what it tells of. Files come in order, so that the newest word is the last.
 fn ranges(news: &[NewsRow]) -> bulk::Columns<'static> {
     vec![
         ("inst_id", ints(news, |n| n.inst_id)),

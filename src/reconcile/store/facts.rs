@@ -66,6 +66,34 @@ pub(super) fn binds((first, last, seen): (i64, i64, Seen)) -> [i64; 4] {
     [first, last, seen.source_cut, days::number(seen.day)]
 }
 
+/// Contracts, their fields packed.
+macro_rules! packed_contracts {
+    ($from_where:literal) => {
+        concat!(
+            "SELECT c.inst_id, string_agg( \
+               format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', c.contract_no, \
+                      c.version, c.ordered_day, c.lessons, c.gift_lessons, c.amount_fen, c.extras_fen, \
+                      c.starts_day, c.ends_day, \
+                      CASE WHEN c.kind IN ('period', 'unlimited') THEN 1 ELSE 0 END), '\u{1e}') ",
+            $from_where
+        )
+    };
+}
+pub(super) use packed_contracts;
+
+/// Statement days, their fields packed.
+macro_rules! packed_days {
+    ($from_where:literal) => {
+        concat!(
+            "SELECT s.inst_id, string_agg( \
+               format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', s.account_no, s.day, s.version, s.opening_fen, \
+                      s.closing_fen), '\u{1e}') ",
+            $from_where
+        )
+    };
+}
+pub(super) use packed_days;
+
 async fn contracts(
     tx: &mut Tx,
     first: i64,
@@ -73,52 +101,46 @@ async fn contracts(
     seen: Seen,
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
-    let sql = "SELECT inst_id, string_agg( \
-                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', contract_no, \
-                        version, ordered_day, lessons, gift_lessons, amount_fen, extras_fen, starts_day, ends_day, \
-                        CASE WHEN kind IN ('period', 'unlimited') THEN 1 ELSE 0 END), '\u{1e}') \
-               FROM contract \
-               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 \
-               GROUP BY inst_id";
-    // The newest version says when the contract was made: an older one must not show through.
-    bulk::each(
-        tx,
-        sql,
-        &binds((first, last, seen))[..3],
-        |(inst_id, packed): (i64, String)| {
-            let mut versions = Vec::new();
-            for mut fields in unpack(&packed) {
-                let (contract_no, version) = (fields.int()?, fields.int()?);
-                let ordered_on = fields.day("contract")?;
-                let (lessons, gift_lessons) = (fields.int()?, fields.int()?);
-                let (amount, extras) = (fields.int()?, fields.int()?);
-                versions.push((
-                    version,
-                    ContractTerms {
-                        contract_no,
-                        ordered_on,
-                        terms: Terms {
-                            lesson_amount: Money::from_fen(amount - extras),
-                            lessons,
-                            gift_lessons,
-                        },
-                        amount: Money::from_fen(amount),
-                        starts_on: days::opt_day(fields.opt_int()?, "contract")?,
-                        ends_on: days::opt_day(fields.opt_int()?, "contract")?,
-                        by_time: fields.int()? == 1,
-                    },
-                ));
-            }
-            // The newest version stands.
-            versions
-                .sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
-            versions.dedup_by_key(|(_, c)| c.contract_no);
-            by_inst.entry(inst_id).or_default().contracts =
-                versions.into_iter().map(|(_, c)| c).collect();
-            Ok(())
-        },
-    )
+    let sql = packed_contracts!(
+        "FROM contract c \
+         WHERE c.inst_id BETWEEN $1 AND $2 AND c.source_no <= $3 \
+         GROUP BY c.inst_id"
+    );
+    let binds = binds((first, last, seen));
+    bulk::each(tx, sql, &binds[..3], |(inst_id, packed): (i64, String)| {
+        by_inst.entry(inst_id).or_default().contracts = read_contracts(&packed)?;
+        Ok(())
+    })
     .await
+}
+
+/// Contracts in order of their numbers. The newest version says when a contract was made: an older one must not
+/// show through.
+pub(super) fn read_contracts(packed: &str) -> Result<Vec<ContractTerms>> {
+    let mut versions = Vec::new();
+    for mut fields in unpack(packed) {
+        let (contract_no, version) = (fields.int()?, fields.int()?);
+        let ordered_on = fields.day("contract")?;
+        let (lessons, gift_lessons) = (fields.int()?, fields.int()?);
+        let (amount, extras) = (fields.int()?, fields.int()?);
+        let terms = ContractTerms {
+            contract_no,
+            ordered_on,
+            terms: Terms {
+                lesson_amount: Money::from_fen(amount - extras),
+                lessons,
+                gift_lessons,
+            },
+            amount: Money::from_fen(amount),
+            starts_on: days::opt_day(fields.opt_int()?, "contract")?,
+            ends_on: days::opt_day(fields.opt_int()?, "contract")?,
+            by_time: fields.int()? == 1,
+        };
+        versions.push((version, terms));
+    }
+    versions.sort_unstable_by_key(|(version, c)| (c.contract_no, std::cmp::Reverse(*version)));
+    versions.dedup_by_key(|(_, c)| c.contract_no);
+    Ok(versions.into_iter().map(|(_, c)| c).collect())
 }
 
 pub(super) async fn statement_days(
@@ -128,44 +150,34 @@ pub(super) async fn statement_days(
     seen: Seen,
     by_inst: &mut HashMap<i64, Facts>,
 ) -> Result<()> {
-    let sql = "SELECT inst_id, string_agg( \
-                 format('%s\u{1f}%s\u{1f}%s\u{1f}%s\u{1f}%s', account_no, day, version, opening_fen, \
-                        closing_fen), '\u{1e}') \
-               FROM statement_day \
-               WHERE inst_id BETWEEN $1 AND $2 AND source_no <= $3 AND day <= $4 \
-               GROUP BY inst_id";
-    bulk::each(
-        tx,
-        sql,
-        &binds((first, last, seen)),
-        |(inst_id, packed): (i64, String)| {
-            let mut versions = Vec::new();
-            for mut fields in unpack(&packed) {
-                let account_no = fields.int()?;
-                let day = fields.day("statement_day")?;
-                let version = fields.int()?;
-                let (opening, closing) = (fields.int()?, fields.int()?);
-                versions.push((
-                    version,
-                    StatedDay {
-                        account_no,
-                        day,
-                        version,
-                        opening,
-                        closing,
-                    },
-                ));
-            }
-            versions.sort_unstable_by_key(|(version, d)| {
-                (d.account_no, d.day, std::cmp::Reverse(*version))
-            });
-            versions.dedup_by_key(|(_, d)| (d.account_no, d.day));
-            by_inst.entry(inst_id).or_default().days =
-                versions.into_iter().map(|(_, d)| d).collect();
-            Ok(())
-        },
-    )
+    let sql = packed_days!(
+        "FROM statement_day s \
+         WHERE s.inst_id BETWEEN $1 AND $2 AND s.source_no <= $3 AND s.day <= $4 \
+         GROUP BY s.inst_id"
+    );
+    let binds = binds((first, last, seen));
+    bulk::each(tx, sql, &binds, |(inst_id, packed): (i64, String)| {
+        by_inst.entry(inst_id).or_default().days = read_days(&packed)?;
+        Ok(())
+    })
     .await
+}
+
+/// Statement days in order of accounts and days, each in its newest version.
+pub(super) fn read_days(packed: &str) -> Result<Vec<StatedDay>> {
+    let mut days = Vec::new();
+    for mut fields in unpack(packed) {
+        days.push(StatedDay {
+            account_no: fields.int()?,
+            day: fields.day("statement_day")?,
+            version: fields.int()?,
+            opening: fields.int()?,
+            closing: fields.int()?,
+        });
+    }
+    days.sort_unstable_by_key(|d| (d.account_no, d.day, std::cmp::Reverse(d.version)));
+    days.dedup_by_key(|d| (d.account_no, d.day));
+    Ok(days)
 }
 
 /// Claims that nobody has settled, in their newest version.
@@ -256,7 +268,7 @@ pub(super) async fn exemptions(
     Ok(())
 }
 
-type SettlementRow = (
+pub(super) type SettlementRow = (
     i64,
     i64,
     String,
@@ -269,6 +281,22 @@ type SettlementRow = (
     i64,
     Option<i64>,
 );
+
+pub(super) fn settlement(r: SettlementRow) -> Settlement {
+    Settlement {
+        inst_id: r.0,
+        account_no: r.1,
+        batch_no: r.2,
+        channel: r.3,
+        period_from_day: r.4,
+        period_to_day: r.5,
+        gross_fen: r.6,
+        fee_fen: r.7,
+        refund_fen: r.8,
+        net_fen: r.9,
+        expected_day: r.10,
+    }
+}
 
 async fn settlements(
     tx: &mut Tx,
@@ -287,20 +315,8 @@ async fn settlements(
         sql,
         &binds((first, last, seen))[..3],
         |r: SettlementRow| {
-            let settlement = Settlement {
-                inst_id: r.0,
-                account_no: r.1,
-                batch_no: r.2,
-                channel: r.3,
-                period_from_day: r.4,
-                period_to_day: r.5,
-                gross_fen: r.6,
-                fee_fen: r.7,
-                refund_fen: r.8,
-                net_fen: r.9,
-                expected_day: r.10,
-            };
-            let list = &mut by_inst.entry(r.0).or_default().settlements;
+            let settlement = settlement(r);
+            let list = &mut by_inst.entry(settlement.inst_id).or_default().settlements;
             match list.last_mut() {
                 Some(last)
                     if last.account_no == settlement.account_no
